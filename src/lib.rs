@@ -1,0 +1,16 @@
+//! sluice moves Kafka topics into a data lake as Parquet, exactly once.
+//!
+//! `ARCHITECTURE.md` shows the rooms and the one-way flow between them; the rustdoc of [`config::settings`] is the
+//! reference manual of `connectors.yaml`.
+
+pub mod config;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod kafka;
+pub mod position;
+pub mod record;
+pub mod registry;
+pub mod schema;
+pub mod storage;
+pub mod task;

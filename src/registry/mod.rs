@@ -1,0 +1,1 @@
+//! The schema registry client. Does I/O, decides nothing about records.

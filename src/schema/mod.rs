@@ -1,0 +1,1 @@
+//! Avro schemas: parsing, resolution of a writer against a reader schema, and their Arrow form. Computes; no I/O.

@@ -1,0 +1,1 @@
+//! Object stores and the durable local writer. Does I/O, decides nothing.
