@@ -148,7 +148,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_carries_one_request() {
         let running = start(LIMITS);
-        let stream = connect(&running, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\n");
+        let request = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        let stream = connect(&running, &request.repeat(2));
         let answer = read_all(stream).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1);
