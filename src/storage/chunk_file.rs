@@ -106,6 +106,14 @@ impl ChunkFile {
         }
     }
 
+    /// Writes out the rest of a file that has left memory; a file still small enough stays there.
+    pub(super) async fn finish(&mut self) -> Result<(), StorageError> {
+        match self.file {
+            None => Ok(()),
+            Some(_) => self.write_out(|| Err(io::Error::other("the scratch file was closed"))).await,
+        }
+    }
+
     /// Makes everything durable: bytes and size. Asks the disk once in the life of the file.
     ///
     /// # Panics
@@ -139,7 +147,11 @@ impl ChunkFile {
     /// # Panics
     /// When the range goes past the end.
     pub(super) async fn read(&self, range: Range<u64>) -> Result<Bytes, StorageError> {
-        assert!(range.start <= range.end && range.end <= self.len(), "range {range:?} of {} bytes", self.len());
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "range {range:?} of {} bytes",
+            self.len()
+        );
         if self.written_bytes == 0 {
             return Ok(join(&self.pending).slice(range.start as usize..range.end as usize));
         }
@@ -148,8 +160,9 @@ impl ChunkFile {
         let path = self.shown_path.clone();
         blocking(move || {
             let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
-            file.read_exact_at(&mut bytes, range.start)
-                .map_err(|error| StorageError::spoiled(format!("cannot read {} back: {error}", path.display())))?;
+            file.read_exact_at(&mut bytes, range.start).map_err(|error| {
+                StorageError::spoiled(format!("cannot read {} back: {error}", path.display()))
+            })?;
             Ok(bytes.freeze())
         })
         .await
@@ -177,10 +190,9 @@ impl ChunkFile {
     fn check_not_lost(&self) -> Result<(), StorageError> {
         match &self.durability {
             Durability::Unknown | Durability::Durable => Ok(()),
-            Durability::Asked => Err(StorageError::spoiled(format!(
-                "fsync of {} was interrupted",
-                self.shown_path.display()
-            ))),
+            Durability::Asked => {
+                Err(StorageError::spoiled(format!("fsync of {} was interrupted", self.shown_path.display())))
+            }
             Durability::Lost(reason) => Err(StorageError::spoiled(reason.clone())),
         }
     }
@@ -206,11 +218,13 @@ fn join(chunks: &[Bytes]) -> Bytes {
     if let [only] = chunks {
         return only.clone();
     }
-    chunks.iter().fold(BytesMut::new(), |mut all, chunk| {
-        all.extend_from_slice(chunk);
-        all
-    })
-    .freeze()
+    chunks
+        .iter()
+        .fold(BytesMut::new(), |mut all, chunk| {
+            all.extend_from_slice(chunk);
+            all
+        })
+        .freeze()
 }
 
 #[cfg(test)]
@@ -255,7 +269,10 @@ mod tests {
     async fn fault_76_a_failed_fsync_is_never_asked_again() {
         let mut chunks = ChunkFile::new("full".into(), 0);
         chunks.file = Some(Arc::new(open_full().unwrap()));
-        assert!(matches!(chunks.sync().await, Err(StorageError::Spoiled { .. })), "fsync of a device must fail");
+        assert!(
+            matches!(chunks.sync().await, Err(StorageError::Spoiled { .. })),
+            "fsync of a device must fail"
+        );
         chunks.file = Some(Arc::new(tempfile::tempfile().unwrap()));
         assert!(matches!(chunks.sync().await, Err(StorageError::Spoiled { .. })));
         chunks.push(Bytes::from_static(b"more"));

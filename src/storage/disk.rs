@@ -101,6 +101,9 @@ mod tests {
     #[test]
     fn fault_100_too_many_open_files_is_retriable() {
         let error = disk_error(&of(Errno::MFILE), "create", Path::new("/d/f"));
-        assert!(matches!(&error, StorageError::Retriable { .. }) && error.to_string().contains("limit"), "{error}");
+        assert!(
+            matches!(&error, StorageError::Retriable { .. }) && error.to_string().contains("limit"),
+            "{error}"
+        );
     }
 }

@@ -127,7 +127,8 @@ mod tests {
         let failure = conflict.into_failure(Stage::Publish);
         assert!(matches!(failure, Failure::Fatal { stage: Stage::Publish, .. }));
         let text = failure.to_string();
-        for part in ["s3://lake/raw/t/f.parquet", "3 rows", "4 rows", "00000000000000ab", "00000000000000cd"] {
+        for part in ["s3://lake/raw/t/f.parquet", "3 rows", "4 rows", "00000000000000ab", "00000000000000cd"]
+        {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
     }

@@ -112,7 +112,8 @@ pub(super) mod tests {
     /// A Parquet file without rows whose footer has the given key-values.
     pub(in crate::storage) fn parquet_with(pairs: &[(&str, String)]) -> Vec<u8> {
         let schema = Arc::new(parse_message_type("message m { optional int64 a; }").unwrap());
-        let pairs = pairs.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
+        let pairs =
+            pairs.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
         let properties = Arc::new(WriterProperties::builder().set_key_value_metadata(Some(pairs)).build());
         let mut file = Vec::new();
         SerializedFileWriter::new(&mut file, schema, properties).unwrap().close().unwrap();

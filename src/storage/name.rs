@@ -35,6 +35,7 @@ impl ObjectName {
     }
 
     /// The segments in order; never empty.
+    #[must_use]
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
@@ -102,7 +103,20 @@ mod tests {
 
     #[test]
     fn fault_68_names_cannot_leave_the_prefix() {
-        let names = ["", "/etc/passwd", "a//b", "a/", "a/../b", "..", "a/./b", "a\\b", "a\0b", "a\nb", ".hidden/f", "a/.f"];
+        let names = [
+            "",
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "a/../b",
+            "..",
+            "a/./b",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            ".hidden/f",
+            "a/.f",
+        ];
         for name in names {
             assert!(ObjectName::new(name).is_err(), "{name:?} was taken");
         }

@@ -54,8 +54,7 @@ impl LocalBackend {
     }
 
     pub(super) fn stage(self: &Arc<Self>, staging_id: u64) -> LocalStaged {
-        let count = self.staged_files.fetch_add(1, Ordering::Relaxed);
-        LocalStaged::new(Arc::clone(self), format!("{staging_id}-{count}"))
+        LocalStaged::new(Arc::clone(self), staging_id)
     }
 
     /// Tries everything that publishing needs, out of sight of readers.
@@ -63,7 +62,8 @@ impl LocalBackend {
         let backend = Arc::clone(self);
         blocking(move || {
             let directory = backend.staging_directory()?;
-            let [first, second, target] = ["probe-1", "probe-2", "probe"].map(|stem| directory.staged_path(stem));
+            let [first, second, target] =
+                ["probe-1", "probe-2", "probe"].map(|stem| directory.staged_path(stem));
             let outcome = probe_rename(&first, &second, &target)
                 .and_then(|placed| place::sync_directory(&backend.root).map(|()| placed));
             for path in [&first, &second, &target] {
@@ -104,7 +104,11 @@ impl LocalBackend {
     }
 
     /// The last `wanted_bytes` of a file; `None` when there is none.
-    pub(super) async fn read_tail(&self, path: &str, wanted_bytes: u64) -> Result<Option<Tail>, StorageError> {
+    pub(super) async fn read_tail(
+        &self,
+        path: &str,
+        wanted_bytes: u64,
+    ) -> Result<Option<Tail>, StorageError> {
         let path = self.root.join(path);
         blocking(move || {
             let Some(file) = open_if_there(&path)? else {
@@ -121,7 +125,11 @@ impl LocalBackend {
     }
 
     /// A range of a file, cut at its end; `None` when there is no such file.
-    pub(super) async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, StorageError> {
+    pub(super) async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StorageError> {
         let path = self.root.join(path);
         blocking(move || {
             let Some(file) = open_if_there(&path)? else {
@@ -142,11 +150,18 @@ impl LocalBackend {
     }
 
     async fn existing_file(&self, path: &str) -> Result<Option<ExistingFile>, StorageError> {
-        Ok(read_footer(|wanted_bytes| self.read_tail(path, wanted_bytes)).await?.map(|footer| footer.identity()))
+        Ok(read_footer(|wanted_bytes| self.read_tail(path, wanted_bytes))
+            .await?
+            .map(|footer| footer.identity()))
     }
 
     fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// File name without extension, never the same twice: an attempt that was given up may still be under way.
+    fn new_stem(&self, staging_id: u64) -> String {
+        format!("{staging_id}-{}", self.staged_files.fetch_add(1, Ordering::Relaxed))
     }
 
     fn staging_directory(&self) -> Result<Arc<StagingDirectory>, StorageError> {

@@ -38,7 +38,11 @@ pub(super) fn place(
 }
 
 /// Makes durable that a file has its name, from the root down.
-pub(super) fn make_name_durable(root: &Path, name: &ObjectName, sync_directory: SyncDirectory) -> io::Result<()> {
+pub(super) fn make_name_durable(
+    root: &Path,
+    name: &ObjectName,
+    sync_directory: SyncDirectory,
+) -> io::Result<()> {
     File::open(root.join(name.as_str()))?.sync_all()?;
     directories_of(root, name).iter().try_for_each(|directory| sync_directory(directory))
 }
@@ -110,6 +114,7 @@ mod tests {
 
     const FILE: &str = "f.parquet";
 
+    #[allow(clippy::unnecessary_wraps)] // It stands where a function that can fail stands.
     fn note(path: &Path) -> io::Result<()> {
         SYNCED.with_borrow_mut(|synced| synced.push((path.to_owned(), path.join(FILE).exists())));
         Ok(())

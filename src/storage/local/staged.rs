@@ -21,7 +21,7 @@ use crate::storage::name::ObjectName;
 #[derive(Debug)]
 pub(in crate::storage) struct LocalStaged {
     backend: Arc<LocalBackend>,
-    stem: String,
+    staging_id: u64,
     /// Where the bytes are; known once the first of them were written.
     place: Option<StagedPlace>,
     chunks: ChunkFile,
@@ -37,9 +37,16 @@ struct StagedPlace {
 }
 
 impl LocalStaged {
-    pub(super) fn new(backend: Arc<LocalBackend>, stem: String) -> Self {
-        let shown_path = backend.root().join(super::staging::STAGING_ROOT).join(&stem);
-        Self { backend, stem, place: None, chunks: ChunkFile::new(shown_path, WRITE_BYTES), name: None, published: None }
+    pub(super) fn new(backend: Arc<LocalBackend>, staging_id: u64) -> Self {
+        let shown_path = backend.root().join(super::staging::STAGING_ROOT).join(staging_id.to_string());
+        Self {
+            backend,
+            staging_id,
+            place: None,
+            chunks: ChunkFile::new(shown_path, WRITE_BYTES),
+            name: None,
+            published: None,
+        }
     }
 
     pub(in crate::storage) fn staged_bytes(&self) -> u64 {
@@ -63,7 +70,10 @@ impl LocalStaged {
         self.chunks.sync().await
     }
 
-    pub(in crate::storage) async fn publish(&mut self, identity: &FileIdentity) -> Result<Published, StorageError> {
+    pub(in crate::storage) async fn publish(
+        &mut self,
+        identity: &FileIdentity,
+    ) -> Result<Published, StorageError> {
         let name = self.name.clone().expect("publish needs seal");
         if let Some(published) = self.published {
             return Ok(published);
@@ -90,8 +100,8 @@ impl LocalStaged {
 
     async fn write_out(&mut self) -> Result<(), StorageError> {
         if self.place.is_none() {
-            let (backend, stem) = (Arc::clone(&self.backend), self.stem.clone());
-            let (place, file) = blocking(move || StagedPlace::open(&backend, &stem)).await?;
+            let (backend, staging_id) = (Arc::clone(&self.backend), self.staging_id);
+            let (place, file) = blocking(move || StagedPlace::open(&backend, staging_id)).await?;
             self.place = Some(place);
             return self.chunks.write_out(move || Ok(file)).await;
         }
@@ -104,7 +114,9 @@ impl LocalStaged {
             Ok(Placed::Done) => Ok(Attempt::Placed),
             Ok(Placed::NameTaken) => Ok(Attempt::NameTaken),
             // Renamed by an earlier try whose end we did not see, or taken away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !staged.exists() => Ok(Attempt::StagedFileGone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !staged.exists() => {
+                Ok(Attempt::StagedFileGone)
+            }
             Err(error) => Err(disk_error(&error, "publish", &backend.root().join(name.as_str()))),
         })
         .await
@@ -150,9 +162,9 @@ impl Drop for LocalStaged {
 }
 
 impl StagedPlace {
-    fn open(backend: &LocalBackend, stem: &str) -> Result<(Self, File), StorageError> {
+    fn open(backend: &LocalBackend, staging_id: u64) -> Result<(Self, File), StorageError> {
         let directory = backend.staging_directory()?;
-        let path = directory.staged_path(stem);
+        let path = directory.staged_path(&backend.new_stem(staging_id));
         let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 backend.forget_staging_directory();

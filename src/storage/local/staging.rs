@@ -115,15 +115,21 @@ pub(in crate::storage) fn random_u64() -> u64 {
 fn sweep_directory(path: &Path) -> io::Result<Option<(u64, u64)>> {
     let _lock = match File::options().write(true).open(path.join(LOCK_NAME)) {
         Ok(lock) => match lock.try_lock() {
-            Ok(()) => Some(lock),
+            Ok(()) => lock,
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         },
-        // Just being made, or left by a process that died then. Its maker copes with losing it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // Just being made, or left by a process that died then: empty. If its maker is faster, this fails and that is right.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(fs::remove_dir(path).is_ok().then_some((0, 0)));
+        }
         Err(error) => return Err(error),
     };
-    remove_contents(path).map(Some)
+    match remove_contents(path) {
+        // Its process ended in order while we looked.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 /// Removes what we put into a staging directory, then the directory. Anything else in it stays, and so does it.

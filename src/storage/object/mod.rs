@@ -55,16 +55,16 @@ pub(super) struct ObjectBackend {
 #[derive(Clone, Copy, Debug)]
 struct UploadSizes {
     /// A file beyond this leaves memory while it is made.
-    memory_bytes: usize,
+    memory: usize,
     /// A file beyond this goes up in parts.
-    single_put_bytes: u64,
+    single_put: u64,
     /// Least size of a part, except the last. S3 wants at least 5 MiB.
-    part_bytes: u64,
+    part: u64,
 }
 
 impl Default for UploadSizes {
     fn default() -> Self {
-        Self { memory_bytes: 1 << 20, single_put_bytes: 16 << 20, part_bytes: 8 << 20 }
+        Self { memory: 1 << 20, single_put: 16 << 20, part: 8 << 20 }
     }
 }
 
@@ -143,7 +143,11 @@ impl ObjectBackend {
     }
 
     /// The last `wanted_bytes` of an object; `None` when there is none.
-    pub(super) async fn read_tail(&self, path: &str, wanted_bytes: u64) -> Result<Option<Tail>, StorageError> {
+    pub(super) async fn read_tail(
+        &self,
+        path: &str,
+        wanted_bytes: u64,
+    ) -> Result<Option<Tail>, StorageError> {
         let Some(file_bytes) = self.size_of(path).await? else {
             return Ok(None);
         };
@@ -153,7 +157,11 @@ impl ObjectBackend {
     }
 
     /// A range of an object, cut at its end; `None` when there is no such object.
-    pub(super) async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, StorageError> {
+    pub(super) async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StorageError> {
         let Some(file_bytes) = self.size_of(path).await? else {
             return Ok(None);
         };
@@ -167,11 +175,20 @@ impl ObjectBackend {
     }
 
     async fn existing_file(&self, path: &str) -> Result<Option<ExistingFile>, StorageError> {
-        Ok(read_footer(|wanted_bytes| self.read_tail(path, wanted_bytes)).await?.map(|footer| footer.identity()))
+        Ok(read_footer(|wanted_bytes| self.read_tail(path, wanted_bytes))
+            .await?
+            .map(|footer| footer.identity()))
     }
 
     async fn size_of(&self, path: &str) -> Result<Option<u64>, StorageError> {
-        let outcome = self.store.head(&self.key_of(path)?).await;
+        let key = self.key_of(path)?;
+        let outcome = match self.store.head(&key).await {
+            // An answer to HEAD has no body, so it does not say why. A reading request does.
+            Err(denied @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => {
+                Err(self.store.get_range(&key, 0..1).await.err().unwrap_or(denied))
+            }
+            outcome => outcome,
+        };
         Ok(self.found(outcome, path)?.map(|object| object.size))
     }
 
@@ -220,7 +237,10 @@ impl ObjectBackend {
 
 impl std::fmt::Debug for ObjectBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ObjectBackend").field("url", &self.url).field("sizes", &self.sizes).finish_non_exhaustive()
+        f.debug_struct("ObjectBackend")
+            .field("url", &self.url)
+            .field("sizes", &self.sizes)
+            .finish_non_exhaustive()
     }
 }
 

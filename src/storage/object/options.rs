@@ -47,7 +47,10 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
     let signals = Arc::new(ServiceSignals::default());
     let connector = SignalingConnector::new(Arc::clone(&signals), settings.url.scheme() == "s3");
     let prefix = Path::from_url_path(settings.url.path()).map_err(|error| {
-        StorageError::invalid(format!("the path of storage.url {} is not a valid prefix: {error}", settings.url))
+        StorageError::invalid(format!(
+            "the path of storage.url {} is not a valid prefix: {error}",
+            settings.url
+        ))
     })?;
     macro_rules! build {
         ($builder:ty, $key:ty, $known:expr) => {{
@@ -267,7 +270,9 @@ mod tests {
         let endpoint = ("endpoint", "http://localhost:9000");
         let reason = refusal("s3://lake/raw", &[endpoint, ("region", "us-east-1")]);
         assert!(reason.contains("allow_http"), "{reason}");
-        assert!(connect(&settings("s3://lake/raw", &[endpoint, ("allow_http", "true")]), short_retry()).is_ok());
+        assert!(
+            connect(&settings("s3://lake/raw", &[endpoint, ("allow_http", "true")]), short_retry()).is_ok()
+        );
     }
 
     #[test]

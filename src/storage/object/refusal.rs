@@ -61,14 +61,19 @@ pub(super) fn read_refusal(error: &Error, doing: &str, signals: &ServiceSignals)
         reason: format!("cannot {doing}: {}{hint}", told.text),
         after: signals.take_retry_after(),
     };
-    let denied = |hint: &str| Refusal::Certain(StorageError::denied(format!("cannot {doing}: {}{hint}", told.text)));
+    let denied =
+        |hint: &str| Refusal::Certain(StorageError::denied(format!("cannot {doing}: {}{hint}", told.text)));
     if told.has_code(&NO_BUCKET_CODES) {
         return denied("; make the bucket or correct storage.url");
     }
     match error {
-        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => Refusal::NameTaken,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => {
+            Refusal::NameTaken
+        }
         Error::NotFound { .. } => Refusal::Absent,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if told.has_code(&["RequestTimeTooSkewed"]) => {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+            if told.has_code(&["RequestTimeTooSkewed"]) =>
+        {
             Refusal::Certain(passing("; the clock of this machine or of the store is wrong"))
         }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if told.has_code(&PASSING_CODES) => {
@@ -77,7 +82,9 @@ pub(super) fn read_refusal(error: &Error, doing: &str, signals: &ServiceSignals)
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(
             "; check the credentials and that they may list, read, write and delete objects below the prefix",
         ),
-        Error::NotImplemented { .. } | Error::NotSupported { .. } => Refusal::Certain(no_conditional_put(&told.text)),
+        Error::NotImplemented { .. } | Error::NotSupported { .. } => {
+            Refusal::Certain(no_conditional_put(&told.text))
+        }
         Error::InvalidPath { .. } | Error::UnknownConfigurationKey { .. } => {
             Refusal::Certain(StorageError::invalid(format!("cannot {doing}: {}", told.text)))
         }
@@ -111,7 +118,8 @@ impl Told {
     /// The library keeps status and body to itself and tells them only in its messages.
     fn of(error: &Error) -> Self {
         let whole = error.to_string();
-        let status = between(&whole, "status code: ", " ").and_then(|digits| digits.trim_end_matches(':').parse().ok());
+        let status = between(&whole, "status code: ", " ")
+            .and_then(|digits| digits.trim_end_matches(':').parse().ok());
         let status = status.or_else(|| whole.contains("redirect without LOCATION").then_some(301));
         let code = between(&whole, "<Code>", "</Code>").map(str::to_owned);
         let text = match (&code, between(&whole, "<Message>", "</Message>")) {
@@ -133,7 +141,10 @@ impl Told {
 
 /// The message from where it no longer speaks of URLs, and the cause at its bottom.
 fn plain_text(error: &Error, whole: &str) -> String {
-    let start = ["Server returned", "HTTP error", "Received redirect"].iter().filter_map(|mark| whole.find(mark)).min();
+    let start = ["Server returned", "HTTP error", "Received redirect"]
+        .iter()
+        .filter_map(|mark| whole.find(mark))
+        .min();
     let text = start.map_or(whole, |start| &whole[start..]).trim();
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(|error| error.source()) {
@@ -183,7 +194,9 @@ mod tests {
             ("400 Bad Request", "RequestTimeout"),
         ] {
             let refusal = meaning(&generic(status, code));
-            let Refusal::Unknown(error @ StorageError::Retriable { .. }) = refusal else { panic!("{refusal:?}") };
+            let Refusal::Unknown(error @ StorageError::Retriable { .. }) = refusal else {
+                panic!("{refusal:?}")
+            };
             assert!(error.to_string().contains(code), "{error}");
             assert!(!error.to_string().contains("http://"), "{error}");
         }
@@ -207,8 +220,11 @@ mod tests {
 
     #[test]
     fn fault_92_a_missing_bucket_and_missing_rights_are_lasting() {
-        let no_bucket = Error::NotFound { path: "k".into(), source: answered("404 Not Found", "NoSuchBucket") };
-        for error in [no_bucket, forbidden("AccessDenied"), generic("400 Bad Request", "AuthorizationHeaderMalformed")] {
+        let no_bucket =
+            Error::NotFound { path: "k".into(), source: answered("404 Not Found", "NoSuchBucket") };
+        for error in
+            [no_bucket, forbidden("AccessDenied"), generic("400 Bad Request", "AuthorizationHeaderMalformed")]
+        {
             let refusal = meaning(&error);
             assert!(matches!(refusal, Refusal::Certain(StorageError::Denied { .. })), "{refusal:?}");
         }
@@ -224,7 +240,8 @@ mod tests {
     fn absence_and_presence_are_told_apart() {
         let absent = Error::NotFound { path: "k".into(), source: answered("404 Not Found", "NoSuchUpload") };
         assert!(matches!(meaning(&absent), Refusal::Absent));
-        let taken = Error::Precondition { path: "k".into(), source: answered("412 Precondition Failed", "x") };
+        let taken =
+            Error::Precondition { path: "k".into(), source: answered("412 Precondition Failed", "x") };
         assert!(matches!(meaning(&taken), Refusal::NameTaken));
     }
 }

@@ -2,6 +2,7 @@
 //! of the protocol as the client library uses.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -58,6 +59,8 @@ pub(super) struct Lake {
     begun: AtomicUsize,
     script: Mutex<VecDeque<(Op, Act)>>,
     seen: Mutex<Vec<Op>>,
+    /// Bodies that came without a hash of their content.
+    pub(super) unhashed_bodies: AtomicUsize,
     pub(super) ignores_conditions: AtomicBool,
     pub(super) completes_only_plainly: AtomicBool,
     pub(super) lists_nothing: AtomicBool,
@@ -113,9 +116,16 @@ async fn answer(State(lake): State<Arc<Lake>>, request: Request) -> Response {
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let key = decoded(parts.uri.path()).trim_start_matches('/').split_once('/').map_or(String::new(), |(_, key)| key.into());
+    let key = decoded(parts.uri.path())
+        .trim_start_matches('/')
+        .split_once('/')
+        .map_or(String::new(), |(_, key)| key.into());
     let op = op_of(&parts.method, &query);
     lake.seen.lock().unwrap().push(op);
+    let hash = parts.headers.get("x-amz-content-sha256").map_or(0, axum::http::HeaderValue::len);
+    if matches!(op, Op::Put | Op::Part) && hash != 64 {
+        lake.unhashed_bodies.fetch_add(1, Ordering::Relaxed);
+    }
     let work = || lake.work(op, &key, &query, &parts.headers, body.clone());
     match lake.next_act(op) {
         None => work(),
@@ -164,7 +174,8 @@ impl Lake {
         let mut objects = self.objects.lock().unwrap();
         let mut uploads = self.uploads.lock().unwrap();
         let conditional = headers.get("if-none-match").is_some();
-        let taken = conditional && objects.contains_key(key) && !self.ignores_conditions.load(Ordering::Relaxed);
+        let taken =
+            conditional && objects.contains_key(key) && !self.ignores_conditions.load(Ordering::Relaxed);
         let upload_id = query.get("uploadId").cloned().unwrap_or_default();
         match op {
             Op::Put if taken => error(412, "PreconditionFailed"),
@@ -205,7 +216,8 @@ impl Lake {
             Op::Complete => {
                 let parts = uploads.remove(&upload_id).unwrap();
                 objects.insert(key.to_owned(), parts.values().flatten().copied().collect::<Vec<u8>>().into());
-                xml("<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>".into())
+                xml("<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>"
+                    .into())
             }
             Op::Abort => {
                 uploads.remove(&upload_id);
@@ -217,17 +229,12 @@ impl Lake {
     fn listing(&self, objects: &BTreeMap<String, Bytes>, query: &BTreeMap<String, String>) -> Response {
         let prefix = query.get("prefix").map_or("", String::as_str);
         let visible = |key: &&String| key.starts_with(prefix) && !self.lists_nothing.load(Ordering::Relaxed);
-        let contents: String = objects
-            .keys()
-            .filter(visible)
-            .map(|key| {
-                let size = objects[key].len();
-                format!(
-                    "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>e</ETag>\
-                     <LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
-                )
-            })
-            .collect();
+        let mut contents = String::new();
+        for key in objects.keys().filter(visible) {
+            let size = objects[key].len();
+            contents += "<Contents><ETag>e</ETag><LastModified>2026-01-01T00:00:00.000Z</LastModified>";
+            write!(contents, "<Key>{key}</Key><Size>{size}</Size></Contents>").unwrap();
+        }
         xml(format!("<ListBucketResult>{contents}</ListBucketResult>"))
     }
 }
@@ -249,7 +256,8 @@ fn op_of(method: &Method, query: &BTreeMap<String, String>) -> Op {
 }
 
 fn found(op: Op, object: &Bytes, headers: &HeaderMap) -> Response {
-    let response = Response::builder().header("etag", "\"e\"").header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
+    let response =
+        Response::builder().header("etag", "\"e\"").header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
     if op == Op::Head {
         return response.header("content-length", object.len()).body(Body::empty()).unwrap();
     }

@@ -12,7 +12,6 @@ use futures_util::{StreamExt, stream};
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, PutMode, PutOptions, PutPayload};
-use rustix::fs::{Mode, OFlags};
 
 use super::ObjectBackend;
 use super::refusal::Refusal;
@@ -56,7 +55,7 @@ struct Upload {
 impl ObjectStaged {
     pub(super) fn new(backend: Arc<ObjectBackend>) -> Self {
         let shown_path = backend.scratch_dir.join("(unnamed scratch file)");
-        let chunks = ChunkFile::new(shown_path, backend.sizes.memory_bytes);
+        let chunks = ChunkFile::new(shown_path, backend.sizes.memory);
         Self { backend, chunks, target: None, upload: None, published: None }
     }
 
@@ -81,14 +80,20 @@ impl ObjectStaged {
         }
         let target = self.target.clone().expect("set above");
         assert!(target.name == *name, "sealed under another name");
-        if self.published.is_some() || self.chunks.len() <= self.backend.sizes.single_put_bytes {
+        if self.published.is_some() {
             return Ok(());
+        }
+        if self.chunks.len() <= self.backend.sizes.single_put {
+            return self.chunks.finish().await;
         }
         self.chunks.write_out(self.open_scratch()).await?;
         self.upload_parts(&target).await
     }
 
-    pub(in crate::storage) async fn publish(&mut self, identity: &FileIdentity) -> Result<Published, StorageError> {
+    pub(in crate::storage) async fn publish(
+        &mut self,
+        identity: &FileIdentity,
+    ) -> Result<Published, StorageError> {
         let target = self.target.clone().expect("publish needs seal");
         if let Some(published) = self.published {
             return Ok(published);
@@ -114,16 +119,10 @@ impl ObjectStaged {
     }
 
     async fn upload_parts(&mut self, target: &Target) -> Result<(), StorageError> {
-        let upload = match &mut self.upload {
-            Some(upload) => upload,
-            None => {
-                let id = self.backend.multipart.create_multipart(&target.key).await.map_err(|error| {
-                    let doing = format!("begin an upload to {}", self.backend.url_of(target.name.as_str()));
-                    self.backend.refusal(&error, &doing).into_error(&doing)
-                })?;
-                self.upload.insert(Upload::new(id, self.chunks.len(), self.backend.sizes.part_bytes))
-            }
-        };
+        if self.upload.is_none() {
+            self.upload = Some(self.begin_upload(target).await?);
+        }
+        let upload = self.upload.as_mut().expect("begun above");
         let (backend, chunks) = (&self.backend, &self.chunks);
         let (id, part_bytes) = (&upload.id, upload.part_bytes);
         let mut uploads = stream::iter(upload.missing_parts())
@@ -151,9 +150,19 @@ impl ObjectStaged {
         let doing = format!("upload a part of {}", self.backend.url_of(target.name.as_str()));
         if matches!(refusal, Refusal::Absent) {
             self.upload = None;
-            return Err(StorageError::retriable(format!("cannot {doing}: the store dropped the upload; starting it anew")));
+            return Err(StorageError::retriable(format!(
+                "cannot {doing}: the store dropped the upload; starting it anew"
+            )));
         }
         Err(refusal.into_error(&doing))
+    }
+
+    async fn begin_upload(&self, target: &Target) -> Result<Upload, StorageError> {
+        let id = self.backend.multipart.create_multipart(&target.key).await.map_err(|error| {
+            let doing = format!("begin an upload to {}", self.backend.url_of(target.name.as_str()));
+            self.backend.refusal(&error, &doing).into_error(&doing)
+        })?;
+        Ok(Upload::new(id, self.chunks.len(), self.backend.sizes.part))
     }
 
     async fn put_whole(&self, target: &Target, identity: &FileIdentity) -> Result<Published, StorageError> {
@@ -172,7 +181,11 @@ impl ObjectStaged {
         }
     }
 
-    async fn complete(&mut self, target: &Target, identity: &FileIdentity) -> Result<Published, StorageError> {
+    async fn complete(
+        &mut self,
+        target: &Target,
+        identity: &FileIdentity,
+    ) -> Result<Published, StorageError> {
         // Not every store completes conditionally, and a file that is there already needs no completion.
         if let Some(published) = self.look(target, identity).await? {
             return Ok(published);
@@ -193,7 +206,9 @@ impl ObjectStaged {
             Refusal::Absent => {
                 // Completed by an earlier try, or taken away by a lifecycle rule: then the parts go up again.
                 self.upload = None;
-                let gone = StorageError::retriable(format!("cannot {doing}: the store dropped it; starting it anew"));
+                let gone = StorageError::retriable(format!(
+                    "cannot {doing}: the store dropped it; starting it anew"
+                ));
                 self.look_after(target, identity, gone).await
             }
             Refusal::Unknown(error) => self.look_after(target, identity, error).await,
@@ -210,7 +225,11 @@ impl ObjectStaged {
         self.look(target, identity).await?.ok_or(otherwise)
     }
 
-    async fn look(&self, target: &Target, identity: &FileIdentity) -> Result<Option<Published>, StorageError> {
+    async fn look(
+        &self,
+        target: &Target,
+        identity: &FileIdentity,
+    ) -> Result<Option<Published>, StorageError> {
         match self.backend.existing_file(target.name.as_str()).await? {
             None => Ok(None),
             Some(ExistingFile::Identified(existing)) if existing == *identity => Ok(Some(Published::Adopted)),
@@ -277,7 +296,9 @@ async fn upload_part(
     let _permit = backend.upload_permit().await;
     let bytes = chunks.read(range).await.map_err(Refusal::Certain)?;
     let outcome = backend.multipart.put_part(&target.key, id, index, PutPayload::from(bytes)).await;
-    outcome.map_err(|error| backend.refusal(&error, &format!("upload to {}", backend.url_of(target.name.as_str()))))
+    outcome.map_err(|error| {
+        backend.refusal(&error, &format!("upload to {}", backend.url_of(target.name.as_str())))
+    })
 }
 
 fn part_range(index: usize, part_bytes: u64, file_bytes: u64) -> Range<u64> {
@@ -287,11 +308,17 @@ fn part_range(index: usize, part_bytes: u64, file_bytes: u64) -> Range<u64> {
 
 /// A file without a name: its space is free again when the process ends, however it ends.
 fn open_nameless(directory: &FilePath) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    if let Ok(file) = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        return Ok(file.into());
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags};
+
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            return Ok(file.into());
+        }
     }
-    let path: PathBuf = directory.join(format!("sluice-{}-{:016x}.scratch", std::process::id(), random_u64()));
+    let path: PathBuf =
+        directory.join(format!("sluice-{}-{:016x}.scratch", std::process::id(), random_u64()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)

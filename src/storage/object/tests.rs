@@ -47,7 +47,7 @@ impl Lab {
             url: "s3://lake/raw".parse().unwrap(),
             options: options.map(|(key, value)| (key.to_owned(), Secret::new(value))).into(),
         };
-        let sizes = UploadSizes { memory_bytes: 1 << 10, single_put_bytes: 64 << 10, part_bytes: 16 << 10 };
+        let sizes = UploadSizes { memory: 1 << 10, single_put: 64 << 10, part: 16 << 10 };
         let wait = Duration::from_millis(1);
         let retry = RetryConfig {
             backoff: BackoffConfig { init_backoff: wait, max_backoff: wait, base: 2.0 },
@@ -109,7 +109,10 @@ async fn files_of_any_size_are_seen_only_when_published() {
         lab.assert_only_ours(padding_bytes);
 
         let listed = lab.store.list("t").await.unwrap();
-        assert_eq!(listed, [ListedFile { path: NAME.into(), size_bytes: file_of(OURS, padding_bytes).len() as u64 }]);
+        assert_eq!(
+            listed,
+            [ListedFile { path: NAME.into(), size_bytes: file_of(OURS, padding_bytes).len() as u64 }]
+        );
         assert_eq!(lab.store.list("t/dt=2026").await.unwrap(), [], "a prefix is made of whole segments");
         assert_eq!(lab.store.read(NAME, 3..5).await.unwrap(), &file_of(OURS, padding_bytes)[3..5]);
         assert!(lab.store.read_metadata(NAME).await.is_ok());
@@ -134,8 +137,9 @@ async fn two_publishers_with_the_same_content_agree() {
         let lab = Lab::new().await;
         let mut first = lab.sealed(OURS, padding_bytes).await;
         let mut second = lab.sealed(OURS, padding_bytes).await;
-        let (first, second) = tokio::join!(first.publish(&OURS), second.publish(&OURS));
-        let mut outcomes = [first.unwrap(), second.unwrap()];
+        let first = tokio::spawn(async move { first.publish(&OURS).await });
+        let second = tokio::spawn(async move { second.publish(&OURS).await });
+        let mut outcomes = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
         outcomes.sort_by_key(|outcome| *outcome == Published::Adopted);
         assert_eq!(outcomes, [Published::Created, Published::Adopted]);
         lab.assert_only_ours(padding_bytes);
@@ -199,7 +203,10 @@ async fn fault_82_a_busy_store_says_how_long_to_wait() {
     lab.server.script(Op::Put, Act::Busy(7));
     lab.server.script(Op::Put, Act::Busy(7));
     let error = staged.publish(&OURS).await.unwrap_err();
-    assert!(matches!(error, StorageError::Retriable { after: Some(wait), .. } if wait.as_secs() == 7), "{error:?}");
+    assert!(
+        matches!(error, StorageError::Retriable { after: Some(wait), .. } if wait.as_secs() == 7),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("SlowDown") && !text.contains("SECRET") && !text.contains("http://"), "{text}");
 }
@@ -309,7 +316,9 @@ async fn fault_87_a_file_that_cannot_be_read_is_a_conflict() {
     for strange in [Bytes::new(), Bytes::from_static(b"hello"), Bytes::from(vec![0; 200_000])] {
         lab.server.put(KEY, strange.clone());
         let error = staged.publish(&OURS).await.unwrap_err();
-        let StorageError::Conflict { existing: ExistingFile::Unreadable(_), .. } = error else { panic!("{error:?}") };
+        let StorageError::Conflict { existing: ExistingFile::Unreadable(_), .. } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(lab.server.object(KEY).unwrap(), strange);
     }
 }
@@ -339,6 +348,29 @@ async fn fault_88_where_uploads_complete_only_plainly_looking_first_has_to_do() 
     assert!(lab.backend.signals.completes_plainly());
     assert!(matches!(late.publish(&THEIRS).await, Err(StorageError::Conflict { .. })));
     lab.assert_only_ours(LARGE);
+}
+
+#[tokio::test]
+async fn fault_90_clock_skew_met_while_looking_is_retried() {
+    let lab = Lab::new().await;
+    let mut staged = lab.sealed(OURS, LARGE).await;
+    lab.server.script(Op::Head, Act::Refuse(403, "RequestTimeTooSkewed"));
+    lab.server.script(Op::Get, Act::Refuse(403, "RequestTimeTooSkewed"));
+    let error = staged.publish(&OURS).await.unwrap_err();
+    assert!(
+        matches!(&error, StorageError::Retriable { reason, .. } if reason.contains("clock")),
+        "{error:?}"
+    );
+    assert_eq!(staged.publish(&OURS).await, Ok(Published::Created));
+}
+
+#[tokio::test]
+async fn fault_93_the_store_can_verify_what_it_gets() {
+    let lab = Lab::new().await;
+    lab.sealed(OURS, SMALL).await.publish(&OURS).await.unwrap();
+    lab.sealed(OURS, LARGE).await.discard().await;
+    assert!(lab.server.count(Op::Put) > 0 && lab.server.count(Op::Part) > 0);
+    assert_eq!(lab.server.lake.unhashed_bodies.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
@@ -372,9 +404,12 @@ async fn fault_92_missing_rights_and_buckets_stop_with_what_to_do() {
 #[tokio::test]
 async fn fault_112_nothing_shows_a_secret() {
     let lab = Lab::new().await;
-    let mut shown = format!("{:?} {:?} {}", lab.store, lab.store.stage(1), lab.store.display_url("a/b"));
+    let url = lab.store.display_url("a/b");
     lab.server.script(Op::Head, Act::Refuse(403, "AccessDenied"));
-    shown += &format!("{:?}", lab.store.read_tail("a/b", 5).await);
+    lab.server.script(Op::Get, Act::Refuse(403, "AccessDenied"));
+    let denied = lab.store.read_tail("a/b", 5).await;
+    assert!(matches!(denied, Err(StorageError::Denied { .. })), "{denied:?}");
+    let shown = format!("{:?} {:?} {url} {denied:?}", lab.store, lab.store.stage(1));
     assert!(!shown.contains("SECRET-KEY") && !shown.contains("ACCESS-KEY"), "{shown}");
     assert!(shown.contains("s3://lake/raw/a/b"), "{shown}");
 }

@@ -82,7 +82,9 @@ impl SignalingService {
         if response.status().as_u16() != 501 {
             return Ok(response);
         }
-        tracing::warn!("the store cannot complete an upload conditionally; looking before completing instead");
+        tracing::warn!(
+            "the store cannot complete an upload conditionally; looking before completing instead"
+        );
         self.signals.plain_completion.store(true, Ordering::Relaxed);
         self.inner.execute(plain).await
     }
@@ -91,7 +93,8 @@ impl SignalingService {
         if !matches!(response.status().as_u16(), 429 | 503) {
             return;
         }
-        let asked = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let asked =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         if let Some(seconds) = asked {
             self.signals.retry_after_seconds.store(seconds, Ordering::Relaxed);
         }
