@@ -74,6 +74,12 @@ impl Store {
             let root = local_root(settings)?;
             return Ok(Self(Backend::Local(Arc::new(LocalBackend::open(root, connector).await?))));
         }
+        if !scratch_dir.is_dir() {
+            let shown = scratch_dir.display();
+            return Err(StorageError::invalid(format!(
+                "daemon.scratch_dir {shown} is not a directory; make it"
+            )));
+        }
         Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, scratch_dir)?))))
     }
 

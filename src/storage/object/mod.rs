@@ -100,16 +100,13 @@ impl ObjectBackend {
 
     /// Tries rights and conditional writes with an object that readers skip.
     pub(super) async fn probe(&self) -> Result<(), StorageError> {
-        let key = self.key_of(&format!(".sluice/probe-{:016x}", random_u64()))?;
-        let shown = format!("{}/.sluice/probe", self.url);
+        let path = format!(".sluice/probe-{:016x}", random_u64());
+        let key = self.key_of(&path)?;
         let fail = |error: &Error, doing: &str| {
-            let doing = format!("{doing} {shown}");
+            let doing = format!("{doing} {}", self.url_of(&path));
             self.refusal(error, &doing).into_error(&doing)
         };
-        match self.store.head(&key).await {
-            Err(Error::NotFound { .. }) | Ok(_) => {}
-            Err(error) => return Err(fail(&error, "look for")),
-        }
+        self.size_of(&path).await?;
         let create = || {
             let payload = PutPayload::from_static(b"sluice probe");
             self.store.put_opts(&key, payload, PutOptions::from(PutMode::Create))

@@ -128,7 +128,7 @@ impl Told {
             _ => plain_text(error, &whole),
         };
         let text = match status {
-            Some(status) if !text.contains("status code") => format!("status {status}, {text}"),
+            Some(status) if !text.starts_with(&status.to_string()) => format!("status {status}, {text}"),
             _ => text,
         };
         Self { status, code, text: text.chars().take(400).collect() }
@@ -141,17 +141,18 @@ impl Told {
 
 /// The message from where it no longer speaks of URLs, and the cause at its bottom.
 fn plain_text(error: &Error, whole: &str) -> String {
-    let start = ["Server returned", "HTTP error", "Received redirect"]
-        .iter()
-        .filter_map(|mark| whole.find(mark))
-        .min();
-    let text = start.map_or(whole, |start| &whole[start..]).trim();
+    let marks = ["status code: ", "Server returned error response", "HTTP error", "Received redirect"];
+    let start = marks.iter().filter_map(|mark| whole.find(mark)).min();
+    let text = start.map_or(whole, |start| &whole[start..]).trim_start_matches("status code: ");
+    let text = text.trim_end_matches([':', ' ']);
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(|error| error.source()) {
         cause = Some(deeper);
     }
     match cause.map(ToString::to_string) {
-        Some(cause) if !text.contains(&cause) && !cause.contains("://") => format!("{text}: {cause}"),
+        Some(cause) if !cause.contains(text) && !text.contains(&cause) && !cause.contains("://") => {
+            format!("{text}: {cause}")
+        }
         _ => text.to_owned(),
     }
 }
@@ -234,6 +235,14 @@ mod tests {
     fn fault_88_a_store_without_conditional_writes_is_refused() {
         let refusal = meaning(&generic("501 Not Implemented", "NotImplemented"));
         assert!(matches!(refusal, Refusal::Certain(StorageError::Invalid { .. })), "{refusal:?}");
+    }
+
+    #[test]
+    fn an_answer_without_a_body_is_told_shortly() {
+        let source = "Error performing HEAD http://h/b/k in 1ms - Server returned non-2xx status code: 403 Forbidden: ";
+        let error = Error::PermissionDenied { path: "k".into(), source: source.into() };
+        let text = meaning(&error).into_error("write").to_string();
+        assert!(text.starts_with("cannot write s3://b/k: 403 Forbidden; check the credentials"), "{text}");
     }
 
     #[test]
