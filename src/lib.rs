@@ -4,7 +4,10 @@
 //! reference manual of `connectors.yaml`.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod connector;
+pub mod daemon;
 pub mod decode;
 pub mod encode;
 pub mod error;
