@@ -229,6 +229,8 @@ fn join(chunks: &[Bytes]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn open_full() -> io::Result<File> {
@@ -279,11 +281,18 @@ mod tests {
         assert!(matches!(chunks.write_out(open_full).await, Err(StorageError::Spoiled { .. })));
     }
 
-    #[tokio::test]
-    async fn fault_76_an_fsync_without_an_answer_is_in_doubt() {
-        let mut chunks = ChunkFile::new("scratch".into(), 0);
-        chunks.write_out(tempfile::tempfile).await.unwrap();
-        chunks.durability = Durability::Asked;
-        assert!(matches!(chunks.sync().await, Err(StorageError::Spoiled { .. })));
+    #[test]
+    fn fault_76_an_fsync_without_an_answer_is_in_doubt() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let mut chunks = ChunkFile::new("scratch".into(), 0);
+            chunks.write_out(tempfile::tempfile).await.unwrap();
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            assert!(chunks.sync().now_or_never().is_none(), "the only thread for disk work is busy");
+            go_on.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            assert!(matches!(chunks.sync().await, Err(StorageError::Spoiled { .. })));
+        });
     }
 }

@@ -230,7 +230,7 @@ async fn fault_83_an_error_within_200_is_a_failure() {
 async fn fault_84_a_lost_answer_is_looked_for_before_anything_is_said() {
     for act in [Act::DoThenHang, Act::DoThenBreak, Act::DoThenRefuse(503, "SlowDown")] {
         for (op, padding_bytes) in [(Op::Complete, LARGE), (Op::Put, SMALL)] {
-            let lab = Lab::with_timeout("500ms").await;
+            let lab = Lab::with_timeout(if matches!(act, Act::DoThenHang) { "2s" } else { "30s" }).await;
             let mut staged = lab.sealed(OURS, padding_bytes).await;
             lab.server.script(op, act.clone());
             let outcome = staged.publish(&OURS).await;
