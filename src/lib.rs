@@ -9,6 +9,7 @@ pub mod config;
 pub mod connector;
 pub mod daemon;
 pub mod decode;
+pub mod demo;
 pub mod encode;
 pub mod error;
 pub mod kafka;
