@@ -45,7 +45,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     cluster.create_topic(TOPIC, PARTITIONS, 1).context("cannot create the topic")?;
     let registry = runtime.block_on(LocalRegistry::start()).context("cannot start the in-process registry")?;
     let schema = registry.register("orders-value", ORDER_SCHEMA)?;
-    let settings = settings(&cluster.bootstrap_servers(), &registry.url(), &output)?;
+    let settings = settings(&cluster.bootstrap_servers(), registry.url().as_str(), &output)?;
 
     println!("sluice demo: {} orders, Kafka (in process) -> {}", thousands(arguments.records), output.display());
     let (sender, files) = channel();
