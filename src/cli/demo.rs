@@ -107,6 +107,7 @@ connectors:
     kafka:
       topics: [{TOPIC}]
       properties: {{ bootstrap.servers: '{brokers}', topic.metadata.refresh.interval.ms: 1000 }}
+    value: {{ format: avro }}
     registry: {{ url: '{registry}' }}
     rotate: {{ rows: 125000, every: 1m }}
     storage: {{ url: '{url}' }}

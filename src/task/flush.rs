@@ -51,12 +51,25 @@ pub(super) enum Taken {
     Cut,
 }
 
+/// Where a flush must end at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Nowhere in particular.
+    None,
+    /// At the end of a bounded run.
+    Stop(Offset),
+    /// Exactly at the end of an intent, whatever the rotation rule says.
+    Replay(Offset),
+}
+
 pub(super) struct OpenFlush {
     pub(super) id: FlushId,
     start: Offset,
     end: Offset,
     /// No record at or beyond it belongs to this flush.
     cut: Option<Offset>,
+    /// The cut is an intent's: nothing else ends this flush.
+    replaying: bool,
     base: Option<SchemaId>,
     wall_ms: i64,
     readers: ReaderSet,
@@ -106,21 +119,27 @@ enum Outcome {
 }
 
 impl OpenFlush {
-    /// Begins a flush at `start`. `base` is the reader schema in force, `cut` the end of an intent or of the run.
+    /// Begins a flush at `start`. `base` is the reader schema in force.
     pub(super) fn new(
         id: FlushId,
         start: Offset,
-        cut: Option<Offset>,
+        cut: Cut,
         base: Option<SchemaId>,
         settings: &TaskSettings,
         wall_ms: i64,
         now: Tick,
     ) -> Self {
+        let (cut, replaying) = match cut {
+            Cut::None => (None, false),
+            Cut::Stop(offset) => (Some(offset), false),
+            Cut::Replay(end) => (Some(end), true),
+        };
         Self {
             id,
             start,
             end: start,
             cut,
+            replaying,
             base,
             wall_ms,
             readers: ReaderSet::begin(settings.readers, base),
@@ -200,7 +219,7 @@ impl OpenFlush {
                 taken = Taken::Cut;
                 break;
             }
-            if context.settings.rotate.rows.is_some_and(|rows| self.rows >= rows.get()) {
+            if !self.replaying && context.settings.rotate.rows.is_some_and(|rows| self.rows >= rows.get()) {
                 taken = Taken::Rotate(RotationReason::Rows);
                 break;
             }
@@ -285,6 +304,9 @@ impl OpenFlush {
     }
 
     fn full(&self, settings: &TaskSettings, now: Tick) -> Option<RotationReason> {
+        if self.replaying {
+            return None;
+        }
         if self.files.len() >= settings.open_files {
             return Some(RotationReason::OpenFiles);
         }

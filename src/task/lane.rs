@@ -10,7 +10,7 @@ use crate::record::RecordBlock;
 use crate::task::backoff::Backoff;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage, Step};
-use crate::task::flush::{FlushContext, OpenFlush, Taken};
+use crate::task::flush::{Cut, FlushContext, OpenFlush, Taken};
 use crate::task::intent::Intent;
 use crate::task::message::{
     Attempt, BrokerPosition, CommitError, CommitId, Effect, Event, FlushId, PublishedFiles, StagingError,
@@ -348,8 +348,8 @@ impl Lane {
 
     fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
         let (cut, wall_ms) = match &self.replay {
-            Some(intent) => (Some(intent.end), intent.wall_ms),
-            None => (self.stop, now.wall_ms),
+            Some(intent) => (Cut::Replay(intent.end), intent.wall_ms),
+            None => (self.stop.map_or(Cut::None, Cut::Stop), now.wall_ms),
         };
         let id = shared.next_flush();
         OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)

@@ -81,6 +81,7 @@ pub fn settings(rng: &mut Rng) -> TaskSettings {
 connectors:
   - name: sim
     kafka: {{ topics: [t], properties: {{ bootstrap.servers: 'nowhere:1' }} }}
+    value: {{ format: avro }}
     registry: {{ url: 'http://nowhere:1' }}
     schema: {{ evolution: {evolution} }}
     partition_by: {partition_by}
