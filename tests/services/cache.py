@@ -16,6 +16,7 @@ INSTALL_HINTS = {
     "java": "a Java runtime, 17 or newer (Debian: apt-get install default-jre-headless)",
     "keytool": "a Java runtime, 17 or newer (Debian: apt-get install default-jre-headless)",
     "mvn": "Apache Maven, 3.8 or newer (Debian: apt-get install maven)",
+    "cargo": "Rust, the version of Cargo.toml or newer (https://rustup.rs)",
     "go": "Go, 1.24 or newer (https://go.dev/dl)",
 }
 
