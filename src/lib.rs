@@ -3,11 +3,17 @@
 //! `ARCHITECTURE.md` shows the rooms and the one-way flow between them; the rustdoc of [`config::settings`] is the
 //! reference manual of `connectors.yaml`.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod connector;
+pub mod daemon;
 pub mod decode;
+pub mod demo;
 pub mod encode;
 pub mod error;
 pub mod kafka;
+pub mod metrics;
 pub mod position;
 pub mod record;
 pub mod registry;

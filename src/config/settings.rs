@@ -2,12 +2,14 @@
 //! Units live in the types; defaults are applied; references (`${…}`) are resolved.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
+
+pub use super::quantity::ByteSize;
+pub use super::secret::Secret;
 
 /// A whole configuration: the daemon and its connectors, in file order.
 #[derive(Clone, Debug)]
@@ -347,49 +349,4 @@ pub enum OnTombstone {
     DeadLetter,
     /// A row of nulls with its metadata columns.
     Row,
-}
-
-/// A number of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ByteSize(pub u64);
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match UNITS.iter().find(|(unit, _)| self.0 >= *unit) {
-            Some((unit, name)) if self.0 % unit == 0 => write!(f, "{}{name}", self.0 / unit),
-            Some((unit, name)) => write!(f, "{:.1}{name}", self.0 as f64 / *unit as f64),
-            None => write!(f, "{}B", self.0),
-        }
-    }
-}
-
-/// A value that may be a secret: shown as `***` by every formatter.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a value.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value, for handing it to the service that needs it and nowhere else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }

@@ -1,1 +1,10 @@
-//! From Arrow record batches to the bytes of a Parquet file. Computes; no I/O.
+//! From Arrow record batches to the bytes of a Parquet file. Computes; no I/O: whoever owns the encoder takes the
+//! bytes as row groups close.
+
+mod file;
+mod footer;
+mod properties;
+
+pub use file::{EncodedFile, FileEncoder};
+pub use footer::{FileFacts, FooterKey};
+pub use properties::writer_properties;

@@ -1,1 +1,15 @@
 //! The consumer thread and the dead-letter producer. Does I/O, decides nothing.
+
+mod bounds;
+mod consumer;
+mod context;
+mod dead_letter;
+mod native;
+mod probe;
+mod properties;
+
+pub use consumer::{
+    Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, ConsumerStatus, TaskSender, start,
+};
+pub use dead_letter::DeadLetterProducer;
+pub use probe::{TopicProbe, probe};

@@ -1,1 +1,299 @@
 //! Object stores and the durable local writer. Does I/O, decides nothing.
+//!
+//! Owns every byte that goes to an output prefix and how it becomes visible: a file is staged where no reader sees it,
+//! sealed (from then on only the name is missing) and published without replacing anything. Does not own names, nor what
+//! belongs into a file, nor how often something is tried.
+
+mod chunk_file;
+mod disk;
+mod error;
+mod identity;
+mod local;
+mod name;
+mod object;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::file::metadata::ParquetMetaData;
+use url::Url;
+
+pub use self::error::{ExistingFile, StorageError};
+use self::identity::Footer;
+pub use self::identity::{CHECKSUM_KEY, FileIdentity, ROWS_KEY, Tail};
+pub use self::local::staging::Swept;
+use self::local::{LocalBackend, LocalStaged};
+pub use self::name::{InvalidName, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, ObjectName};
+use self::object::{ObjectBackend, ObjectStaged};
+use crate::config::settings::StorageSettings;
+
+/// An output prefix. Cheap to clone; clones share connections and limits.
+#[derive(Clone, Debug)]
+pub struct Store(Backend);
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Local(Arc<LocalBackend>),
+    Object(Arc<ObjectBackend>),
+}
+
+/// A file below the prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedFile {
+    /// Path relative to the prefix, segments separated by `/`.
+    pub path: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+/// How a file came to be there under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// By this call.
+    Created,
+    /// It was there already, with the same identity: by another process, an earlier life of this one, or an earlier
+    /// call whose answer was lost. The staged bytes are discarded.
+    Adopted,
+}
+
+impl Store {
+    /// Opens a prefix for writing. A local directory is made where missing; an object store is not contacted
+    /// ([`Self::probe`] does). Large files wait for their upload in `scratch_dir`.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL or options that make no sense, `Denied` where the directory cannot be written, `Retriable`
+    /// for other trouble with the disk.
+    pub async fn open(
+        settings: &StorageSettings,
+        connector: &str,
+        scratch_dir: &Path,
+    ) -> Result<Self, StorageError> {
+        if settings.url.scheme() == "file" {
+            let root = local_root(settings)?;
+            return Ok(Self(Backend::Local(Arc::new(LocalBackend::open(root, connector).await?))));
+        }
+        if !scratch_dir.is_dir() {
+            let shown = scratch_dir.display();
+            return Err(StorageError::invalid(format!(
+                "daemon.scratch_dir {shown} is not a directory; make it"
+            )));
+        }
+        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, scratch_dir)?))))
+    }
+
+    /// Opens a prefix for reading. Makes nothing and contacts nobody.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL or options that make no sense.
+    pub fn open_for_reading(settings: &StorageSettings) -> Result<Self, StorageError> {
+        if settings.url.scheme() == "file" {
+            return Ok(Self(Backend::Local(Arc::new(LocalBackend::at(local_root(settings)?, "reader")))));
+        }
+        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, &std::env::temp_dir())?))))
+    }
+
+    /// Begins a file. No I/O yet. `staging_id` is for people who look at staging directories; it need not be unique.
+    #[must_use]
+    pub fn stage(&self, staging_id: u64) -> StagedFile {
+        StagedFile(match &self.0 {
+            Backend::Local(backend) => Staged::Local(backend.stage(staging_id)),
+            Backend::Object(backend) => Staged::Object(Box::new(backend.stage())),
+        })
+    }
+
+    /// Writes and removes a hidden probe, and makes sure that creating never replaces.
+    ///
+    /// # Errors
+    /// `Invalid` for a store without conditional writes, `Denied` for missing rights, `Retriable` for the rest.
+    pub async fn probe(&self) -> Result<(), StorageError> {
+        match &self.0 {
+            Backend::Local(backend) => backend.probe().await,
+            Backend::Object(backend) => backend.probe().await,
+        }
+    }
+
+    /// Removes what processes left behind that live no more. Finds nothing on object stores: unfinished uploads cannot
+    /// be listed, a lifecycle rule of the bucket has to abort them.
+    ///
+    /// # Errors
+    /// When the staging directories cannot be listed.
+    pub async fn sweep(&self) -> Result<Swept, StorageError> {
+        match &self.0 {
+            Backend::Local(backend) => backend.sweep().await,
+            Backend::Object(_) => Ok(Swept::default()),
+        }
+    }
+
+    /// Every visible file below `prefix` (whole segments; empty = all), ordered by path. Files published meanwhile may
+    /// or may not be among them; unfinished ones never are.
+    ///
+    /// # Errors
+    /// `Invalid` for a prefix that is not a path, `Missing` where the local root is not there, and what the store says.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+        let prefix = prefix.trim_matches('/');
+        if !prefix.is_empty() {
+            ObjectName::new(prefix)?;
+        }
+        let mut files = match &self.0 {
+            Backend::Local(backend) => backend.list(prefix).await?,
+            Backend::Object(backend) => backend.list(prefix).await?,
+        };
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// The last `wanted_bytes` of a file, or the whole where it is shorter.
+    ///
+    /// # Errors
+    /// `Missing` when there is no such file, `Invalid` for a path that is none, and what the store says.
+    pub async fn read_tail(&self, path: &str, wanted_bytes: u64) -> Result<Tail, StorageError> {
+        self.try_read_tail(path, wanted_bytes).await?.ok_or_else(|| self.missing(path))
+    }
+
+    /// A range of a file in bytes, cut at the file's end.
+    ///
+    /// # Errors
+    /// As [`Self::read_tail`].
+    pub async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        ObjectName::new(path)?;
+        let bytes = match &self.0 {
+            Backend::Local(backend) => backend.read_range(path, range).await?,
+            Backend::Object(backend) => backend.read_range(path, range).await?,
+        };
+        bytes.ok_or_else(|| self.missing(path))
+    }
+
+    /// A Parquet file's footer, without page indexes.
+    ///
+    /// # Errors
+    /// As [`Self::read_tail`]; `Invalid` when the file is not Parquet.
+    pub async fn read_metadata(&self, path: &str) -> Result<ParquetMetaData, StorageError> {
+        match identity::read_footer(|wanted_bytes| self.try_read_tail(path, wanted_bytes)).await? {
+            Some(Footer::Parsed(metadata)) => Ok(*metadata),
+            Some(Footer::Unreadable(why)) => {
+                Err(StorageError::invalid(format!("cannot read {}: {why}", self.display_url(path))))
+            }
+            None => Err(self.missing(path)),
+        }
+    }
+
+    /// Where a path is, for people: never holds credentials. An empty path is the prefix itself.
+    #[must_use]
+    pub fn display_url(&self, path: &str) -> String {
+        match &self.0 {
+            Backend::Local(backend) => backend.url_of(path),
+            Backend::Object(backend) => backend.url_of(path),
+        }
+    }
+
+    async fn try_read_tail(&self, path: &str, wanted_bytes: u64) -> Result<Option<Tail>, StorageError> {
+        ObjectName::new(path)?;
+        match &self.0 {
+            Backend::Local(backend) => backend.read_tail(path, wanted_bytes).await,
+            Backend::Object(backend) => backend.read_tail(path, wanted_bytes).await,
+        }
+    }
+
+    fn missing(&self, path: &str) -> StorageError {
+        StorageError::Missing { path: self.display_url(path) }
+    }
+}
+
+/// A file that no reader sees yet. Dropping it discards it. The order is: append any number of times, seal, publish.
+///
+/// After `Retriable` a method may be called again; nothing is lost. After `Spoiled` only [`Self::discard`] is left. Dropping a
+/// future of these methods half-way is as safe as an error.
+#[derive(Debug)]
+pub struct StagedFile(Staged);
+
+#[derive(Debug)]
+enum Staged {
+    Local(LocalStaged),
+    Object(Box<ObjectStaged>),
+}
+
+impl StagedFile {
+    /// Takes the next bytes. They are taken in any case: after `Retriable` they wait in memory, and the next call of any
+    /// method writes them. Appending an empty chunk does nothing but that.
+    ///
+    /// # Errors
+    /// `Retriable` when the disk is full and the like, `Spoiled` when bytes written before are in doubt.
+    ///
+    /// # Panics
+    /// After [`Self::seal`].
+    pub async fn append(&mut self, chunk: Bytes) -> Result<(), StorageError> {
+        match &mut self.0 {
+            Staged::Local(staged) => staged.append(chunk).await,
+            Staged::Object(staged) => staged.append(chunk).await,
+        }
+    }
+
+    /// Ends the file and does everything that can be done before it may be seen: local bytes are durable, large objects
+    /// are uploaded.
+    ///
+    /// # Errors
+    /// As [`Self::append`], and what the object store says.
+    ///
+    /// # Panics
+    /// When it was sealed under another name.
+    pub async fn seal(&mut self, name: &ObjectName) -> Result<(), StorageError> {
+        match &mut self.0 {
+            Staged::Local(staged) => staged.seal(name).await,
+            Staged::Object(staged) => staged.seal(name).await,
+        }
+    }
+
+    /// Makes the file visible under its name, durably. Never replaces; may be called again after any outcome.
+    ///
+    /// # Errors
+    /// `Conflict` when another file has the name; as [`Self::seal`] otherwise. After `Retriable` the file may be visible
+    /// already: the next call finds it.
+    ///
+    /// # Panics
+    /// Before [`Self::seal`].
+    pub async fn publish(&mut self, identity: &FileIdentity) -> Result<Published, StorageError> {
+        match &mut self.0 {
+            Staged::Local(staged) => staged.publish(identity).await,
+            Staged::Object(staged) => staged.publish(identity).await,
+        }
+    }
+
+    /// Gives up what is not published. Best effort; leftovers are invisible.
+    pub async fn discard(self) {
+        match self.0 {
+            Staged::Local(staged) => staged.discard().await,
+            Staged::Object(staged) => staged.discard().await,
+        }
+    }
+
+    /// Bytes appended so far.
+    #[must_use]
+    pub fn staged_bytes(&self) -> u64 {
+        match &self.0 {
+            Staged::Local(staged) => staged.staged_bytes(),
+            Staged::Object(staged) => staged.staged_bytes(),
+        }
+    }
+
+    /// Bytes of them that are still in memory: small files and the last few of large ones.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Staged::Local(staged) => staged.memory_bytes(),
+            Staged::Object(staged) => staged.memory_bytes(),
+        }
+    }
+}
+
+fn local_root(settings: &StorageSettings) -> Result<PathBuf, StorageError> {
+    if let Some(option) = settings.options.keys().next() {
+        return Err(StorageError::invalid(format!("storage.options: file:// takes none, remove `{option}`")));
+    }
+    settings.url.to_file_path().map_err(|()| not_a_local_path(&settings.url))
+}
+
+fn not_a_local_path(url: &Url) -> StorageError {
+    StorageError::invalid(format!("storage.url {url} is not a local path; write file:///absolute/path"))
+}

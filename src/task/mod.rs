@@ -1,1 +1,356 @@
 //! The sink task: pure state machines that decide what is written, published and committed. No clock, no I/O.
+//!
+//! [`SinkTask`] owns a set of topic-partitions. It is told things ([`message::Input`]), asks for things
+//! ([`message::Effect`]) and says when it wants to be woken; time and randomness are arguments, so the whole core
+//! runs in a simulation.
+
+pub mod backoff;
+pub mod budget;
+pub mod clock;
+mod delivery;
+mod flush;
+pub mod intent;
+mod lane;
+pub mod message;
+pub mod names;
+mod open_file;
+pub mod partitioner;
+mod recovery;
+pub mod rotation;
+pub mod schemas;
+pub mod settings;
+mod tracker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::decode::LayoutOptions;
+use crate::error::Failure;
+use crate::position::{Epoch, SchemaId, TopicPartition};
+use crate::task::budget::MemoryBudget;
+use crate::task::clock::{Now, Tick};
+use crate::task::lane::Lane;
+use crate::task::message::{CommitId, Effect, Event, FlushId, Input};
+use crate::task::rotation::RotationReason;
+use crate::task::schemas::{READER_SCHEMA_FILE, SCHEMA_FILE, SchemaBook};
+use crate::task::settings::TaskSettings;
+
+pub use lane::LaneSnapshot;
+
+/// How long a task that waits for memory sleeps before it looks again.
+const BUDGET_LOOK: Duration = Duration::from_millis(50);
+
+/// Decides for a set of topic-partitions of one connector.
+pub struct SinkTask {
+    lanes: BTreeMap<TopicPartition, Lane>,
+    shared: Shared,
+    failed: bool,
+}
+
+/// What all lanes of a task use.
+struct Shared {
+    settings: Arc<TaskSettings>,
+    schemas: SchemaBook,
+    budget: MemoryBudget,
+    effects: VecDeque<Effect>,
+    paused: bool,
+    flushes: u64,
+    commits: u64,
+    random: u64,
+    now: Tick,
+}
+
+/// The earliest of several deadlines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wait(Option<Tick>);
+
+impl SinkTask {
+    /// A task without partitions. `value_schema` and `reader_schema` are the texts of the schema files, where the
+    /// settings name any; `seed` feeds the jitter of waits.
+    ///
+    /// # Errors
+    /// Fatal when a schema file cannot be used.
+    pub fn new(
+        settings: Arc<TaskSettings>,
+        value_schema: Option<&str>,
+        reader_schema: Option<&str>,
+        budget: MemoryBudget,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
+        let mut schemas = SchemaBook::new(LayoutOptions { nullable_top_level: nullable });
+        for (id, text) in [(SCHEMA_FILE, value_schema), (READER_SCHEMA_FILE, reader_schema)] {
+            if let Some(text) = text {
+                schemas.pin(id, text)?;
+            }
+        }
+        let shared = Shared {
+            settings,
+            schemas,
+            budget,
+            effects: VecDeque::new(),
+            paused: false,
+            flushes: 0,
+            commits: 0,
+            random: seed | 1,
+            now: Tick(0),
+        };
+        Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
+    }
+
+    /// Takes one input. Whatever follows from it is then to be had from [`Self::poll_effect`].
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.shared.now = now.tick;
+        if self.failed {
+            return;
+        }
+        if let Err((tp, failure)) = self.dispatch(input, now) {
+            self.fail(tp, failure);
+        }
+    }
+
+    /// The next thing to be done, in order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.shared.effects.pop_front()
+    }
+
+    /// When [`Input::Tick`] is wanted at the latest; `None`: not before another input.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        let mut wait = Wait::default();
+        for lane in self.lanes.values() {
+            wait.join(lane.deadline(&self.shared));
+            if lane.waits_for_budget(&self.shared) {
+                wait.until(self.shared.now.after(BUDGET_LOOK));
+            }
+        }
+        if let Some(until) = self.shared.schemas.deadline() {
+            wait.until(until);
+        }
+        wait.0
+    }
+
+    /// What people may see.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<LaneSnapshot> {
+        self.lanes.values().map(Lane::snapshot).collect()
+    }
+
+    fn dispatch(&mut self, input: Input, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {
+        match input {
+            Input::Assigned { tp, epoch, stop } => {
+                if let Some(mut old) = self.lanes.remove(&tp) {
+                    old.drop_unsettled(&mut self.shared);
+                    self.shared.budget.release(old.reserved_bytes);
+                }
+                let lane = Lane::new(tp.clone(), epoch, stop, &mut self.shared);
+                self.lanes.insert(tp, lane);
+                Ok(())
+            }
+            Input::Committed { tp, epoch, attempt, result } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| lane.on_committed(attempt, result, shared, now))
+            }
+            Input::Listed { tp, epoch, attempt, result } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| lane.on_listed(attempt, result, shared, now))
+            }
+            Input::Records { tp, epoch, attempt, block } => self.with_lane(&tp, Some(epoch), now, |lane, _| {
+                lane.on_records(attempt, block);
+                Ok(())
+            }),
+            Input::Reached { tp, epoch, attempt, position } => self.with_lane(&tp, Some(epoch), now, |lane, _| {
+                lane.on_reached(attempt, position);
+                Ok(())
+            }),
+            Input::ReadFailed { tp, epoch, failure } => match failure {
+                Failure::Retriable { .. } => {
+                    let event = Event::Retrying { tp: Some(tp), failure, after: Duration::ZERO };
+                    self.shared.effects.push_back(Effect::Report(event));
+                    Ok(())
+                }
+                failure => self.with_lane(&tp, Some(epoch), now, |_, _| Err(failure)),
+            },
+            Input::CommitDone { tp, commit, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| lane.on_commit_done(commit, result, shared, now))
+            }
+            Input::Sealed { tp, flush, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| lane.on_sealed(flush, result, shared, now))
+            }
+            Input::Published { tp, flush, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| lane.on_published(flush, result, shared, now))
+            }
+            Input::DeadLettered { tp, flush, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| lane.on_dead_lettered(flush, result, shared, now))
+            }
+            Input::SchemaFetched { id, result } => self.on_schema(id, result, now),
+            Input::Revoked { tp, epoch } => self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                lane.drain(RotationReason::Revoke, shared, now)
+            }),
+            Input::Lost { tp, epoch } => {
+                if self.lanes.get(&tp).is_some_and(|lane| lane.epoch == epoch)
+                    && let Some(mut lane) = self.lanes.remove(&tp)
+                {
+                    lane.drop_unsettled(&mut self.shared);
+                    self.shared.budget.release(lane.reserved_bytes);
+                }
+                Ok(())
+            }
+            Input::Drain => self.with_every_lane(now, |lane, shared| lane.drain(RotationReason::Shutdown, shared, now)),
+            Input::FlushNow => {
+                self.with_every_lane(now, |lane, shared| lane.rotate(RotationReason::Operator, shared, now))
+            }
+            Input::SetPaused(paused) => {
+                self.shared.paused = paused;
+                self.with_every_lane(now, |_, _| Ok(()))
+            }
+            Input::Tick => self.with_every_lane(now, |lane, shared| {
+                lane.request_schema(shared, now);
+                Ok(())
+            }),
+        }
+    }
+
+    fn on_schema(
+        &mut self,
+        id: SchemaId,
+        result: Result<message::SchemaText, Failure>,
+        now: Now,
+    ) -> Result<(), (Option<TopicPartition>, Failure)> {
+        let failure = result.as_ref().err().cloned();
+        let random = self.shared.random();
+        let wait = self.shared.schemas.fetched(id, result, now.tick, random).map_err(|failure| (None, failure))?;
+        if let (Some(after), Some(failure)) = (wait, failure) {
+            self.shared.effects.push_back(Effect::Report(Event::Retrying { tp: None, failure, after }));
+        }
+        self.with_every_lane(now, |lane, shared| {
+            lane.on_schema(id, shared);
+            Ok(())
+        })
+    }
+
+    fn with_every_lane(
+        &mut self,
+        now: Now,
+        mut act: impl FnMut(&mut Lane, &mut Shared) -> Result<(), Failure>,
+    ) -> Result<(), (Option<TopicPartition>, Failure)> {
+        let tps: Vec<TopicPartition> = self.lanes.keys().cloned().collect();
+        for tp in tps {
+            self.with_lane(&tp, None, now, &mut act)?;
+        }
+        Ok(())
+    }
+
+    /// Acts on a lane (of that epoch, if one is given), pumps it, keeps its books, and gives it up when it is drained.
+    fn with_lane(
+        &mut self,
+        tp: &TopicPartition,
+        epoch: Option<Epoch>,
+        now: Now,
+        act: impl FnOnce(&mut Lane, &mut Shared) -> Result<(), Failure>,
+    ) -> Result<(), (Option<TopicPartition>, Failure)> {
+        let located = |failure| (Some(tp.clone()), failure);
+        let Some(lane) = self.lanes.get_mut(tp).filter(|lane| epoch.is_none_or(|epoch| epoch == lane.epoch)) else {
+            return Ok(());
+        };
+        act(lane, &mut self.shared).map_err(located)?;
+        lane.pump(&mut self.shared, now).map_err(located)?;
+        keep_books(lane, &self.shared);
+        if lane.is_drained() {
+            self.shared.effects.push_back(Effect::Release { tp: tp.clone(), epoch: lane.epoch });
+            self.shared.budget.release(lane.reserved_bytes);
+            self.lanes.remove(tp);
+            return Ok(());
+        }
+        self.ease_memory(now).map_err(located)
+    }
+
+    /// Over three quarters of the budget, ends the largest open flush: only that frees memory.
+    fn ease_memory(&mut self, now: Now) -> Result<(), Failure> {
+        if !self.shared.budget.tight() {
+            return Ok(());
+        }
+        let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.rotatable_bytes()) else { return Ok(()) };
+        // Ending small flushes early would make small files for little memory; past the limit there is no choice.
+        let worth_it = lane.rotatable_bytes() as u64 >= self.shared.budget.limit_bytes() / 64;
+        if lane.rotatable_bytes() > 0 && (worth_it || self.shared.budget.exhausted()) {
+            lane.rotate(RotationReason::Memory, &mut self.shared, now)?;
+            lane.pump(&mut self.shared, now)?;
+            keep_books(lane, &self.shared);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, tp: Option<TopicPartition>, failure: Failure) {
+        self.failed = true;
+        for (_, mut lane) in std::mem::take(&mut self.lanes) {
+            lane.drop_unsettled(&mut self.shared);
+            self.shared.budget.release(lane.reserved_bytes);
+        }
+        self.shared.effects.push_back(Effect::Fail { tp, failure });
+    }
+}
+
+impl Drop for SinkTask {
+    fn drop(&mut self) {
+        for lane in self.lanes.values() {
+            self.shared.budget.release(lane.reserved_bytes);
+        }
+    }
+}
+
+fn keep_books(lane: &mut Lane, shared: &Shared) {
+    let bytes = lane.memory_bytes();
+    if bytes > lane.reserved_bytes {
+        shared.budget.reserve(bytes - lane.reserved_bytes);
+    } else {
+        shared.budget.release(lane.reserved_bytes - bytes);
+    }
+    lane.reserved_bytes = bytes;
+}
+
+impl Shared {
+    fn next_flush(&mut self) -> FlushId {
+        self.flushes += 1;
+        FlushId(self.flushes)
+    }
+
+    fn next_commit(&mut self) -> CommitId {
+        self.commits += 1;
+        CommitId(self.commits)
+    }
+
+    /// xorshift64: jitter needs no more.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    fn request_schema(&mut self, id: SchemaId, now: Now) {
+        if self.schemas.request(id, now.tick) {
+            self.effects.push_back(Effect::FetchSchema { id });
+        }
+    }
+
+    /// Whether records of `id` must still wait for it.
+    fn is_waiting_for(&self, id: SchemaId) -> bool {
+        self.schemas.is_pending(id)
+    }
+
+    fn retrying(&mut self, tp: &TopicPartition, failure: Failure, after: Duration) {
+        self.effects.push_back(Effect::Report(Event::Retrying { tp: Some(tp.clone()), failure, after }));
+    }
+}
+
+impl Wait {
+    fn until(&mut self, tick: Tick) {
+        self.0 = Some(self.0.map_or(tick, |known| known.min(tick)));
+    }
+
+    fn join(&mut self, other: Self) {
+        if let Some(tick) = other.0 {
+            self.until(tick);
+        }
+    }
+}

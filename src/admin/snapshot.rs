@@ -1,0 +1,207 @@
+//! Owns the form in which the daemon tells how it is: plain data, as served by `/api`. Does not own where it comes from.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The whole daemon at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DaemonSnapshot {
+    /// In the order of the configuration.
+    pub connectors: Vec<ConnectorSnapshot>,
+}
+
+/// One connector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ConnectorSnapshot {
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: ConnectorState,
+    /// Whether the group has given it an assignment since it started; an empty one counts.
+    pub assigned: bool,
+    /// The latest failure, kept after it has passed.
+    pub last_error: Option<ErrorSnapshot>,
+    /// Topics it consumes.
+    pub topics: Vec<String>,
+    /// Memory held by records and rows that are not yet in a file.
+    pub buffered_bytes: u64,
+    /// How long ago the connector told all this.
+    pub snapshot_age_seconds: f64,
+    /// The partitions assigned to it, by topic and number.
+    pub partitions: Vec<PartitionSnapshot>,
+}
+
+/// What a connector is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectorState {
+    /// Not yet consuming: connecting, joining the group, replaying an intent, or waiting for a service it needs.
+    #[default]
+    Starting,
+    /// Consuming.
+    Running,
+    /// Not consuming because an operator asked for it.
+    Paused,
+    /// Stopped by a failure that will not pass by itself.
+    Failed,
+    /// Stopped because it was asked to, or because a bounded run is done.
+    Stopped,
+}
+
+/// A failure and when it happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ErrorSnapshot {
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The stage where it happened.
+    pub stage: String,
+    /// What happened and what to do; no secrets.
+    pub message: String,
+}
+
+/// One assigned partition of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PartitionSnapshot {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Offset of the next record to be consumed; `None` before it is known.
+    pub position: Option<u64>,
+    /// The committed offset; `None` when the group has never committed.
+    pub committed: Option<u64>,
+    /// Offsets between the committed one and the partition's end; `None` before they are known.
+    pub lag_records: Option<u64>,
+    /// Age of the oldest record not yet committed; `None` where it is not known, 0 when there is none.
+    pub lag_seconds: Option<f64>,
+    /// Whether it is not being consumed for now, for whatever reason.
+    pub paused: bool,
+    /// The flush under way; `None` when no record waits.
+    pub open_flush: Option<FlushSnapshot>,
+}
+
+/// A flush that is not yet settled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FlushSnapshot {
+    /// Its first offset.
+    pub start: u64,
+    /// Rows so far.
+    pub rows: u64,
+    /// Encoded bytes so far.
+    pub bytes: u64,
+    /// Time since its first record arrived.
+    pub age_seconds: f64,
+}
+
+impl ConnectorState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::Paused, Self::Failed, Self::Stopped];
+
+    /// Lower-case word, stable: it is a metric label and part of the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl ConnectorSnapshot {
+    /// The same snapshot seen `by` later: what ages has aged. For a daemon that keeps what a connector last told.
+    #[must_use]
+    pub fn aged(mut self, by: Duration) -> Self {
+        let by = by.as_secs_f64();
+        self.snapshot_age_seconds += by;
+        for flush in self.partitions.iter_mut().filter_map(|partition| partition.open_flush.as_mut()) {
+            flush.age_seconds += by;
+        }
+        self
+    }
+
+    /// Age of the oldest open flush; 0 without one.
+    #[must_use]
+    pub fn oldest_unflushed_age_seconds(&self) -> f64 {
+        let flushes = self.partitions.iter().filter_map(|partition| partition.open_flush.as_ref());
+        flushes.map(|flush| flush.age_seconds).fold(0.0, f64::max)
+    }
+
+    /// Why the connector is not ready; `None` when it is. Ready is: assigned, and running or paused.
+    #[must_use]
+    pub fn not_ready_because(&self) -> Option<String> {
+        match (self.state, &self.last_error) {
+            (ConnectorState::Running | ConnectorState::Paused, _) if self.assigned => None,
+            (ConnectorState::Running | ConnectorState::Paused, _) => {
+                Some("waits for its assignment".to_owned())
+            }
+            (state, Some(error)) => Some(format!("{}: {}", state.as_str(), error.message)),
+            (state, None) => Some(state.as_str().to_owned()),
+        }
+    }
+}
+
+/// A daemon with one running connector of two partitions, one of them paused and unknown.
+#[cfg(test)]
+pub(crate) fn sample(name: &str) -> DaemonSnapshot {
+    let shop = |partition| PartitionSnapshot { topic: "shop".into(), partition, ..Default::default() };
+    let flush = FlushSnapshot { start: 10, rows: 5, bytes: 900, age_seconds: 12.5 };
+    let partitions = vec![
+        PartitionSnapshot {
+            position: Some(15),
+            committed: Some(10),
+            lag_records: Some(30),
+            lag_seconds: Some(2.5),
+            open_flush: Some(flush),
+            ..shop(0)
+        },
+        PartitionSnapshot { paused: true, ..shop(1) },
+    ];
+    let connector = ConnectorSnapshot {
+        name: name.to_owned(),
+        state: ConnectorState::Running,
+        assigned: true,
+        topics: vec!["shop".into()],
+        buffered_bytes: 4096,
+        partitions,
+        ..Default::default()
+    };
+    DaemonSnapshot { connectors: vec![connector] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ages_ages() {
+        let aged = sample("a").connectors.remove(0).aged(Duration::from_secs(3));
+        assert!((aged.oldest_unflushed_age_seconds() - 15.5).abs() < 1e-9);
+        assert!((aged.snapshot_age_seconds - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn ready_is_assigned_and_not_stopped() {
+        let mut connector = sample("a").connectors.remove(0);
+        assert_eq!(connector.not_ready_because(), None);
+        connector.state = ConnectorState::Paused;
+        assert_eq!(connector.not_ready_because(), None);
+        connector.assigned = false;
+        assert_eq!(connector.not_ready_because().as_deref(), Some("waits for its assignment"));
+        connector.assigned = true;
+        for state in [ConnectorState::Starting, ConnectorState::Failed, ConnectorState::Stopped] {
+            connector.state = state;
+            assert_eq!(connector.not_ready_because().as_deref(), Some(state.as_str()));
+        }
+    }
+
+    #[test]
+    fn the_words_of_states_are_the_same_everywhere() {
+        for state in ConnectorState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+    }
+}

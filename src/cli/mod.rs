@@ -1,0 +1,111 @@
+//! One file a command. Owns arguments, exit codes and what is printed; does not own what is done.
+
+pub mod check;
+pub mod demo;
+pub mod inspect;
+pub mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Done.
+pub const EXIT_DONE: u8 = 0;
+/// Something failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Bad configuration or usage.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Moves Kafka topics into a data lake as Parquet, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about, propagate_version = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every connector of a configuration.
+    Run(RunArguments),
+    /// Validate a configuration and reach every service it names.
+    Check(CheckArguments),
+    /// Show the whole pipeline on an in-process broker and registry, to local Parquet.
+    Demo(DemoArguments),
+    /// Show a Parquet file's footer for people.
+    Inspect(InspectArguments),
+}
+
+/// `sluice run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Configuration file, or a directory of *.yaml files.
+    #[arg(long, value_name = "PATH")]
+    pub config: PathBuf,
+    /// Deliver everything below the end offsets noted at the start, then exit.
+    #[arg(long)]
+    pub until_end: bool,
+}
+
+/// `sluice check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Configuration file, or a directory of *.yaml files.
+    #[arg(long, value_name = "PATH")]
+    pub config: PathBuf,
+    /// Validate the configuration only; reach no service.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// `sluice demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Orders to generate.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub records: u64,
+    /// Where to write; must be empty or absent. Default: a new directory below the system's temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `sluice inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// Path or URL (file://, s3://, gs://, az://) of a Parquet file.
+    #[arg(value_name = "FILE-or-URL")]
+    pub file: String,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment.
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    pub options: Vec<String>,
+}
+
+/// Runs the command of the process's arguments.
+///
+/// # Errors
+/// What the command itself could not tell in its own words.
+pub fn main() -> anyhow::Result<ExitCode> {
+    // clap's own exit code for usage errors is 2, as ours.
+    match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+    }
+}
+
+/// Environment variables as the configuration sees them.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The runtime for storage, registry and endpoints: two threads, since they only wait.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("io").enable_all().build()
+}

@@ -1,0 +1,226 @@
+//! Owns the form of one entry of `connectors:` and the rules between its sections. Does not own the rules between
+//! connectors ([`super::conflict`]).
+
+use std::num::NonZeroUsize;
+
+use super::conflict::{self, Labelled};
+use super::section::Section;
+use super::settings::{
+    ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
+    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat,
+};
+use super::tree::{Content, Node, Scalar};
+use super::{files, kafka, partition, registry, storage, value};
+
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "kafka",
+    "value",
+    "key",
+    "registry",
+    "schema",
+    "columns",
+    "partition_by",
+    "rotate",
+    "parquet",
+    "storage",
+    "errors",
+    "tasks",
+];
+
+const TASKS_MAX: usize = 1024;
+
+/// Reads one connector. Nothing if something required is missing or wrong, which has been reported.
+pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
+    let name = section.require("name", connector_name);
+    let kafka_section = section.section("kafka", kafka::KEYS);
+    // A connector without a right name still gets its other sections checked.
+    let kafka = kafka::read(&kafka_section, name.as_deref().unwrap_or("unnamed"));
+    let value = value_format(&section.section("value", &["format", "schema_file"]));
+    let key = key_format(&section.section("key", &["format"]));
+    let registry = registry(section, value.as_ref(), key);
+    let evolution = evolution(&section.section("schema", &["evolution", "reader_schema_file"]));
+    let columns = columns(&section.section("columns", &["metadata"]), key);
+    let partition_by = partition::read(section);
+    let rotate = files::rotate(&section.section("rotate", files::ROTATE_KEYS));
+    let parquet = files::parquet(&section.section("parquet", files::PARQUET_KEYS));
+    let storage_section = section.section("storage", storage::KEYS);
+    let storage = storage::read(&storage_section);
+    let errors_section = section.section("errors", &["on_poison", "dead_letter_topic", "on_tombstone"]);
+    let errors = errors(&errors_section, kafka.as_ref().map(|kafka| &kafka.topics));
+    let tasks = section.read("tasks", tasks).unwrap_or_else(default_tasks);
+    let settings = ConnectorSettings {
+        name: name?,
+        kafka: kafka?,
+        value: value?,
+        key,
+        registry,
+        schema: SchemaSettings { evolution: evolution? },
+        columns,
+        partition_by,
+        rotate,
+        parquet,
+        storage: storage?,
+        errors,
+        tasks,
+    };
+    Some(Labelled {
+        settings,
+        shown_name: section.node("name")?.scalar()?.shown(),
+        place: section.place_of("name"),
+        kafka_place: kafka_section.place(),
+        storage_place: storage_section.place_of("url"),
+    })
+}
+
+fn connector_name(scalar: &Scalar) -> Result<String, String> {
+    const NAME_CHARS_MAX: usize = 128;
+    let name = value::text(scalar)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.chars().all(allowed) || name.len() > NAME_CHARS_MAX || matches!(name.as_str(), "." | "..") {
+        return Err(format!(
+            "must be at most {NAME_CHARS_MAX} ASCII letters, digits, `-`, `_` and `.`; found {}",
+            scalar.shown()
+        ));
+    }
+    Ok(name)
+}
+
+fn value_format(section: &Section<'_>) -> Option<ValueFormat> {
+    let format = section.require("format", |scalar| match scalar.text.as_str() {
+        "avro" => Ok(()),
+        "json" | "protobuf" | "bytes" => {
+            Err(format!("cannot be {} yet, that comes later; this release reads `avro`", scalar.shown()))
+        }
+        _ => Err(value::not_one_of(["avro"].into_iter(), scalar)),
+    });
+    let schema_file = section.read_file("schema_file");
+    format?;
+    match (section.has("schema_file"), schema_file) {
+        (true, file) => file.map(ValueFormat::AvroSchemaFile),
+        (false, _) => Some(ValueFormat::AvroRegistry),
+    }
+}
+
+fn key_format(section: &Section<'_>) -> KeyFormat {
+    let formats = [
+        ("none", KeyFormat::None),
+        ("bytes", KeyFormat::Bytes),
+        ("string", KeyFormat::String),
+        ("avro", KeyFormat::Avro),
+    ];
+    section.read("format", value::choice(&formats)).unwrap_or(KeyFormat::None)
+}
+
+fn registry(
+    connector: &Section<'_>,
+    value: Option<&ValueFormat>,
+    key: KeyFormat,
+) -> Option<RegistrySettings> {
+    let section = connector.section("registry", registry::KEYS);
+    if connector.has("registry") {
+        return registry::read(&section);
+    }
+    let reason = match (value, key) {
+        (_, KeyFormat::Avro) => ": `key.format: avro` takes its schemas from there",
+        (Some(ValueFormat::AvroRegistry), _) => {
+            ": `value.format: avro` takes its schemas from there, unless `value.schema_file` names one"
+        }
+        _ => return None,
+    };
+    connector.report_missing("registry", reason);
+    None
+}
+
+fn evolution(section: &Section<'_>) -> Option<Evolution> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Word {
+        Lossless,
+        PerVersion,
+        Latest,
+        Fixed,
+    }
+    let words = [
+        ("lossless", Word::Lossless),
+        ("per_version", Word::PerVersion),
+        ("latest", Word::Latest),
+        ("fixed", Word::Fixed),
+    ];
+    let word = match section.has("evolution") {
+        true => section.read("evolution", value::choice(&words)),
+        false => Some(Word::Lossless),
+    };
+    let file = section.read_file("reader_schema_file");
+    if word.is_some_and(|word| word != Word::Fixed) && section.has("reader_schema_file") {
+        section.report("reader_schema_file", "is read with `evolution: fixed` only");
+    }
+    match word? {
+        Word::Lossless => Some(Evolution::Lossless),
+        Word::PerVersion => Some(Evolution::PerVersion),
+        Word::Latest => Some(Evolution::Latest),
+        Word::Fixed => {
+            section.report_missing(
+                "reader_schema_file",
+                ": `evolution: fixed` reads everything with that schema",
+            );
+            file.map(Evolution::Fixed)
+        }
+    }
+}
+
+fn columns(section: &Section<'_>, key: KeyFormat) -> MetadataColumns {
+    let key = key != KeyFormat::None;
+    let mut columns = MetadataColumns { position: true, key, headers: false };
+    let Some(Node { content: Content::List(_), .. }) = section.node("metadata") else {
+        columns.position = section.read("metadata", value::boolean).unwrap_or(true);
+        return columns;
+    };
+    for word in section.distinct_texts("metadata") {
+        match word.as_str() {
+            "position" => {}
+            "headers" => columns.headers = true,
+            "key" if key => {}
+            "key" => section.report("metadata", "lists `key`, which needs a `key.format` other than `none`"),
+            _ => section
+                .report("metadata", "must be `true`, `false` or a list of `position`, `key` and `headers`"),
+        }
+    }
+    columns
+}
+
+fn errors(section: &Section<'_>, topics: Option<&TopicSelection>) -> ErrorSettings {
+    let poison = [("fail", OnPoison::Fail), ("skip", OnPoison::Skip), ("dead_letter", OnPoison::DeadLetter)];
+    let tombstone = [
+        ("skip", OnTombstone::Skip),
+        ("fail", OnTombstone::Fail),
+        ("dead_letter", OnTombstone::DeadLetter),
+        ("row", OnTombstone::Row),
+    ];
+    let on_poison = section.read("on_poison", value::choice(&poison)).unwrap_or(OnPoison::Fail);
+    let on_tombstone = section.read("on_tombstone", value::choice(&tombstone)).unwrap_or(OnTombstone::Skip);
+    let dead_letter_topic = section.read("dead_letter_topic", kafka::topic);
+    if on_poison == OnPoison::DeadLetter || on_tombstone == OnTombstone::DeadLetter {
+        section.report_missing("dead_letter_topic", ": a policy here says `dead_letter`");
+    }
+    if let (Some(topics), Some(dead_letters)) = (topics, &dead_letter_topic) {
+        let dead_letters = TopicSelection::Names(vec![dead_letters.clone()]);
+        if conflict::may_share_a_topic(topics, &dead_letters) {
+            let advice = "must not be a topic that the connector reads itself; choose a name outside of `kafka.topics` \
+                          and of the beginning of `kafka.topics_regex`";
+            section.report("dead_letter_topic", advice);
+        }
+    }
+    ErrorSettings { on_poison, dead_letter_topic, on_tombstone }
+}
+
+fn tasks(scalar: &Scalar) -> Result<NonZeroUsize, String> {
+    NonZeroUsize::try_from(value::positive(scalar)?)
+        .ok()
+        .filter(|tasks| tasks.get() <= TASKS_MAX)
+        .ok_or_else(|| format!("must be from 1 to {TASKS_MAX}"))
+}
+
+fn default_tasks() -> NonZeroUsize {
+    let most = NonZeroUsize::new(TASKS_MAX).expect("the limit is not zero");
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(most)
+}

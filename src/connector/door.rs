@@ -1,0 +1,160 @@
+//! Owns the loop of one worker thread: input in, effects out, each carried out by the room it belongs to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+
+use crate::connector::observer::Observer;
+use crate::connector::staging::Staging;
+use crate::connector::status::ConnectorStatus;
+use crate::error::{Failure, Stage};
+use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
+use crate::position::{Epoch, OffsetRange, SchemaId, TopicPartition};
+use crate::registry::Registry;
+use crate::storage::Store;
+use crate::task::SinkTask;
+use crate::task::clock::{Now, Tick};
+use crate::task::message::{Attempt, Effect, Input, SchemaText};
+use crate::task::names::parse_object_name;
+
+/// How often the task's state is shown to people, and the longest sleep.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) struct Door {
+    pub(super) number: usize,
+    pub(super) task: SinkTask,
+    pub(super) inputs: Receiver<Input>,
+    pub(super) reply: TaskSender,
+    pub(super) commands: CommandSender,
+    pub(super) staging: Staging,
+    pub(super) store: Store,
+    pub(super) registry: Option<Registry>,
+    pub(super) producer: Option<DeadLetterProducer>,
+    pub(super) runtime: Handle,
+    pub(super) observer: Observer,
+    pub(super) status: Arc<ConnectorStatus>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+impl Door {
+    pub(super) fn run(mut self) {
+        let began = Instant::now();
+        let mut shown = began;
+        loop {
+            let now = now(began);
+            let sleep = match self.task.poll_timeout() {
+                Some(until) => until.since(now.tick).min(SHOW_EVERY),
+                None => SHOW_EVERY,
+            };
+            let input = match self.inputs.recv_timeout(sleep) {
+                Ok(input) => input,
+                Err(RecvTimeoutError::Timeout) => Input::Tick,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if self.stop.load(Ordering::SeqCst) {
+                break;
+            }
+            self.task.handle(input, self::now(began));
+            while let Some(effect) = self.task.poll_effect() {
+                self.carry_out(effect);
+            }
+            if shown.elapsed() >= SHOW_EVERY {
+                shown = Instant::now();
+                self.status.show(self.number, self.task.snapshot(), began);
+            }
+        }
+        self.status.show(self.number, Vec::new(), began);
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::ReadCommitted { tp, epoch, attempt } => {
+                self.commands.send(Command::ReadCommitted(tp, epoch, attempt));
+            }
+            Effect::ListPublished { tp, epoch, attempt } => self.list_published(tp, epoch, attempt),
+            Effect::Start { tp, epoch, attempt, offset } => {
+                self.commands.send(Command::Start(tp, epoch, attempt, offset));
+            }
+            Effect::Pause { tp, epoch } => self.commands.send(Command::Pause(tp, epoch)),
+            Effect::Resume { tp, epoch } => self.commands.send(Command::Resume(tp, epoch)),
+            Effect::Commit { tp, epoch, commit, offset, metadata } => {
+                self.commands.send(Command::Commit { tp, epoch, commit, offset, metadata });
+            }
+            Effect::Release { tp, epoch } => self.commands.send(Command::Release(tp, epoch)),
+            Effect::Finished { tp, epoch } => self.commands.send(Command::Finished(tp, epoch)),
+            Effect::Append { tp, flush, file, bytes } => self.staging.append(&tp, flush, file, bytes),
+            Effect::Seal { tp, flush, files } => self.staging.seal(&tp, flush, files),
+            Effect::Publish { tp, flush } => self.staging.publish(&tp, flush),
+            Effect::Discard { flush } => self.staging.discard(flush),
+            Effect::FetchSchema { id } => self.fetch_schema(id),
+            Effect::DeadLetter { tp, flush, letters } => match &self.producer {
+                Some(producer) => {
+                    self.observer.dead_letters(letters.len());
+                    producer.send(&tp, flush, letters, self.reply.clone());
+                }
+                None => self.commands.send(Command::Fail(Failure::fatal(
+                    Stage::DeadLetter,
+                    "a record is to be dead-lettered, but errors.dead_letter_topic is not set",
+                ))),
+            },
+            Effect::Fail { tp, failure } => {
+                self.observer.failed(tp.as_ref(), &failure);
+                self.commands.send(Command::Fail(failure));
+            }
+            Effect::Report(event) => self.observer.observe(event),
+        }
+    }
+
+    fn list_published(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt) {
+        let (store, reply) = (self.store.clone(), self.reply.clone());
+        self.runtime.spawn(async move {
+            let result = match store.list(&tp.topic).await {
+                Ok(files) => Ok(ranges_of(&tp, files.iter().map(|file| file.path.as_str()))),
+                Err(error) => Err(error.into_failure(Stage::Recover)),
+            };
+            let _ = reply.send(Input::Listed { tp, epoch, attempt, result });
+        });
+    }
+
+    fn fetch_schema(&self, id: SchemaId) {
+        let reply = self.reply.clone();
+        let Some(registry) = self.registry.clone() else {
+            let failure = Failure::poison(Stage::Schema, "no_registry", "the connector has no registry");
+            let _ = reply.send(Input::SchemaFetched { id, result: Err(failure) });
+            return;
+        };
+        self.runtime.spawn(async move {
+            let result = match registry.schema(id).await {
+                Ok(schema) => Ok(SchemaText {
+                    json: schema.json.clone(),
+                    references: schema
+                        .references
+                        .iter()
+                        .map(|reference| (reference.name.clone(), reference.json.clone()))
+                        .collect(),
+                }),
+                Err(error) => Err(error.into()),
+            };
+            let _ = reply.send(Input::SchemaFetched { id, result });
+        });
+    }
+}
+
+fn ranges_of<'a>(tp: &TopicPartition, paths: impl Iterator<Item = &'a str>) -> Vec<OffsetRange> {
+    paths
+        .filter_map(parse_object_name)
+        .filter(|(found, _, _)| found == tp)
+        .map(|(_, range, _)| range)
+        .collect()
+}
+
+fn now(began: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        tick: Tick(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,280 @@
+//! The door between what decides and what does: inputs go to the tasks, effects are carried out. No decisions here.
+//!
+//! A connector is one consumer thread, `tasks` worker threads with a [`crate::task::SinkTask`] each, and the storage,
+//! registry and producer work that runs on the shared runtime.
+
+mod door;
+mod observer;
+mod staging;
+mod status;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::config::settings::{ConnectorSettings, Evolution, ValueFormat};
+use crate::connector::door::Door;
+use crate::connector::observer::Observer;
+use crate::connector::staging::Staging;
+use crate::error::{Failure, Stage};
+use crate::kafka::{self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer};
+use crate::metrics::ConnectorMetrics;
+use crate::registry::Registry;
+use crate::storage::{Store, StorageError};
+use crate::task::SinkTask;
+use crate::task::budget::MemoryBudget;
+use crate::task::message::Input;
+use crate::task::settings::TaskSettings;
+
+pub use observer::FileWritten;
+pub use status::ConnectorStatus;
+
+/// How long a bounded run waits at its beginning for a service that does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pause between two looks at a service that does not answer at the beginning.
+const START_PAUSE: Duration = Duration::from_secs(2);
+
+/// What all connectors of the process share.
+#[derive(Clone)]
+pub struct Process {
+    /// Runs storage and registry work.
+    pub runtime: Handle,
+    /// Counts buffered bytes.
+    pub budget: MemoryBudget,
+    /// Where encoded bytes wait for an object store.
+    pub scratch_dir: PathBuf,
+    /// `--until-end`.
+    pub until_end: bool,
+    /// Hears of every file that becomes visible; for the demo.
+    pub files: Option<std::sync::mpsc::Sender<FileWritten>>,
+}
+
+/// A running connector.
+pub struct Connector {
+    commands: CommandSender,
+    supervisor: JoinHandle<Result<ConsumerEnd, Failure>>,
+}
+
+impl Connector {
+    /// Prepares storage and schemas, then starts the threads. Blocks until that is done: call it from a thread of
+    /// its own. `give_up` ends the wait for services early.
+    ///
+    /// # Errors
+    /// Fatal when a setting cannot work, or in a bounded run a service does not answer within half a minute.
+    pub fn start(
+        settings: &ConnectorSettings,
+        process: &Process,
+        metrics: Arc<ConnectorMetrics>,
+        status: Arc<ConnectorStatus>,
+        give_up: &AtomicBool,
+    ) -> Result<Self, Failure> {
+        let value_schema = match &settings.value {
+            ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
+            ValueFormat::AvroRegistry => None,
+        };
+        let reader_schema = match &settings.schema.evolution {
+            Evolution::Fixed(path) => Some(read_schema(path)?),
+            _ => None,
+        };
+        let registry = match &settings.registry {
+            Some(registry) => Some(Registry::new(registry).map_err(Failure::from)?),
+            None => None,
+        };
+        if let Some(registry) = &registry {
+            metrics.watch_registry(registry.clone());
+        }
+        let ready = Readiness { settings, process, status: &status, give_up };
+        let store = ready.open_store()?;
+        ready.reach_registry(registry.as_ref())?;
+        let producer = match &settings.errors.dead_letter_topic {
+            Some(topic) => Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic)?),
+            None => None,
+        };
+        let task_settings =
+            Arc::new(TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref()));
+        let (mut senders, mut tasks) = (Vec::new(), Vec::new());
+        for number in 0..settings.tasks.get() {
+            let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
+            let task = SinkTask::new(
+                task_settings.clone(),
+                value_schema.as_deref(),
+                reader_schema.as_deref(),
+                process.budget.clone(),
+                seed,
+            )?;
+            let (sender, inputs) = channel();
+            senders.push(sender);
+            tasks.push((task, inputs));
+        }
+        let consumer_settings = ConsumerSettings {
+            connector: settings.name.clone(),
+            kafka: settings.kafka.clone(),
+            with_headers: task_settings.wants_headers(),
+            until_end: process.until_end,
+        };
+        let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = Vec::new();
+        for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
+            let door = Door {
+                number,
+                task,
+                inputs,
+                reply: sender.clone(),
+                commands: commands.clone(),
+                staging: Staging::new(store.clone(), process.runtime.clone(), process.budget.clone(), sender.clone()),
+                store: store.clone(),
+                registry: registry.clone(),
+                producer: producer.clone(),
+                runtime: process.runtime.clone(),
+                observer: Observer::new(&settings.name, metrics.clone(), status.clone(), process.files.clone()),
+                status: status.clone(),
+                stop: stop.clone(),
+            };
+            workers.push(spawn_worker(&settings.name, number, door, commands.clone())?);
+        }
+        let supervisor = std::thread::Builder::new()
+            .name(format!("connector-{}", settings.name))
+            .spawn(move || {
+                let end = consumer.join().unwrap_or_else(|_| {
+                    Err(Failure::fatal(Stage::Consume, "the consumer thread panicked; please report this"))
+                });
+                stop.store(true, Ordering::SeqCst);
+                for sender in senders {
+                    let _ = sender.send(Input::Tick);
+                }
+                for worker in workers {
+                    let _ = worker.join();
+                }
+                end
+            })
+            .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))?;
+        Ok(Self { commands, supervisor })
+    }
+
+    /// Asks for a drain: flush, publish, commit, leave the group.
+    pub fn drain(&self) {
+        self.commands.send(Command::Drain);
+    }
+
+    /// Ends every open flush.
+    pub fn flush(&self) {
+        self.commands.send(Command::Tell(Announcement::FlushNow));
+    }
+
+    /// Stops or resumes taking records; the assignment is kept.
+    pub fn set_paused(&self, paused: bool) {
+        self.commands.send(Command::Tell(Announcement::SetPaused(paused)));
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.supervisor.is_finished()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The failure that stopped it.
+    pub fn join(self) -> Result<ConsumerEnd, Failure> {
+        self.supervisor
+            .join()
+            .unwrap_or_else(|_| Err(Failure::fatal(Stage::Consume, "the connector's supervisor panicked")))
+    }
+}
+
+/// The services a connector needs before it joins its group: a connector without them would only hold partitions.
+struct Readiness<'a> {
+    settings: &'a ConnectorSettings,
+    process: &'a Process,
+    status: &'a ConnectorStatus,
+    give_up: &'a AtomicBool,
+}
+
+impl Readiness<'_> {
+    fn open_store(&self) -> Result<Store, Failure> {
+        let url = &self.settings.storage.url;
+        self.patiently(&format!("the output prefix {url}"), || {
+            self.process.runtime.block_on(async {
+                let store =
+                    Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir).await?;
+                store.probe().await?;
+                let swept = store.sweep().await?;
+                if swept != crate::storage::Swept::default() {
+                    tracing::info!(connector = self.settings.name, "leftovers of ended processes removed: {swept:?}");
+                }
+                Ok::<Store, StorageError>(store)
+            })
+            .map_err(|error| error.into_failure(Stage::Seal))
+        })
+    }
+
+    fn reach_registry(&self, registry: Option<&Registry>) -> Result<(), Failure> {
+        // A daemon may start while the registry is down: it asks when the first record needs it.
+        let Some(registry) = registry.filter(|_| self.process.until_end) else { return Ok(()) };
+        self.patiently("the schema registry", || {
+            self.process.runtime.block_on(registry.probe()).map_err(Failure::from)
+        })
+    }
+
+    fn patiently<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let began = Instant::now();
+        loop {
+            let failure = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(failure @ Failure::Retriable { .. }) => failure,
+                Err(failure) => return Err(failure),
+            };
+            self.status.note_failure(&failure);
+            if self.give_up.load(Ordering::SeqCst) {
+                return Err(Failure::fatal(failure.stage(), format!("stopped while waiting for {what}: {failure}")));
+            }
+            if self.process.until_end && began.elapsed() >= PATIENCE {
+                return Err(Failure::fatal(
+                    failure.stage(),
+                    format!("{what} did not answer within {} s: {failure}", PATIENCE.as_secs()),
+                ));
+            }
+            tracing::warn!(connector = self.settings.name, "waiting for {what}: {failure}");
+            std::thread::sleep(START_PAUSE);
+        }
+    }
+}
+
+fn read_schema(path: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::fatal(Stage::Schema, format!("cannot read the schema file {}: {error}", path.display()))
+    })
+}
+
+/// A panic in a task stops the whole connector visibly: half of one would be worse.
+fn spawn_worker(
+    connector: &str,
+    number: usize,
+    door: Door,
+    commands: CommandSender,
+) -> Result<JoinHandle<()>, Failure> {
+    std::thread::Builder::new()
+        .name(format!("task-{connector}-{number}"))
+        .spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| door.run())) {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                    .unwrap_or_else(|| "no message".to_owned());
+                commands.send(Command::Fail(Failure::fatal(
+                    Stage::Encode,
+                    format!("a task panicked: {text}; the offsets are held; please report this"),
+                )));
+            }
+        })
+        .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))
+}

@@ -1,0 +1,3 @@
+//! Generated orders, for the demo and for benchmarks.
+
+pub mod orders;

@@ -1,0 +1,47 @@
+//! Owns the translation of `parquet:` settings into the Parquet writer's properties.
+
+use arrow::datatypes::Schema;
+use parquet::basic::{BrotliLevel, Compression as ParquetCompression, GzipLevel, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use crate::config::settings::{Compression, Dictionary, ParquetSettings};
+use crate::error::{Failure, Stage};
+
+/// The writer's properties for files of `schema`.
+///
+/// # Errors
+/// Fatal when a compression level is out of range or a column of `parquet.columns` has no counterpart in any
+/// form (leaf path such as `a.b`); settings for columns that a file lacks are ignored, since schemas differ.
+pub fn writer_properties(settings: &ParquetSettings, _schema: &Schema) -> Result<WriterProperties, Failure> {
+    let mut builder = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by(concat!("sluice version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(compression(settings.compression)?)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_dictionary_enabled(settings.dictionary != Dictionary::Never)
+        .set_max_row_group_row_count(Some(settings.row_group_rows.get()));
+    for (column, overrides) in &settings.columns {
+        let path = ColumnPath::from(column.split('.').map(str::to_owned).collect::<Vec<_>>());
+        if let Some(dictionary) = overrides.dictionary {
+            builder = builder.set_column_dictionary_enabled(path.clone(), dictionary != Dictionary::Never);
+        }
+        if overrides.bloom_filter {
+            builder = builder.set_column_bloom_filter_enabled(path, true);
+        }
+    }
+    Ok(builder.build())
+}
+
+fn compression(setting: Compression) -> Result<ParquetCompression, Failure> {
+    Ok(match setting {
+        Compression::None => ParquetCompression::UNCOMPRESSED,
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        Compression::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
+        Compression::Lz4 => ParquetCompression::LZ4_RAW,
+        Compression::Brotli => ParquetCompression::BROTLI(BrotliLevel::default()),
+        Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(|error| {
+            Failure::fatal(Stage::Encode, format!("parquet.compression: zstd level {level} is not usable: {error}"))
+        })?),
+    })
+}

@@ -1,0 +1,103 @@
+//! Owns what librdkafka tells by callback: rebalances are recorded for the consumer thread to act on in its own
+//! loop, errors and log lines are passed on. Decides nothing.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use crate::kafka::native;
+
+/// One change of the assignment, in the order it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rebalance {
+    /// These are ours now.
+    Assign(Vec<(String, i32)>),
+    /// These are asked back.
+    Revoke(Vec<(String, i32)>),
+    /// These are gone already.
+    Lost(Vec<(String, i32)>),
+}
+
+/// Callbacks of the consumer.
+#[derive(Default)]
+pub(super) struct Context {
+    connector: String,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Context {
+    pub(super) fn new(connector: &str) -> Self {
+        Self { connector: connector.to_owned(), ..Self::default() }
+    }
+
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// From now on partitions are given up within the callback: the loop that would do it has ended.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// The last trouble the client told of.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                tracing::debug!(connector = self.connector, facility, "kafka client: {message}");
+            }
+            _ => tracing::trace!(connector = self.connector, facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let text = match error.rdkafka_error_code() {
+            Some(code) => format!("{code}: {reason}"),
+            None => format!("{error}: {reason}"),
+        };
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() != Some(&text) {
+            tracing::warn!(connector = self.connector, "kafka: {text}");
+            *last = Some(text);
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<(String, i32)> = list
+            .elements()
+            .iter()
+            .map(|element| (element.topic().to_owned(), element.partition()))
+            .collect();
+        let closing = self.closing.load(Ordering::SeqCst);
+        let event = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if closing => {
+                let _ = consumer.incremental_assign(&TopicPartitionList::new());
+                return;
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions),
+            _ if closing => return native::unassign_now(consumer, list),
+            _ if consumer.assignment_lost() => Rebalance::Lost(partitions),
+            _ => Rebalance::Revoke(partitions),
+        };
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}

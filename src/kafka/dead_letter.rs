@@ -1,0 +1,163 @@
+//! Owns the producer of dead letters: the original record, its position and what is wrong with it, acknowledged by all
+//! in-sync replicas before anyone is told.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use crate::config::settings::KafkaSettings;
+use crate::error::{Failure, Stage};
+use crate::kafka::consumer::TaskSender;
+use crate::kafka::properties::producer_config;
+use crate::position::TopicPartition;
+use crate::task::message::{DeadLetter, FlushId, Input};
+
+/// Produces dead letters of one connector. Cheap to clone.
+#[derive(Clone)]
+pub struct DeadLetterProducer {
+    producer: Arc<ThreadedProducer<Acknowledgements>>,
+    topic: Arc<str>,
+    connector: Arc<str>,
+}
+
+/// Letters of one effect: its task hears of it when the last is acknowledged or one has failed.
+struct Batch {
+    tp: TopicPartition,
+    flush: FlushId,
+    reply: TaskSender,
+    state: Mutex<BatchState>,
+}
+
+struct BatchState {
+    outstanding: usize,
+    failure: Option<Failure>,
+}
+
+impl DeadLetterProducer {
+    /// Creates the producer; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Fatal when the client refuses the properties.
+    pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
+        let producer = producer_config(settings).create_with_context(Acknowledgements).map_err(|error| {
+            Failure::fatal(Stage::DeadLetter, format!("the kafka client refuses: {error}; check kafka.properties"))
+        })?;
+        Ok(Self { producer: Arc::new(producer), topic: topic.into(), connector: connector.into() })
+    }
+
+    /// Sends the letters of one flush; `reply` hears [`Input::DeadLettered`] once.
+    pub fn send(&self, tp: &TopicPartition, flush: FlushId, letters: Vec<DeadLetter>, reply: TaskSender) {
+        let state = BatchState { outstanding: letters.len(), failure: None };
+        let batch = Arc::new(Batch { tp: tp.clone(), flush, reply, state: Mutex::new(state) });
+        for letter in letters {
+            if let Err(failure) = self.send_one(tp, &letter, &batch) {
+                batch.settle(Err(failure));
+            }
+        }
+    }
+
+    fn send_one(&self, tp: &TopicPartition, letter: &DeadLetter, batch: &Arc<Batch>) -> Result<(), Failure> {
+        let headers = self.headers(tp, letter);
+        loop {
+            let mut record: BaseRecord<'_, [u8], [u8], Arc<Batch>> =
+                BaseRecord::with_opaque_to(&self.topic, batch.clone()).headers(headers.clone());
+            if let Some(key) = &letter.key {
+                record = record.key(key);
+            }
+            if let Some(value) = &letter.value {
+                record = record.payload(value);
+            }
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    let _ = self.producer.flush(Duration::from_millis(100));
+                }
+                Err((error, _)) => return Err(self.failure(&error)),
+            }
+        }
+    }
+
+    fn headers(&self, tp: &TopicPartition, letter: &DeadLetter) -> OwnedHeaders {
+        let mut headers = OwnedHeaders::new();
+        for header in &letter.headers {
+            headers = headers.insert(Header { key: &header.key, value: header.value.as_deref() });
+        }
+        let timestamp = letter.timestamp_ms.map(|ms| ms.to_string());
+        let schema = letter.schema.map(|id| id.to_string());
+        let facts = [
+            ("sluice.connector", Some(self.connector.to_string())),
+            ("sluice.topic", Some(tp.topic.to_string())),
+            ("sluice.partition", Some(tp.partition.to_string())),
+            ("sluice.offset", Some(letter.offset.to_string())),
+            ("sluice.timestamp", timestamp),
+            ("sluice.stage", Some(letter.stage.to_string())),
+            ("sluice.reason", Some(letter.reason.clone())),
+            ("sluice.schema_id", schema),
+        ];
+        for (key, value) in &facts {
+            if let Some(value) = value {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+        }
+        headers
+    }
+
+    fn failure(&self, error: &KafkaError) -> Failure {
+        delivery_failure(error, &self.topic)
+    }
+}
+
+fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidTopic,
+        ) => Failure::fatal(
+            Stage::DeadLetter,
+            format!("cannot produce to the dead-letter topic {topic}: {error}; allow WRITE on it, or raise its message size"),
+        ),
+        _ => Failure::retriable(Stage::DeadLetter, format!("cannot produce to the dead-letter topic {topic}: {error}")),
+    }
+}
+
+impl Batch {
+    fn settle(&self, result: Result<(), Failure>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outstanding -= 1;
+        if let Err(failure) = result {
+            state.failure.get_or_insert(failure);
+        }
+        if state.outstanding == 0 {
+            let result = state.failure.take().map_or(Ok(()), Err);
+            let _ = self.reply.send(Input::DeadLettered { tp: self.tp.clone(), flush: self.flush, result });
+        }
+    }
+}
+
+/// Callbacks of the producer.
+struct Acknowledgements;
+
+impl ClientContext for Acknowledgements {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("dead-letter producer: {error}: {reason}");
+    }
+}
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Arc<Batch>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
+        batch.settle(match result {
+            Ok(_) => Ok(()),
+            Err((error, message)) => Err(delivery_failure(error, rdkafka::Message::topic(message))),
+        });
+    }
+}

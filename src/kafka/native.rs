@@ -1,0 +1,382 @@
+//! Owns every call into librdkafka that the `rdkafka` crate has no safe form for: a queue of our own that all
+//! partitions feed and that is consumed in batches, commits with an answer for each partition, and the cached end of
+//! a partition. The only unsafe code that touches librdkafka; each type is safe to use from outside.
+
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use crate::position::Offset;
+use crate::record::{Header, RawRecord, RecordBlock};
+
+/// A queue that any number of partitions are forwarded to. Must be dropped before its consumer; the borrow that
+/// would say so cannot be held beside the consumer, so the owner (the consumer thread) drops it first.
+pub(super) struct BatchQueue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    waker: QueueWaker,
+    slots: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka queues may be used from any thread; `slots` is scratch space that is empty between calls.
+unsafe impl Send for BatchQueue {}
+
+/// Wakes a thread that waits in [`BatchQueue::consume`]. Outlives the queue harmlessly.
+#[derive(Clone)]
+pub(super) struct QueueWaker(Arc<Mutex<Option<QueuePointer>>>);
+
+struct QueuePointer(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: the pointer is only used under the mutex, for a call that librdkafka allows from any thread.
+unsafe impl Send for QueuePointer {}
+
+/// What came from the queue: consecutive messages of one partition.
+pub(super) enum Run {
+    /// Records in offset order.
+    Records { topic: Arc<str>, partition: i32, block: RecordBlock },
+    /// The position has reached the end of the partition.
+    End { topic: Arc<str>, partition: i32, position: Option<Offset> },
+    /// Fetching failed.
+    Error { topic: Arc<str>, partition: i32, code: RDKafkaErrorCode, reason: String },
+}
+
+impl BatchQueue {
+    pub(super) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, most_messages: usize) -> Option<Self> {
+        // SAFETY: the client pointer is valid while the consumer is borrowed.
+        let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) })?;
+        let waker = QueueWaker(Arc::new(Mutex::new(Some(QueuePointer(queue)))));
+        Some(Self { queue, waker, slots: vec![ptr::null_mut(); most_messages] })
+    }
+
+    pub(super) fn waker(&self) -> QueueWaker {
+        self.waker.clone()
+    }
+
+    /// Makes the messages of a partition come out of this queue. False when the client does not know the partition.
+    pub(super) fn forward<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        partition: i32,
+    ) -> bool {
+        let Ok(topic) = CString::new(topic) else { return false };
+        // SAFETY: client and topic are valid for the call; the returned reference is given back at once, which
+        // leaves the forwarding in place.
+        unsafe {
+            let source = sys::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition);
+            if source.is_null() {
+                return false;
+            }
+            sys::rd_kafka_queue_forward(source, self.queue.as_ptr());
+            sys::rd_kafka_queue_destroy(source);
+        }
+        true
+    }
+
+    /// Waits up to `timeout` for the batch to fill, or until woken, and gives what there is, cut into runs.
+    /// `in_flight_bytes` counts the bytes of every block until it is dropped.
+    pub(super) fn consume(
+        &mut self,
+        timeout: Duration,
+        with_headers: bool,
+        in_flight_bytes: &Arc<AtomicUsize>,
+    ) -> Vec<Run> {
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: `slots` has room for the stated number of pointers; each one filled is owned by us from then on.
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(
+                self.queue.as_ptr(),
+                timeout_ms,
+                self.slots.as_mut_ptr(),
+                self.slots.len(),
+            )
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        let messages: Vec<NativeMessage> =
+            self.slots[..count].iter_mut().filter_map(|slot| NativeMessage::take(slot)).collect();
+        cut_into_runs(messages, with_headers, in_flight_bytes)
+    }
+}
+
+impl Drop for BatchQueue {
+    fn drop(&mut self) {
+        self.waker.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // SAFETY: created by `rd_kafka_queue_new`, destroyed once; no waker can reach it any more.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+impl QueueWaker {
+    pub(super) fn wake(&self) {
+        if let Some(queue) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            // SAFETY: the pointer is in the mutex only while the queue lives.
+            unsafe { sys::rd_kafka_queue_yield(queue.0.as_ptr()) };
+        }
+    }
+}
+
+/// One message that we own.
+struct NativeMessage(NonNull<sys::rd_kafka_message_t>);
+
+// SAFETY: a message is plain memory with atomic reference counts behind it; librdkafka lets any thread destroy it.
+unsafe impl Send for NativeMessage {}
+
+impl NativeMessage {
+    fn take(slot: &mut *mut sys::rd_kafka_message_t) -> Option<Self> {
+        NonNull::new(std::mem::replace(slot, ptr::null_mut())).map(Self)
+    }
+
+    fn get(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: valid until `drop`.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn topic(&self) -> &str {
+        let message = self.get();
+        if message.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the topic handle lives as long as the message; names are ASCII.
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt)) }.to_str().unwrap_or("")
+    }
+
+    fn error(&self) -> Option<RDKafkaErrorCode> {
+        let code = self.get().err;
+        (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+    }
+
+    fn raw_record(&self, with_headers: bool) -> Option<RawRecord> {
+        let message = self.get();
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is valid.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
+        let bytes = |start: *mut c_void, length: usize| NonNull::new(start.cast::<u8>()).map(|start| (start, length));
+        Some(RawRecord {
+            offset: Offset::new(message.offset)?,
+            timestamp_ms: (timestamp >= 0).then_some(timestamp),
+            key: bytes(message.key, message.key_len),
+            value: bytes(message.payload, message.len),
+            headers: if with_headers { self.headers() } else { Vec::new() },
+        })
+    }
+
+    fn headers(&self) -> Vec<Header> {
+        let mut list = ptr::null_mut();
+        // SAFETY: the message is valid and keeps ownership of the list.
+        let code = unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Vec::new();
+        }
+        let mut headers = Vec::new();
+        loop {
+            let (mut key, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the list is valid; the pointers written are valid as long as the message.
+            unsafe {
+                let code = sys::rd_kafka_header_get_all(
+                    list,
+                    headers.len(),
+                    &raw mut key,
+                    &raw mut value,
+                    &raw mut length,
+                );
+                if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    return headers;
+                }
+                headers.push(Header {
+                    key: CStr::from_ptr(key).to_string_lossy().into_owned(),
+                    value: NonNull::new(value.cast_mut())
+                        .map(|value| std::slice::from_raw_parts(value.cast::<u8>().as_ptr(), length).to_vec()),
+                });
+            }
+        }
+    }
+}
+
+impl Drop for NativeMessage {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once.
+        unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// Keeps the messages of a block alive and counts their bytes.
+struct RunOwner {
+    messages: Vec<NativeMessage>,
+    bytes: usize,
+    in_flight_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for RunOwner {
+    fn drop(&mut self) {
+        self.messages.clear();
+        self.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn cut_into_runs(messages: Vec<NativeMessage>, with_headers: bool, in_flight_bytes: &Arc<AtomicUsize>) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut open: Vec<NativeMessage> = Vec::new();
+    for message in messages {
+        if let Some(code) = message.error() {
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+            runs.push(error_run(&message, code));
+            continue;
+        }
+        // Offsets that do not ascend begin a new run too: after a seek back, blocks must not mix both sides of it.
+        let continues = open.last().is_some_and(|last| {
+            let (a, b) = (last.get(), message.get());
+            ptr::eq(a.rkt, b.rkt) && a.partition == b.partition && a.offset < b.offset
+        });
+        if !continues {
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+        }
+        open.push(message);
+    }
+    runs.extend(close_run(open, with_headers, in_flight_bytes));
+    runs
+}
+
+fn close_run(
+    messages: Vec<NativeMessage>,
+    with_headers: bool,
+    in_flight_bytes: &Arc<AtomicUsize>,
+) -> Option<Run> {
+    let first = messages.first()?;
+    let (topic, partition) = (Arc::from(first.topic()), first.get().partition);
+    let records: Vec<RawRecord> = messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
+    // One more for each message, so that the count is zero only when no message is left.
+    let bytes = messages.iter().map(|message| message.get().len + message.get().key_len + 1).sum();
+    in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
+    let owner = RunOwner { messages, bytes, in_flight_bytes: in_flight_bytes.clone() };
+    // SAFETY: keys and values lie in the messages, which the owner keeps until it is dropped; librdkafka never
+    // changes a delivered message, and messages may move between threads.
+    let block = unsafe { RecordBlock::from_raw(records, Box::new(owner)) };
+    Some(Run::Records { topic, partition, block })
+}
+
+fn error_run(message: &NativeMessage, code: RDKafkaErrorCode) -> Run {
+    let (topic, partition): (Arc<str>, i32) = (Arc::from(message.topic()), message.get().partition);
+    if code == RDKafkaErrorCode::PartitionEOF {
+        return Run::End { topic, partition, position: Offset::new(message.get().offset) };
+    }
+    // SAFETY: for an error message the payload, where there is one, is a C string owned by the message.
+    let reason = unsafe {
+        let text = sys::rd_kafka_message_errstr(message.0.as_ptr());
+        if text.is_null() { code.to_string() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+    };
+    Run::Error { topic, partition, code, reason }
+}
+
+/// One offset to commit.
+pub(super) struct OffsetToCommit<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: Offset,
+    pub(super) metadata: &'a str,
+}
+
+/// Commits offsets and waits for the coordinator's answer, one result for each in the given order. The wait has no
+/// bound of its own: an answer, an error or the client's time-out always comes.
+pub(super) fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    offsets: &[OffsetToCommit<'_>],
+) -> Vec<Result<(), RDKafkaErrorCode>> {
+    let fail = |code: RDKafkaErrorCode| vec![Err(code); offsets.len()];
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for commit in offsets {
+        let mut element = list.add_partition(commit.topic, commit.partition);
+        if element.set_offset(KafkaOffset::Offset(commit.offset.as_i64())).is_err() {
+            return fail(RDKafkaErrorCode::InvalidArgument);
+        }
+        element.set_metadata(commit.metadata);
+    }
+    let client = consumer.client().native_ptr();
+    // SAFETY: client and list are valid for the calls; queue and event are destroyed before returning.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(client);
+        let code = sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, ptr::null_mut());
+        let results = if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let event = sys::rd_kafka_queue_poll(queue, -1);
+            let results = commit_results(event, offsets);
+            sys::rd_kafka_event_destroy(event);
+            results
+        } else {
+            fail(code.into())
+        };
+        sys::rd_kafka_queue_destroy(queue);
+        results
+    }
+}
+
+/// # Safety
+/// `event` must be null or a valid event.
+unsafe fn commit_results(
+    event: *mut sys::rd_kafka_event_t,
+    offsets: &[OffsetToCommit<'_>],
+) -> Vec<Result<(), RDKafkaErrorCode>> {
+    if event.is_null() {
+        return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
+    }
+    // SAFETY: the event is valid; its list lives as long as it does.
+    let (overall, list) =
+        unsafe { (sys::rd_kafka_event_error(event), sys::rd_kafka_event_topic_partition_list(event)) };
+    let none = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+    offsets
+        .iter()
+        .map(|commit| {
+            let Ok(topic) = CString::new(commit.topic) else { return Err(RDKafkaErrorCode::InvalidArgument) };
+            let element = if list.is_null() {
+                ptr::null_mut()
+            } else {
+                // SAFETY: list and topic are valid.
+                unsafe { sys::rd_kafka_topic_partition_list_find(list, topic.as_ptr(), commit.partition) }
+            };
+            // SAFETY: an element found in the list is valid.
+            let own = if element.is_null() { none } else { unsafe { (*element).err } };
+            if own != none {
+                Err(own.into())
+            } else if overall != none {
+                Err(overall.into())
+            } else {
+                Ok(())
+            }
+        })
+        .collect()
+}
+
+/// The end of a partition as the last fetch saw it; no request is made.
+pub(super) fn cached_high<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<Offset> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: client and topic are valid for the call.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| Offset::new(high)).flatten()
+}
+
+/// Gives partitions up inside a callback, when the client is being closed.
+pub(super) fn unassign_now<C: ClientContext + ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) {
+    // The result does not matter: the client is going away.
+    let _ = consumer.incremental_unassign(list);
+}

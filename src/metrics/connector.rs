@@ -1,0 +1,108 @@
+//! Owns what one connector counts. Does not own names, nor what can be read off its state at any moment (lag, open
+//! flushes, pauses): that is [`crate::admin::snapshot`].
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::instruments::{Counter, CounterBy, Histogram};
+use crate::error::Stage;
+use crate::registry::{Registry, RegistryCounts};
+
+/// Counters of one connector; they outlive its restarts. Add to them once a batch.
+#[derive(Default)]
+pub struct ConnectorMetrics {
+    /// Records consumed.
+    pub records: Counter,
+    /// Bytes of their keys and values.
+    pub record_bytes: Counter,
+    /// Rows in published files.
+    pub rows: Counter,
+    /// Files published.
+    pub files: Counter,
+    /// Bytes of published files.
+    pub file_bytes: Counter,
+    /// Flushes ended, by the rule that ended them: a short constant word.
+    pub rotations: CounterBy<&'static str>,
+    /// Poison records, by stage and by the kind of [`crate::error::Failure::Poison`].
+    pub poison: CounterBy<(Stage, &'static str)>,
+    /// Records with a null value.
+    pub tombstones: Counter,
+    /// Records skipped by policy: poison and tombstones.
+    pub skipped: Counter,
+    /// Records acknowledged by the dead-letter topic.
+    pub dead_letters: Counter,
+    /// Steps tried again after retriable trouble.
+    pub retries: CounterBy<Stage>,
+    /// Flushes finished from an intent that an earlier owner left.
+    pub intents_replayed: Counter,
+    /// Changes of the assignment.
+    pub rebalances: Counter,
+    /// Time until a commit was answered.
+    pub commit_time: Histogram,
+    /// Time until a file was visible.
+    pub publish_time: Histogram,
+    registry: Mutex<Option<Registry>>,
+}
+
+/// The counters of a connector at one moment, for the API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ConnectorTotals {
+    /// See [`ConnectorMetrics::records`].
+    pub records: u64,
+    /// See [`ConnectorMetrics::record_bytes`].
+    pub record_bytes: u64,
+    /// See [`ConnectorMetrics::rows`].
+    pub rows: u64,
+    /// See [`ConnectorMetrics::files`].
+    pub files: u64,
+    /// See [`ConnectorMetrics::file_bytes`].
+    pub file_bytes: u64,
+    /// See [`ConnectorMetrics::rotations`].
+    pub rotations: u64,
+    /// See [`ConnectorMetrics::poison`].
+    pub poison: u64,
+    /// See [`ConnectorMetrics::tombstones`].
+    pub tombstones: u64,
+    /// See [`ConnectorMetrics::skipped`].
+    pub skipped: u64,
+    /// See [`ConnectorMetrics::dead_letters`].
+    pub dead_letters: u64,
+    /// See [`ConnectorMetrics::retries`].
+    pub retries: u64,
+    /// See [`ConnectorMetrics::intents_replayed`].
+    pub intents_replayed: u64,
+    /// See [`ConnectorMetrics::rebalances`].
+    pub rebalances: u64,
+}
+
+impl ConnectorMetrics {
+    /// Shows this registry client's counters from now on, instead of the one before.
+    pub fn watch_registry(&self, registry: Registry) {
+        *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
+    }
+
+    /// Reads all counters.
+    #[must_use]
+    pub fn totals(&self) -> ConnectorTotals {
+        ConnectorTotals {
+            records: self.records.get(),
+            record_bytes: self.record_bytes.get(),
+            rows: self.rows.get(),
+            files: self.files.get(),
+            file_bytes: self.file_bytes.get(),
+            rotations: self.rotations.total(),
+            poison: self.poison.total(),
+            tombstones: self.tombstones.get(),
+            skipped: self.skipped.get(),
+            dead_letters: self.dead_letters.get(),
+            retries: self.retries.total(),
+            intents_replayed: self.intents_replayed.get(),
+            rebalances: self.rebalances.get(),
+        }
+    }
+
+    pub(super) fn registry_counts(&self) -> Option<RegistryCounts> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Registry::counts)
+    }
+}

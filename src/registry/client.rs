@@ -1,0 +1,208 @@
+//! Owns the client's doors: getting a schema by id through the cache, one request at a time for each id, and the probe.
+//! Does not own HTTP ([`super::endpoints`]), references ([`super::references`]) or backoff, which is the caller's.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{Shared, WeakShared};
+use serde::de::IgnoredAny;
+use tracing::warn;
+
+use super::cache::{Fingerprints, SchemaCache, VerdictCache};
+use super::counters::{RegistryCounters, RegistryCounts};
+use super::endpoints::{AskError, Endpoints};
+use super::error::RegistryError;
+use super::references::{RegisteredSchema, resolve};
+use crate::config::settings::RegistrySettings;
+use crate::position::SchemaId;
+
+const MAX_CACHED_BYTES: usize = 64 << 20;
+const MAX_VERDICTS: usize = 10_000;
+const MAX_FINGERPRINTS: usize = 100_000;
+/// Abandoned requests are looked for when this many are under way.
+const MANY_FLIGHTS: usize = 64;
+
+/// A schema registry client. Clones share connections, cache and counters.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<RegistryState>,
+}
+
+struct RegistryState {
+    endpoints: Endpoints,
+    tuning: Tuning,
+    counters: Arc<RegistryCounters>,
+    memory: Mutex<Memory>,
+}
+
+/// Everything under the one lock, which is never held across an await.
+struct Memory {
+    schemas: SchemaCache,
+    verdicts: VerdictCache,
+    fingerprints: Fingerprints,
+    /// Requests under way; an entry whose callers have all gone is dead and does nothing.
+    flights: HashMap<SchemaId, WeakShared<Flight>>,
+}
+
+type Answer = Result<Arc<RegisteredSchema>, RegistryError>;
+type Flight = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Waits and limits of the client itself; tests make them smaller.
+#[derive(Clone, Debug)]
+pub(super) struct Tuning {
+    /// Between asking every URL and asking every URL again after trouble.
+    pub(super) between_rounds: Duration,
+    /// Before each further try for what a registry does not know: it may lag behind the one that took it.
+    pub(super) for_lag: Vec<Duration>,
+    /// How long a verdict about an id stands.
+    pub(super) verdicts_stand: Duration,
+    /// Schemas kept.
+    pub(super) cached_schemas: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            between_rounds: Duration::from_millis(200),
+            for_lag: [500, 1_000, 2_000].map(Duration::from_millis).to_vec(),
+            verdicts_stand: Duration::from_secs(30),
+            cached_schemas: 10_000,
+        }
+    }
+}
+
+impl Registry {
+    /// Makes a client. Reads `ca_file`, sends nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::Settings`] when the URLs or the CA file cannot work.
+    pub fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
+        Self::with_tuning(settings, Tuning::default())
+    }
+
+    pub(super) fn with_tuning(settings: &RegistrySettings, tuning: Tuning) -> Result<Self, RegistryError> {
+        let counters = Arc::new(RegistryCounters::default());
+        let endpoints = Endpoints::new(settings, tuning.between_rounds, Arc::clone(&counters))?;
+        let memory = Mutex::new(Memory {
+            schemas: SchemaCache::new(tuning.cached_schemas, MAX_CACHED_BYTES),
+            verdicts: VerdictCache::new(MAX_VERDICTS),
+            fingerprints: Fingerprints::new(MAX_FINGERPRINTS),
+            flights: HashMap::new(),
+        });
+        Ok(Self { shared: Arc::new(RegistryState { endpoints, tuning, counters, memory }) })
+    }
+
+    /// The schema with this id and everything it refers to. Callers who ask for the same id at the same time share
+    /// one request; a caller who gives up takes nothing from the others.
+    ///
+    /// Asks every URL twice at the most before it reports trouble; what a registry does not know it asks for again
+    /// for about four seconds. Waiting out an outage is left to the caller.
+    ///
+    /// # Errors
+    /// By what must be done, see [`RegistryError`]. Verdicts about the id are remembered for half a minute, trouble
+    /// is not.
+    pub async fn schema(&self, id: SchemaId) -> Result<Arc<RegisteredSchema>, RegistryError> {
+        let flight = {
+            let counters = &self.shared.counters;
+            let mut memory = self.shared.memory();
+            if let Some(schema) = memory.schemas.get(id) {
+                RegistryCounters::add(&counters.hits);
+                return Ok(schema);
+            }
+            if let Some(error) = memory.verdicts.get(id, Instant::now()) {
+                RegistryCounters::add(&counters.negative_hits);
+                return Err(error);
+            }
+            self.join_or_start_flight(&mut memory, id)
+        };
+        flight.await
+    }
+
+    /// Asks for the list of subjects, with authentication, to see whether a registry is there and lets us in.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; never one about a schema.
+    pub async fn probe(&self) -> Result<(), RegistryError> {
+        match self.shared.endpoints.get::<Vec<IgnoredAny>>(&["subjects"]).await {
+            Ok(_) => Ok(()),
+            Err(AskError::Failed(error)) => Err(error),
+            Err(AskError::NotFound { url, message }) => {
+                let reason = format!("no schema registry below this address, check its path ({message})");
+                Err(RegistryError::Refused { url, status: 404, reason })
+            }
+        }
+    }
+
+    /// What this client and its clones have done so far.
+    #[must_use]
+    pub fn counts(&self) -> RegistryCounts {
+        self.shared.counters.snapshot()
+    }
+
+    fn join_or_start_flight(&self, memory: &mut Memory, id: SchemaId) -> Shared<Flight> {
+        if let Some(flight) = memory.flights.get(&id).and_then(WeakShared::upgrade) {
+            return flight;
+        }
+        if memory.flights.len() >= MANY_FLIGHTS {
+            memory.flights.retain(|_, flight| flight.upgrade().is_some());
+        }
+        RegistryCounters::add(&self.shared.counters.fetches);
+        let state = Arc::clone(&self.shared);
+        let flight: Flight = Box::pin(async move {
+            let answer = state.fetch(id).await;
+            state.remember(id, answer)
+        });
+        let flight = flight.shared();
+        // `None` only for a future that is done already.
+        memory.flights.extend(flight.downgrade().map(|weak| (id, weak)));
+        flight
+    }
+}
+
+impl RegistryState {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, id: SchemaId) -> Result<RegisteredSchema, RegistryError> {
+        let mut pauses = self.tuning.for_lag.iter();
+        loop {
+            match (resolve(&self.endpoints, id).await, pauses.next()) {
+                (Err(error), Some(&pause)) if error.may_be_lag() => tokio::time::sleep(pause).await,
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    /// Ends the flight and keeps what may be kept of its answer.
+    fn remember(&self, id: SchemaId, answer: Result<RegisteredSchema, RegistryError>) -> Answer {
+        let mut memory = self.memory();
+        memory.flights.remove(&id);
+        match answer {
+            Ok(schema) => {
+                let schema = Arc::new(schema);
+                if memory.fingerprints.note(&schema) {
+                    RegistryCounters::add(&self.counters.changed);
+                    warn!(
+                        schema_id = id.0,
+                        "the registry gives another schema for this id than before: was it reset? records written \
+                         with the old schema can no longer be told from those with the new one"
+                    );
+                }
+                memory.schemas.insert(Arc::clone(&schema));
+                Ok(schema)
+            }
+            Err(error) => {
+                if error.is_about_schema() {
+                    let now = Instant::now();
+                    memory.verdicts.insert(id, now + self.tuning.verdicts_stand, now, error.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+}

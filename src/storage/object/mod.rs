@@ -1,0 +1,249 @@
+//! Owns writing to and reading from object stores. Does not own the choice of client ([`options`]), how the two backends look
+//! alike ([`super::Store`]), nor any lock: a conditional write is the only arbiter of names.
+//!
+//! Unfinished uploads of a process that died cannot be listed through the client library, so they are not swept: let a
+//! lifecycle rule of the bucket abort incomplete multipart uploads after a day.
+
+mod options;
+mod refusal;
+mod staged;
+mod transport;
+
+#[cfg(test)]
+mod s3_server;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use self::options::Clients;
+use self::refusal::{Refusal, no_conditional_put, read_refusal};
+pub(super) use self::staged::ObjectStaged;
+use self::transport::ServiceSignals;
+use super::ListedFile;
+use super::error::{ExistingFile, StorageError};
+use super::identity::{Tail, read_footer};
+use super::local::staging::random_u64;
+use super::name::{MAX_KEY_BYTES, is_hidden};
+use crate::config::settings::StorageSettings;
+
+/// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory.
+const UPLOADS_AT_ONCE: usize = 4;
+
+pub(super) struct ObjectBackend {
+    store: Arc<dyn ObjectStore>,
+    multipart: Arc<dyn MultipartStore>,
+    prefix: Path,
+    /// Without credentials and without a slash at its end.
+    url: String,
+    scratch_dir: PathBuf,
+    sizes: UploadSizes,
+    signals: Arc<ServiceSignals>,
+    uploads: Semaphore,
+}
+
+/// From which size on a file is treated in which way, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct UploadSizes {
+    /// A file beyond this leaves memory while it is made.
+    memory: usize,
+    /// A file beyond this goes up in parts.
+    single_put: u64,
+    /// Least size of a part, except the last. S3 wants at least 5 MiB.
+    part: u64,
+}
+
+impl Default for UploadSizes {
+    fn default() -> Self {
+        Self { memory: 1 << 20, single_put: 16 << 20, part: 8 << 20 }
+    }
+}
+
+impl ObjectBackend {
+    pub(super) fn open(settings: &StorageSettings, scratch_dir: &FilePath) -> Result<Self, StorageError> {
+        Self::with(settings, scratch_dir, UploadSizes::default(), options::short_retry())
+    }
+
+    fn with(
+        settings: &StorageSettings,
+        scratch_dir: &FilePath,
+        sizes: UploadSizes,
+        retry: RetryConfig,
+    ) -> Result<Self, StorageError> {
+        let Clients { store, multipart, prefix, signals } = options::connect(settings, retry)?;
+        let host = settings.url.host_str().unwrap_or_default();
+        let slash = if prefix.as_ref().is_empty() { "" } else { "/" };
+        Ok(Self {
+            store,
+            multipart,
+            url: format!("{}://{host}{slash}{prefix}", settings.url.scheme()),
+            prefix,
+            scratch_dir: scratch_dir.to_owned(),
+            sizes,
+            signals,
+            uploads: Semaphore::new(UPLOADS_AT_ONCE),
+        })
+    }
+
+    pub(super) fn stage(self: &Arc<Self>) -> ObjectStaged {
+        ObjectStaged::new(Arc::clone(self))
+    }
+
+    /// Tries rights and conditional writes with an object that readers skip.
+    pub(super) async fn probe(&self) -> Result<(), StorageError> {
+        let path = format!(".sluice/probe-{:016x}", random_u64());
+        let key = self.key_of(&path)?;
+        let fail = |error: &Error, doing: &str| {
+            let doing = format!("{doing} {}", self.url_of(&path));
+            self.refusal(error, &doing).into_error(&doing)
+        };
+        self.size_of(&path).await?;
+        let create = || {
+            let payload = PutPayload::from_static(b"sluice probe");
+            self.store.put_opts(&key, payload, PutOptions::from(PutMode::Create))
+        };
+        create().await.map_err(|error| fail(&error, "write"))?;
+        let second = create().await;
+        let read = self.store.get_range(&key, 0..6).await;
+        if let Err(error) = self.store.delete(&key).await {
+            let error = fail(&error, "delete");
+            tracing::warn!(%error, %key, "the probe object stays behind");
+        }
+        read.map_err(|error| fail(&error, "read"))?;
+        match second {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(()),
+            Err(error) => Err(fail(&error, "write")),
+            Ok(_) => Err(no_conditional_put("it overwrote one")),
+        }
+    }
+
+    /// Visible objects below a prefix of whole segments, in no order.
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+        let below = self.key_of(prefix)?;
+        let objects = self.store.list(Some(&below)).try_filter_map(|object| async move {
+            let relative = relative_to(&self.prefix, &object.location).filter(|path| !is_hidden(path));
+            Ok(relative.map(|path| ListedFile { path: path.to_owned(), size_bytes: object.size }))
+        });
+        objects.try_collect().await.map_err(|error| {
+            let doing = format!("list {}", self.url_of(prefix));
+            self.refusal(&error, &doing).into_error(&doing)
+        })
+    }
+
+    /// The last `wanted_bytes` of an object; `None` when there is none.
+    pub(super) async fn read_tail(
+        &self,
+        path: &str,
+        wanted_bytes: u64,
+    ) -> Result<Option<Tail>, StorageError> {
+        let Some(file_bytes) = self.size_of(path).await? else {
+            return Ok(None);
+        };
+        let start = file_bytes.saturating_sub(wanted_bytes);
+        let bytes = self.read_existing(path, start..file_bytes).await?;
+        Ok(bytes.map(|bytes| Tail { bytes, file_bytes }))
+    }
+
+    /// A range of an object, cut at its end; `None` when there is no such object.
+    pub(super) async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let Some(file_bytes) = self.size_of(path).await? else {
+            return Ok(None);
+        };
+        let end = range.end.min(file_bytes);
+        self.read_existing(path, range.start.min(end)..end).await
+    }
+
+    /// URL of a path below the prefix, without credentials.
+    pub(super) fn url_of(&self, path: &str) -> String {
+        if path.is_empty() { self.url.clone() } else { format!("{}/{path}", self.url) }
+    }
+
+    async fn existing_file(&self, path: &str) -> Result<Option<ExistingFile>, StorageError> {
+        Ok(read_footer(|wanted_bytes| self.read_tail(path, wanted_bytes))
+            .await?
+            .map(|footer| footer.identity()))
+    }
+
+    async fn size_of(&self, path: &str) -> Result<Option<u64>, StorageError> {
+        let key = self.key_of(path)?;
+        let outcome = match self.store.head(&key).await {
+            // An answer to HEAD has no body, so it does not say why. A reading request does.
+            Err(denied @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => {
+                Err(self.store.get_range(&key, 0..1).await.err().unwrap_or(denied))
+            }
+            outcome => outcome,
+        };
+        Ok(self.found(outcome, path)?.map(|object| object.size))
+    }
+
+    async fn read_existing(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>, StorageError> {
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        let outcome = self.store.get_range(&self.key_of(path)?, range).await;
+        self.found(outcome, path)
+    }
+
+    fn found<T>(&self, outcome: object_store::Result<T>, path: &str) -> Result<Option<T>, StorageError> {
+        let doing = || format!("read {}", self.url_of(path));
+        match outcome.map_err(|error| self.refusal(&error, &doing())) {
+            Ok(found) => Ok(Some(found)),
+            Err(Refusal::Absent) => Ok(None),
+            Err(refusal) => Err(refusal.into_error(&doing())),
+        }
+    }
+
+    /// Keys are taken as they are: escaping them once more would give a file another name here than on disk.
+    fn key_of(&self, path: &str) -> Result<Path, StorageError> {
+        let whole = match (self.prefix.as_ref(), path) {
+            (prefix, "") => prefix.to_owned(),
+            ("", path) => path.to_owned(),
+            (prefix, path) => format!("{prefix}/{path}"),
+        };
+        if whole.len() > MAX_KEY_BYTES {
+            return Err(StorageError::invalid(format!(
+                "the key `{whole}` is {} bytes long, object stores take {MAX_KEY_BYTES}; shorten the prefix, or \
+                 partition by shorter values",
+                whole.len()
+            )));
+        }
+        Path::parse(&whole).map_err(|error| StorageError::invalid(format!("`{whole}` is not a key: {error}")))
+    }
+
+    fn refusal(&self, error: &Error, doing: &str) -> Refusal {
+        read_refusal(error, doing, &self.signals)
+    }
+
+    async fn upload_permit(&self) -> SemaphorePermit<'_> {
+        self.uploads.acquire().await.expect("never closed")
+    }
+}
+
+impl std::fmt::Debug for ObjectBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectBackend")
+            .field("url", &self.url)
+            .field("sizes", &self.sizes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn relative_to<'a>(prefix: &Path, location: &'a Path) -> Option<&'a str> {
+    match prefix.as_ref() {
+        "" => Some(location.as_ref()),
+        prefix => location.as_ref().strip_prefix(prefix)?.strip_prefix('/'),
+    }
+}

@@ -1,0 +1,298 @@
+//! Owns how a URL and options become a client of an object store: schemes, option keys, the credential chain, timeouts
+//! and retries. Does not own what is done with the client.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+
+use super::transport::{ServiceSignals, SignalingConnector};
+use crate::config::settings::StorageSettings;
+use crate::storage::error::StorageError;
+
+/// Whole of one request with its answer; an upload of one part must fit. The library's own default is shorter.
+const REQUEST_TIMEOUT: &str = "60s";
+
+/// Clients of one bucket.
+pub(super) struct Clients {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) multipart: Arc<dyn MultipartStore>,
+    /// The output prefix; may be empty.
+    pub(super) prefix: Path,
+    pub(super) signals: Arc<ServiceSignals>,
+}
+
+/// Short retries: enough for a hiccup. Longer trouble belongs to the caller, who keeps its group membership meanwhile.
+pub(super) fn short_retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(3),
+            base: 2.0,
+        },
+        max_retries: 3,
+        retry_timeout: Duration::from_secs(20),
+    }
+}
+
+/// Reads environment, URL and options, in this order; the later wins.
+pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<Clients, StorageError> {
+    check_plain_http(settings)?;
+    let signals = Arc::new(ServiceSignals::default());
+    let connector = SignalingConnector::new(Arc::clone(&signals), settings.url.scheme() == "s3");
+    let prefix = Path::from_url_path(settings.url.path()).map_err(|error| {
+        StorageError::invalid(format!(
+            "the path of storage.url {} is not a valid prefix: {error}",
+            settings.url
+        ))
+    })?;
+    macro_rules! build {
+        ($builder:ty, $key:ty, $known:expr) => {{
+            let mut builder = <$builder>::from_env().with_url(settings.url.as_str());
+            let timeout = <$key>::Client(ClientConfigKey::Timeout);
+            if builder.get_config_value(&timeout) == <$builder>::new().get_config_value(&timeout) {
+                builder = builder.with_config(timeout, REQUEST_TIMEOUT);
+            }
+            for (name, value) in &settings.options {
+                builder = builder.with_config(parse_key::<$key>(settings, name, $known)?, value.expose());
+            }
+            let built = builder.with_retry(retry).with_http_connector(connector).build();
+            let built = Arc::new(built.map_err(|error| StorageError::invalid(format!("storage: {error}")))?);
+            (Arc::clone(&built) as Arc<dyn ObjectStore>, built as Arc<dyn MultipartStore>)
+        }};
+    }
+    let (store, multipart) = match settings.url.scheme() {
+        "s3" => build!(AmazonS3Builder, AmazonS3ConfigKey, S3_KEYS),
+        "gs" => build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS),
+        "az" => build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS),
+        other => {
+            return Err(StorageError::invalid(format!(
+                "storage.url has the scheme `{other}`; use file, s3, gs or az"
+            )));
+        }
+    };
+    Ok(Clients { store, multipart, prefix, signals })
+}
+
+fn parse_key<K: FromStr>(settings: &StorageSettings, name: &str, known: &[&str]) -> Result<K, StorageError> {
+    let lower = name.to_ascii_lowercase();
+    lower.parse().map_err(|_| {
+        let scheme = settings.url.scheme();
+        let hint = nearest(&lower, known.iter().chain(CLIENT_KEYS).copied()).map_or_else(
+            || format!("known ones are {}", known.join(", ")),
+            |right| format!("did you mean `{right}`?"),
+        );
+        StorageError::invalid(format!("storage.options: {scheme}:// has no option `{name}`; {hint}"))
+    })
+}
+
+/// Without this the first request would fail with a message that names neither option.
+fn check_plain_http(settings: &StorageSettings) -> Result<(), StorageError> {
+    let option = |name: &str| settings.options.get(name).map(|value| value.expose().to_ascii_lowercase());
+    let plain = ["endpoint", "endpoint_url", "aws_endpoint", "azure_endpoint", "base_url"]
+        .into_iter()
+        .find(|name| option(name).is_some_and(|value| value.starts_with("http://")));
+    let allowed = ["allow_http", "aws_allow_http", "azure_allow_http", "google_allow_http", "use_emulator"]
+        .into_iter()
+        .any(|name| option(name).is_some());
+    match plain {
+        Some(name) if !allowed => Err(StorageError::invalid(format!(
+            "storage.options.{name} is http, without TLS; if that is meant, set allow_http: true beside it"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The known word with the fewest edits from `word`, unless all are far away.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (edits, best) = known.map(|candidate| (edit_distance(word, candidate), candidate)).min()?;
+    (edits <= (word.len() / 3).max(2)).then_some(best)
+}
+
+/// Levenshtein distance in bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+const CLIENT_KEYS: &[&str] = &[
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "default_content_type",
+    "disable_system_certificates",
+    "http1_only",
+    "http2_keep_alive_interval",
+    "http2_keep_alive_timeout",
+    "http2_keep_alive_while_idle",
+    "http2_max_frame_size",
+    "http2_only",
+    "pool_idle_timeout",
+    "pool_max_idle_per_host",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "randomize_addresses",
+    "read_timeout",
+    "timeout",
+    "user_agent",
+];
+
+const S3_KEYS: &[&str] = &[
+    "access_key_id",
+    "bucket",
+    "checksum_algorithm",
+    "conditional_put",
+    "container_authorization_token_file",
+    "container_credentials_full_uri",
+    "container_credentials_relative_uri",
+    "copy_if_not_exists",
+    "default_region",
+    "disable_bulk_delete",
+    "disable_tagging",
+    "endpoint",
+    "endpoint_url_sts",
+    "imdsv1_fallback",
+    "metadata_endpoint",
+    "region",
+    "request_payer",
+    "role_arn",
+    "role_session_name",
+    "s3_express",
+    "secret_access_key",
+    "server_side_encryption",
+    "session_token",
+    "skip_signature",
+    "sse_bucket_key_enabled",
+    "sse_customer_key_base64",
+    "sse_kms_key_id",
+    "unsigned_payload",
+    "virtual_hosted_style_request",
+    "web_identity_token_file",
+];
+
+const GCS_KEYS: &[&str] = &[
+    "application_credentials",
+    "base_url",
+    "bearer_token",
+    "bucket",
+    "service_account",
+    "service_account_key",
+    "skip_signature",
+];
+
+const AZURE_KEYS: &[&str] = &[
+    "account_key",
+    "account_name",
+    "authority_host",
+    "bearer_token",
+    "client_id",
+    "client_secret",
+    "container_name",
+    "credential_type",
+    "disable_tagging",
+    "encryption_key",
+    "endpoint",
+    "fabric_cluster_identifier",
+    "fabric_session_token",
+    "fabric_token_service_url",
+    "fabric_workload_host",
+    "federated_token_file",
+    "msi_endpoint",
+    "msi_resource_id",
+    "object_id",
+    "sas_token",
+    "skip_signature",
+    "tenant_id",
+    "use_azure_cli",
+    "use_emulator",
+    "use_fabric_endpoint",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Secret;
+
+    fn settings(url: &str, options: &[(&str, &str)]) -> StorageSettings {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value))).collect();
+        StorageSettings { url: url.parse().unwrap(), options }
+    }
+
+    fn refusal(url: &str, options: &[(&str, &str)]) -> String {
+        match connect(&settings(url, options), short_retry()) {
+            Err(StorageError::Invalid { reason }) => reason,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("{options:?} was taken"),
+        }
+    }
+
+    #[test]
+    fn every_suggested_key_is_one_that_the_library_knows() {
+        for key in CLIENT_KEYS {
+            assert!(key.parse::<AmazonS3ConfigKey>().is_ok(), "{key}");
+            assert!(key.parse::<GoogleConfigKey>().is_ok(), "{key}");
+            assert!(key.parse::<AzureConfigKey>().is_ok(), "{key}");
+        }
+        assert!(S3_KEYS.iter().all(|key| key.parse::<AmazonS3ConfigKey>().is_ok()));
+        assert!(GCS_KEYS.iter().all(|key| key.parse::<GoogleConfigKey>().is_ok()));
+        assert!(AZURE_KEYS.iter().all(|key| key.parse::<AzureConfigKey>().is_ok()));
+    }
+
+    #[test]
+    fn fault_108_an_unknown_option_names_the_nearest_right_one() {
+        let reason = refusal("s3://lake/raw", &[("acess_key_id", "AKIA-SECRET")]);
+        assert!(reason.contains("did you mean `access_key_id`?"), "{reason}");
+        assert!(!reason.contains("AKIA-SECRET"), "{reason}");
+        let reason = refusal("gs://lake", &[("conect_timeout", "1s")]);
+        assert!(reason.contains("did you mean `connect_timeout`?"), "{reason}");
+        let reason = refusal("az://lake", &[("zzzzzzzzzzzz", "")]);
+        assert!(reason.contains("known ones are account_key"), "{reason}");
+    }
+
+    #[test]
+    fn plain_http_has_to_be_asked_for() {
+        let endpoint = ("endpoint", "http://localhost:9000");
+        let reason = refusal("s3://lake/raw", &[endpoint, ("region", "us-east-1")]);
+        assert!(reason.contains("allow_http"), "{reason}");
+        assert!(
+            connect(&settings("s3://lake/raw", &[endpoint, ("allow_http", "true")]), short_retry()).is_ok()
+        );
+    }
+
+    #[test]
+    fn each_scheme_has_a_client_and_its_path_is_the_prefix() {
+        let cases: [(&str, &[(&str, &str)]); 3] = [
+            ("s3://lake/raw/x", &[("Region", "eu-west-1"), ("timeout", "5s")]),
+            ("gs://lake/raw/x/", &[("skip_signature", "true")]),
+            ("az://lake/raw/x", &[("account_name", "a"), ("skip_signature", "true")]),
+        ];
+        for (url, options) in cases {
+            let clients = connect(&settings(url, options), short_retry()).map_err(|error| error.to_string());
+            assert_eq!(clients.map(|clients| clients.prefix.to_string()), Ok("raw/x".to_owned()), "{url}");
+        }
+        assert!(refusal("ftp://lake/raw", &[]).contains("file, s3, gs or az"));
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edit_distance("region", "region"), 0);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+    }
+}

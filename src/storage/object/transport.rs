@@ -1,0 +1,131 @@
+//! Owns what has to be seen or changed at the level of HTTP because the client library has no word for it: completing a
+//! multipart upload only where no object exists, and how long a busy store asks to wait. Does not own retries.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::{ClientOptions, HeaderValue};
+
+/// Facts seen on the wire, for those who use the client.
+#[derive(Debug, Default)]
+pub(super) struct ServiceSignals {
+    /// The store knows no conditional completion of uploads; then looking before completing is all there is.
+    plain_completion: AtomicBool,
+    /// Last `Retry-After`, in seconds; 0 = none since it was last taken.
+    retry_after_seconds: AtomicU64,
+}
+
+impl ServiceSignals {
+    /// How long the store asked us to wait since this was last called.
+    pub(super) fn take_retry_after(&self) -> Option<Duration> {
+        match self.retry_after_seconds.swap(0, Ordering::Relaxed) {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn completes_plainly(&self) -> bool {
+        self.plain_completion.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes HTTP clients that report to [`ServiceSignals`].
+#[derive(Debug)]
+pub(super) struct SignalingConnector {
+    signals: Arc<ServiceSignals>,
+    conditional_completion: bool,
+}
+
+impl SignalingConnector {
+    /// `conditional_completion`: whether the store's protocol has `If-None-Match` on the completion of an upload. S3 has
+    /// it; GCS and Azure have not, or sign the header.
+    pub(super) fn new(signals: Arc<ServiceSignals>, conditional_completion: bool) -> Self {
+        Self { signals, conditional_completion }
+    }
+}
+
+impl HttpConnector for SignalingConnector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(SignalingService {
+            inner: ReqwestConnector::default().connect(options)?,
+            signals: Arc::clone(&self.signals),
+            conditional_completion: self.conditional_completion,
+        }))
+    }
+}
+
+struct SignalingService {
+    inner: HttpClient,
+    signals: Arc<ServiceSignals>,
+    conditional_completion: bool,
+}
+
+impl SignalingService {
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let conditional = self.conditional_completion
+            && is_completion(&request)
+            && !self.signals.plain_completion.load(Ordering::Relaxed);
+        if !conditional {
+            return self.inner.execute(request).await;
+        }
+        let plain = request.clone();
+        // Not among the signed headers: SigV4 signs the host and `x-amz-*`, a store takes any other beside them.
+        request.headers_mut().insert("if-none-match", HeaderValue::from_static("*"));
+        let response = self.inner.execute(request).await?;
+        if response.status().as_u16() != 501 {
+            return Ok(response);
+        }
+        tracing::warn!(
+            "the store cannot complete an upload conditionally; looking before completing instead"
+        );
+        self.signals.plain_completion.store(true, Ordering::Relaxed);
+        self.inner.execute(plain).await
+    }
+
+    fn note_retry_after(&self, response: &HttpResponse) {
+        if !matches!(response.status().as_u16(), 429 | 503) {
+            return;
+        }
+        let asked =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        if let Some(seconds) = asked {
+            self.signals.retry_after_seconds.store(seconds, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HttpService for SignalingService {
+    fn call<'service, 'call>(
+        &'service self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'call>>
+    where
+        'service: 'call,
+        Self: 'call,
+    {
+        Box::pin(async move {
+            let response = self.send(request).await?;
+            self.note_retry_after(&response);
+            Ok(response)
+        })
+    }
+}
+
+impl fmt::Debug for SignalingService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalingService").field("signals", &self.signals).finish_non_exhaustive()
+    }
+}
+
+/// Whether a request is `CompleteMultipartUpload` of the S3 protocol: `POST /key?uploadId=…`.
+fn is_completion(request: &HttpRequest) -> bool {
+    let has_upload_id = |query: &str| query.split('&').any(|pair| pair.starts_with("uploadId="));
+    request.method().as_str() == "POST" && request.uri().query().is_some_and(has_upload_id)
+}

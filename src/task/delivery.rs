@@ -1,0 +1,121 @@
+//! Owns one flush on its way from sealed files to a committed end: the steps of the protocol and what was reached.
+//! Does not own the order between flushes: that is the lane's.
+
+use crate::position::{OffsetRange, SchemaId};
+use crate::task::backoff::Backoff;
+use crate::task::clock::Tick;
+use crate::task::flush::SealingFlush;
+use crate::task::intent::{Intent, PlanHash};
+use crate::task::message::{CommitId, FlushId, SealedFile};
+
+pub(super) struct Delivery {
+    pub(super) flush: FlushId,
+    pub(super) range: OffsetRange,
+    pub(super) files: Vec<SealedFile>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    /// The intent was found, not made: the cut is the broker's.
+    pub(super) replayed: bool,
+    pub(super) rotated_at: Tick,
+    pub(super) stage: DeliveryStage,
+    pub(super) backoff: Backoff,
+    /// Batches of dead letters without an acknowledgement.
+    letters_outstanding: usize,
+    base: Option<SchemaId>,
+    wall_ms: i64,
+    /// The broker holds the intent of exactly this range.
+    intended: bool,
+    /// Every file is visible.
+    published: bool,
+}
+
+/// What a delivery waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeliveryStage {
+    /// Storage to make the staged files durable.
+    Sealing,
+    /// Its turn.
+    Sealed,
+    /// The answer to the commit of its intent.
+    Intending(CommitId),
+    /// Storage to make the files visible.
+    Publishing,
+    /// Dead letters, then its settling commit.
+    Published,
+    /// The answer to the commit of its end.
+    Settling(CommitId),
+    /// The clock, to try a step again.
+    Retrying(Step, Tick),
+}
+
+/// A step that can be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Seal,
+    Intend,
+    Publish,
+    Settle,
+}
+
+impl Delivery {
+    /// `letters_acknowledged`: batches of dead letters acknowledged while the flush was open.
+    pub(super) fn new(
+        flush: FlushId,
+        sealing: SealingFlush,
+        letters_acknowledged: usize,
+        replayed: bool,
+        now: Tick,
+    ) -> Self {
+        let stage = if sealing.files.is_empty() { DeliveryStage::Sealed } else { DeliveryStage::Sealing };
+        Self {
+            flush,
+            range: sealing.range,
+            rows: sealing.rows,
+            bytes: sealing.bytes,
+            replayed,
+            rotated_at: now,
+            stage,
+            backoff: Backoff::default(),
+            letters_outstanding: sealing.letter_batches - letters_acknowledged,
+            base: sealing.base,
+            wall_ms: sealing.wall_ms,
+            intended: replayed,
+            published: sealing.files.is_empty(),
+            files: sealing.files,
+        }
+    }
+
+    pub(super) fn intent(&self, plan: PlanHash) -> Intent {
+        Intent { end: self.range.end, schema: self.base, plan, wall_ms: self.wall_ms }
+    }
+
+    pub(super) fn is_intended(&self) -> bool {
+        self.intended
+    }
+
+    pub(super) fn set_intended(&mut self) {
+        self.intended = true;
+    }
+
+    pub(super) fn set_published(&mut self) {
+        // K4: nothing is published for a range without its intent.
+        assert!(self.intended, "range {} was published without its intent", self.range);
+        self.published = true;
+        self.stage = DeliveryStage::Published;
+    }
+
+    pub(super) fn acknowledge_letters(&mut self) {
+        assert!(self.letters_outstanding > 0, "an acknowledgement nobody waits for");
+        self.letters_outstanding -= 1;
+    }
+
+    /// Whether every offset of the range is settled but for the commit: K1.
+    pub(super) fn may_settle(&self) -> bool {
+        self.published && self.letters_outstanding == 0
+    }
+
+    /// Whether its intent could travel with the commit of the flush before it.
+    pub(super) fn may_be_announced(&self) -> bool {
+        self.stage == DeliveryStage::Sealed && !self.files.is_empty() && !self.intended
+    }
+}

@@ -1,0 +1,207 @@
+//! Owns what the task knows of schemas: texts asked for, parsed schemas, plans, verdicts. Does not own the registry.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::decode::{DecodePlan, LayoutOptions};
+use crate::error::{Failure, Stage};
+use crate::position::SchemaId;
+use crate::schema::{Absorption, AvroSchema, absorbs};
+use crate::task::backoff::Backoff;
+use crate::task::clock::Tick;
+use crate::task::message::SchemaText;
+
+/// Stands for the schema of `value.schema_file`.
+pub const SCHEMA_FILE: SchemaId = SchemaId(u32::MAX);
+/// Stands for the schema of `schema.reader_schema_file`.
+pub const READER_SCHEMA_FILE: SchemaId = SchemaId(u32::MAX - 1);
+
+/// Schemas kept at the most; beyond it everything not pinned is forgotten and asked for again.
+const KEPT_SCHEMAS: usize = 4096;
+/// How long a schema that cannot be used is not asked for again.
+const UNUSABLE_FOR: Duration = Duration::from_secs(30);
+
+/// A parsed schema.
+#[derive(Debug)]
+pub struct KnownSchema {
+    /// Under which the registry knows it, or one of the stand-ins above.
+    pub id: SchemaId,
+    /// The parsed schema.
+    pub avro: AvroSchema,
+    /// Its text, for the footer.
+    pub json: String,
+}
+
+/// What [`SchemaBook::look_up`] finds.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Usable.
+    Ready(Arc<KnownSchema>),
+    /// On its way, or to be asked for with [`SchemaBook::request`].
+    Missing,
+    /// Records written with it are poison, for this reason.
+    Unusable(Failure),
+}
+
+/// Every schema the task has met.
+#[derive(Default)]
+pub struct SchemaBook {
+    entries: HashMap<SchemaId, Entry>,
+    plans: HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>,
+    verdicts: HashMap<(SchemaId, SchemaId), bool>,
+    layout: LayoutOptions,
+}
+
+enum Entry {
+    Fetching(Backoff),
+    Waiting { until: Tick, backoff: Backoff },
+    Ready(Arc<KnownSchema>),
+    Unusable { failure: Failure, until: Tick },
+}
+
+impl SchemaBook {
+    /// An empty book for columns laid out with `layout`.
+    #[must_use]
+    pub fn new(layout: LayoutOptions) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
+    /// The layout of every reader's columns.
+    #[must_use]
+    pub fn layout(&self) -> LayoutOptions {
+        self.layout
+    }
+
+    /// Adds a schema that does not come from a registry.
+    ///
+    /// # Errors
+    /// Fatal when it is not a usable schema.
+    pub fn pin(&mut self, id: SchemaId, json: &str) -> Result<(), Failure> {
+        let text = SchemaText { json: json.to_owned(), references: Vec::new() };
+        match self.understand(id, &text) {
+            Ok(known) => {
+                self.entries.insert(id, Entry::Ready(known));
+                Ok(())
+            }
+            Err(failure) => Err(Failure::fatal(Stage::Schema, format!("the schema file cannot be used: {failure}"))),
+        }
+    }
+
+    /// What is known of `id` at `now`.
+    #[must_use]
+    pub fn look_up(&self, id: SchemaId, now: Tick) -> Lookup {
+        match self.entries.get(&id) {
+            Some(Entry::Ready(known)) => Lookup::Ready(known.clone()),
+            Some(Entry::Unusable { failure, until }) if now < *until => Lookup::Unusable(failure.clone()),
+            _ => Lookup::Missing,
+        }
+    }
+
+    /// Whether `id` must be asked for now; counts as asked when the answer is yes.
+    pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
+        let backoff = match self.entries.get(&id) {
+            Some(Entry::Ready(_) | Entry::Fetching(_)) => return false,
+            Some(Entry::Waiting { until, .. } | Entry::Unusable { until, .. }) if now < *until => return false,
+            Some(Entry::Waiting { backoff, .. }) => *backoff,
+            Some(Entry::Unusable { .. }) | None => Backoff::default(),
+        };
+        self.forget_when_full();
+        self.entries.insert(id, Entry::Fetching(backoff));
+        true
+    }
+
+    /// Whether `id` is still to come: asked for, or waiting to be asked for again.
+    #[must_use]
+    pub fn is_pending(&self, id: SchemaId) -> bool {
+        matches!(self.entries.get(&id), Some(Entry::Fetching(_) | Entry::Waiting { .. }))
+    }
+
+    /// Takes the registry's answer. Gives how long to wait when it is to be asked again.
+    ///
+    /// # Errors
+    /// Fatal ones, which stop the connector.
+    pub fn fetched(
+        &mut self,
+        id: SchemaId,
+        result: Result<SchemaText, Failure>,
+        now: Tick,
+        random: u64,
+    ) -> Result<Option<Duration>, Failure> {
+        let mut backoff = match self.entries.get(&id) {
+            Some(Entry::Fetching(backoff)) => *backoff,
+            _ => Backoff::default(),
+        };
+        match result.and_then(|text| self.understand(id, &text)) {
+            Ok(known) => {
+                self.entries.insert(id, Entry::Ready(known));
+                Ok(None)
+            }
+            Err(failure @ Failure::Poison { .. }) => {
+                self.entries.insert(id, Entry::Unusable { failure, until: now.after(UNUSABLE_FOR) });
+                Ok(None)
+            }
+            Err(Failure::Retriable { after, .. }) => {
+                let wait = backoff.next(after, random);
+                self.entries.insert(id, Entry::Waiting { until: now.after(wait), backoff });
+                Ok(Some(wait))
+            }
+            Err(failure @ Failure::Fatal { .. }) => Err(failure),
+        }
+    }
+
+    /// When the next waiting schema may be asked for again.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        self.entries
+            .values()
+            .filter_map(|entry| if let Entry::Waiting { until, .. } = entry { Some(*until) } else { None })
+            .min()
+    }
+
+    /// The plan that reads datums of `writer` with `reader`; both must be ready.
+    ///
+    /// # Errors
+    /// Poison when they do not match.
+    pub fn plan(&mut self, writer: &KnownSchema, reader: &KnownSchema) -> Result<Arc<DecodePlan>, Failure> {
+        let layout = self.layout;
+        self.plans
+            .entry((writer.id, reader.id))
+            .or_insert_with(|| {
+                DecodePlan::compile(&writer.avro, &reader.avro, layout).map(Arc::new).map_err(Failure::from)
+            })
+            .clone()
+    }
+
+    /// Whether reading records of `writer` with `reader` loses nothing; false when either is not ready.
+    pub fn absorbs(&mut self, reader: SchemaId, writer: SchemaId) -> bool {
+        if let Some(verdict) = self.verdicts.get(&(reader, writer)) {
+            return *verdict;
+        }
+        let (Some(Entry::Ready(r)), Some(Entry::Ready(w))) = (self.entries.get(&reader), self.entries.get(&writer))
+        else {
+            return false;
+        };
+        let verdict = matches!(absorbs(&r.avro, &w.avro), Absorption::Lossless);
+        self.verdicts.insert((reader, writer), verdict);
+        verdict
+    }
+
+    fn understand(&self, id: SchemaId, text: &SchemaText) -> Result<Arc<KnownSchema>, Failure> {
+        let avro = AvroSchema::parse(&text.json, &text.references)?;
+        // What has no columns is refused here, once, rather than with every record.
+        crate::decode::BatchBuilder::new(&avro, self.layout)?;
+        Ok(Arc::new(KnownSchema { id, avro, json: text.json.clone() }))
+    }
+
+    fn forget_when_full(&mut self) {
+        if self.entries.len() < KEPT_SCHEMAS {
+            return;
+        }
+        self.entries.retain(|id, entry| {
+            *id == SCHEMA_FILE || *id == READER_SCHEMA_FILE || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
+        });
+        self.plans.clear();
+        self.verdicts.clear();
+    }
+}
