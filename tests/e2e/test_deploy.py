@@ -58,29 +58,27 @@ def test_every_command_and_flag_in_them_is_one_of_the_binary(binary: Path, tmp_p
             assert flag in flags, f"{path.name}: `sluice {command}` has no flag {flag}"
 
 
-def embedded_configurations() -> list[tuple[str, str]]:
-    """The `….yaml: |` blocks of ConfigMaps: the manifest's name and the text, with nothing to indent."""
-    found = []
-    for path in MANIFESTS:
-        for indent, block in re.findall(r"^( +)[\w.-]+\.ya?ml: \|-?\n((?:\1 +.*\n|\s*\n)+)", path.read_text(encoding="utf-8"), re.M):
-            lines = block.splitlines()
-            depth = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-            assert depth > len(indent)
-            found.append((path.name, "\n".join(line[depth:] for line in lines) + "\n"))
-    return found
+def shipped_configurations() -> list[Path]:
+    """The connectors.yaml files among the deployment files."""
+    return [path for path in MANIFESTS if re.search(r"^connectors:", path.read_text(encoding="utf-8"), re.M)]
 
 
-def test_the_configuration_in_a_config_map_is_right(binary: Path, tmp_path: Path) -> None:
-    embedded = embedded_configurations()
-    assert embedded, "no ConfigMap holds a configuration"
+def test_the_configurations_in_them_are_right(binary: Path, tmp_path: Path) -> None:
+    shipped = shipped_configurations()
+    assert shipped, "no configuration is among the deployment files"
     sluice = Sluice(tmp_path, {})
-    for name, text in embedded:
-        secret = tmp_path / "secret"
-        secret.write_text("x", encoding="utf-8")
-        text = re.sub(r"\$\{file:[^}]+\}", f"${{file:{secret}}}", text)
-        variables = {variable: "x" for variable in re.findall(r"\$\{([A-Z_0-9]+)\}", text)}
-        finished = sluice.run("check", "--offline", "--config", sluice.write_text(text), environment=variables)
-        assert finished.code == 0, f"{name}: {finished}"
+    secret = tmp_path / "secret"
+    secret.write_text("x", encoding="utf-8")
+    for path in shipped:
+        text = re.sub(r"\$\{file:[^}]+\}", f"${{file:{secret}}}", path.read_text(encoding="utf-8"))
+        finished = sluice.run("check", "--offline", "--config", sluice.write_text(text), environment=literals())
+        assert finished.code == 0, f"{path.name}: {finished}"
+
+
+def literals() -> dict[str, str]:
+    """The environment that the kustomization gives to the pods."""
+    text = "".join(path.read_text(encoding="utf-8") for path in MANIFESTS if path.name == "kustomization.yaml")
+    return dict(re.findall(r"^\s+- ([A-Z_0-9]+)=(\S+)$", text, re.M))
 
 
 @pytest.mark.parametrize("endpoint", ["/healthz", "/readyz"])

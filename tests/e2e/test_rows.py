@@ -205,7 +205,7 @@ def test_metadata_columns_carry_key_and_headers(lab: Lab) -> None:
         {"value": framed(schema_id, encoded(schema, {"n": 1})), "timestamp": 1_700_000_000_123},
     ]
     lab.topics.produce_messages(topic, ({**message, "partition": 0} for message in messages))
-    connector = lab.connector(lake, [topic], key={"format": "string"}, columns={"metadata": ["key", "headers"]})
+    connector = lab.connector(lake, [topic], key={"format": "string"}, columns={"metadata": ["position", "key", "headers"]})
     lab.sluice.until_end(lab.sluice.write([connector.settings]))
 
     rows = lake.rows()

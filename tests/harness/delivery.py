@@ -20,7 +20,7 @@ FOOTER_KEYS = {
     "end",
     "rows",
     "schema_ids",
-    "reader_schema",
+    "avro_schema",
     "checksum",
     "version",
 }
@@ -38,15 +38,16 @@ def assert_delivered(lake: Lake, topic: str, produced: Iterable[Position]) -> No
     )
 
 
-def assert_sound(lake: Lake, contiguous: bool = True) -> None:
+def assert_sound(lake: Lake, contiguous: bool = True, topic_ids: bool = True) -> None:
     """Names, ranges and footers agree with each other and with the rows; ranges are disjoint and leave no gap.
 
-    `contiguous=False` where whole flushes may hold nothing to write (skipped records, control markers).
+    `contiguous=False` where whole flushes may hold nothing to write (skipped records, control markers);
+    `topic_ids=False` where the broker gives none.
     """
     files = lake.files()
     assert files, f"no data file below {lake.url}"
     for file in files:
-        _assert_file(file)
+        _assert_file(file, FOOTER_KEYS if topic_ids else FOOTER_KEYS - {"topic_id"})
     ranges: dict[tuple[str, int], set[tuple[int, int]]] = {}
     for file in files:
         ranges.setdefault((file.topic, file.partition), set()).add((file.start, file.end))
@@ -71,11 +72,11 @@ def assert_names_hide_the_unfinished(folder: Path) -> None:
             assert hidden != path.name.endswith(".parquet"), f"{path} is neither a finished file nor hidden"
 
 
-def _assert_file(file: DataFile) -> None:
+def _assert_file(file: DataFile, keys: set[str]) -> None:
     parquet = pyarrow.parquet.ParquetFile(file.path)
     footer = file.footer()
     assert file.name.startswith(f"{file.topic}/"), file.name
-    assert footer.keys() >= FOOTER_KEYS, f"{file.name}: no {sorted(FOOTER_KEYS - footer.keys())} in the footer, only {sorted(footer)}"
+    assert footer.keys() >= keys, f"{file.name}: no {sorted(keys - footer.keys())} in the footer, only {sorted(footer)}"
     assert footer["topic"] == file.topic and int(footer["partition"]) == file.partition, file.name
     assert (int(footer["start"]), int(footer["end"])) == (file.start, file.end), file.name
     assert int(footer["rows"]) == parquet.metadata.num_rows > 0, file.name
