@@ -25,7 +25,7 @@ def test_every_order_arrives_once_and_its_values_are_exact(lab: Lab, orders: Ord
     connector = lab.connector(lake, [orders.name], rotate={"bytes": "16MiB"})
     finished = lab.sluice.until_end(lab.sluice.write([connector.settings]), seconds=400)
 
-    totals = lake.duckdb().sql(TOTALS).fetchone()
+    totals = lake.duckdb().execute(TOTALS).fetchone()
     assert totals is not None
     assert totals[:4] == (orders.count, orders.count, orders.count, orders.amount_sum)
     assert totals[4] > orders.count and 0 < totals[5] < orders.count

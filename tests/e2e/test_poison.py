@@ -150,7 +150,7 @@ def test_fault_62_two_versions_that_alternate_share_files_and_lose_nothing(lab: 
     assert_delivered(lake, topic, positions)
     assert_sound(lake)
     assert len(lake.files()) <= 3, "alternating versions made a file each"
-    found = lake.duckdb().sql("select n, text, colour from lake order by n").fetchall()
+    found = lake.duckdb().execute("select n, text, colour from lake order by n").fetchall()
     assert found == [(number, f"thing {number}", f"c{number}" if number % 2 else None) for number in range(200)]
 
 
@@ -160,7 +160,7 @@ def test_fault_64_an_older_version_after_a_newer_one_is_read_with_its_defaults(l
     values = [framed(new, encoded(NEWER, {"n": 0, "text": "new", "colour": "red"})), framed(old, encoded(SCHEMA, {"n": 1, "text": "old"}))]
     lab.topics.produce(topic, 0, values)
     lab.sluice.until_end(lab.sluice.write([lab.connector(lake, [topic]).settings]))
-    assert lake.duckdb().sql("select n, colour from lake order by n").fetchall() == [(0, "red"), (1, None)]
+    assert lake.duckdb().execute("select n, colour from lake order by n").fetchall() == [(0, "red"), (1, None)]
 
 
 def test_fault_63_an_incompatible_version_gets_a_file_of_its_own(lab: Lab) -> None:

@@ -117,7 +117,7 @@ def test_fields_and_times_make_directories_as_hive_names_them(lab: Lab, kind: st
             created = row["created_at"].astimezone(dt.UTC)
             country = row["shipping"]["country"] or "__HIVE_DEFAULT_PARTITION__"
             assert values == {"country": country, "dt": f"{created:%Y-%m-%d}", "hour": f"{created:%H}"}, file.name
-    by_hive = lake.duckdb().sql(
+    by_hive = lake.duckdb().execute(
         "select count(*) from lake where filename like '%country=CH/%' and shipping.country <> 'CH'"
     )
     assert by_hive.fetchone() == (0,)

@@ -64,7 +64,7 @@ def test_defaults_are_merged_under_every_connector(lab: Lab) -> None:
 def test_a_pattern_takes_every_topic_that_matches(lab: Lab) -> None:
     prefix = lab.name("shop")
     topics = [lab.topics.create(f"{prefix}.{what}", 2) for what in ("orders", "returns")]
-    stranger = lab.topics.create(f"not-{prefix}.orders")
+    stranger = lab.topics.create(f"not-{prefix}.orders", 2)
     produced = {topic: lab.produce(topic, 1, SCHEMA, ticks(100)) for topic in [*topics, stranger]}
     lake = lab.local()
     connector = lab.connector(lake, kafka={"topics_regex": rf"^{prefix}\..*"})

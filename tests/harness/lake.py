@@ -81,7 +81,7 @@ class Lake:
         """Topic, partition and offset of every row, as often as it is there."""
         if not self.files():
             return []
-        return self.duckdb().sql("select _topic, _partition, _offset from lake order by all").fetchall()
+        return self.duckdb().execute("select _topic, _partition, _offset from lake order by all").fetchall()
 
 
 @dataclass

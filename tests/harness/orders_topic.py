@@ -28,7 +28,7 @@ def orders_topic(topics: Topics, registry: RegistryClient, name: str, count: int
 
 def _fill_partition(brokers: str, topic: str, partition: int, schema_id: int, file: Path) -> int:
     settings = {"batch.size": 1_000_000, "queue.buffering.max.messages": 500_000, "enable.idempotence": True}
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 50, "compression.type": "lz4", **settings})
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 50, "compression.type": "lz4", "log_level": 1, **settings})
     datums = orders.datums(file)
     count = 0
     while batch := list(itertools.islice(datums, 100_000)):

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from harness.waiting import until
 
 Position = tuple[int, int]
 """Partition and offset."""
@@ -22,12 +24,12 @@ class Topics:
     admin: AdminClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.admin = AdminClient({"bootstrap.servers": self.brokers})
+        self.admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 1})
 
     def create(self, name: str, partitions: int = 1, **config: str) -> str:
         """Creates a topic; returns its name when every partition has a leader."""
         self.admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(30)
-        self.end_offsets(name)
+        until(f"{name} has leaders", lambda: self._answers(name), 30)
         return name
 
     def delete(self, name: str) -> None:
@@ -37,7 +39,7 @@ class Topics:
     def producer(self, **config: Any) -> Producer:
         """A producer with large batches; keywords are librdkafka's properties with `_` for `.`."""
         properties = {key.replace("_", "."): value for key, value in config.items()}
-        return Producer({"bootstrap.servers": self.brokers, "linger.ms": 20, "compression.type": "lz4", **properties})
+        return Producer({"bootstrap.servers": self.brokers, "linger.ms": 20, "compression.type": "lz4", "log_level": 1, **properties})
 
     def produce(self, topic: str, partition: int, values: Iterable[bytes | None], **config: Any) -> list[Position]:
         """Produces values to one partition, in order; returns where each of them is."""
@@ -74,7 +76,8 @@ class Topics:
         consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": "unused", "isolation.level": isolation_level})
         try:
             metadata = consumer.list_topics(topic, 30).topics[topic]
-            assert metadata.error is None, metadata.error
+            if metadata.error is not None:
+                raise KafkaException(metadata.error)
             return {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in metadata.partitions}
         finally:
             consumer.close()
@@ -120,6 +123,12 @@ class Topics:
             return sorted(found, key=lambda message: (message.partition(), message.offset()))
         finally:
             consumer.close()
+
+    def _answers(self, topic: str) -> bool:
+        try:
+            return bool(self.end_offsets(topic))
+        except KafkaException:
+            return False
 
     def _earliest(self, topic: str) -> Any:
         partitions = [TopicPartition(topic, number) for number in self.end_offsets(topic)]
