@@ -122,7 +122,7 @@ def test_a_schema_is_fetched_once_for_all_partitions(lab: Lab) -> None:
 
 def test_fault_37_a_schema_of_another_kind_is_poison_that_says_so(lab: Lab) -> None:
     topic, lake = lab.topic("json"), lab.local()
-    schema_id = lab.registry.register(f"{topic}-value", {"type": "object"}, kind="JSON")
+    schema_id = lab.registry.register(f"{topic}-value", {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}, kind="JSON")
     lab.topics.produce(topic, 0, [framed(schema_id, b"{}")])
     finished = lab.sluice.run("run", "--config", lab.sluice.write([lab.connector(lake, [topic]).settings]), "--until-end")
     assert finished.code == 1, finished

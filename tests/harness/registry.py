@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
@@ -51,5 +52,8 @@ class RegistryClient:
     def _post(self, path: str, body: Any) -> Any:
         headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=20) as reply:
-            return json.load(reply)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"the registry refused {path}: {error.code} {error.read().decode(errors='replace')}") from error
