@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from harness.lab import Lab
 from harness.orders import OrdersTopic
 from harness.orders_topic import orders_topic

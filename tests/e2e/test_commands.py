@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet
 import pytest
-
 from harness.delivery import assert_sound
 from harness.lake import LocalLake
 from harness.sluice import Finished, Sluice

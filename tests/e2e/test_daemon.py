@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 import pytest
-
 from harness.delivery import assert_delivered, assert_names_hide_the_unfinished, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.lake import Lake, LocalLake
@@ -118,9 +117,7 @@ def test_health_and_readiness_are_answered(lab: Lab) -> None:
 def test_fault_94_killed_at_random_moments_every_record_is_there_once(lab: Lab, kind: str, properties: dict[str, Any]) -> None:
     draw = random.Random(94)
     topic, lake = lab.topic("killed", 3), lab.lake(kind)
-    connector = lab.connector(
-        lake, [topic], kafka={"properties": properties}, rotate={"every": "300ms"}, partition_by=[{"field": "kind"}]
-    )
+    connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate={"every": "300ms"}, partition_by=[{"field": "kind"}])
     config = lab.sluice.write([connector.settings])
     produced: dict[tuple[int, int], Any] = {}
     kills = 0

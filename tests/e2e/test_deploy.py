@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-
 from harness.sluice import REPOSITORY, Sluice
 
 UNITS = sorted((REPOSITORY / "deploy").rglob("*.service"))

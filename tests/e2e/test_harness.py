@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-
 from harness import orders
 from harness.delivery import FOOTER_KEYS, assert_delivered, assert_names_hide_the_unfinished, assert_sound
 from harness.lab import Lab, merged

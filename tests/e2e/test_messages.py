@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from harness.lab import Lab
 from harness.sluice import REPOSITORY, Sluice
 from services.process import free_port
@@ -30,7 +29,7 @@ connectors:
       bytez: 128MiB
       every: 5 minutes
     storage:
-      url: file:///tmp/lake
+      url: file:///data/lake
 """
 
 

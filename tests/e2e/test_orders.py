@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pyarrow.parquet
 import pytest
-
 from harness.delivery import assert_names_hide_the_unfinished, assert_nothing_left, assert_sound
 from harness.lab import Lab
 from harness.lake import LocalLake

@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 import pytest
-
 from harness.delivery import assert_delivered
 from harness.lab import Lab
 from harness.registry import encoded, framed

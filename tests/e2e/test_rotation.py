@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import Lab
 from harness.lake import LocalLake
@@ -86,7 +85,25 @@ PLACED = {
     ],
 }
 START = dt.datetime(2026, 3, 28, 22, 10, tzinfo=dt.UTC)
-NASTY = ["../../etc", "..", "/abs", "a/b", "k=v", "100%", "%2F", "c:d", "two words", "line\nbreak", "Zürich", "大阪", "🚀", "\u202egnp", "back\\slash", "'q\"", "*?[x]"]
+NASTY = [
+    "../../etc",
+    "..",
+    "/abs",
+    "a/b",
+    "k=v",
+    "100%",
+    "%2F",
+    "c:d",
+    "two words",
+    "line\nbreak",
+    "Zürich",
+    "大阪",
+    "🚀",
+    "\u202egnp",
+    "back\\slash",
+    "'q\"",
+    "*?[x]",
+]
 
 
 def placed(number: int, country: str | None) -> dict[str, Any]:
@@ -117,9 +134,7 @@ def test_fields_and_times_make_directories_as_hive_names_them(lab: Lab, kind: st
             created = row["created_at"].astimezone(dt.UTC)
             country = row["shipping"]["country"] or "__HIVE_DEFAULT_PARTITION__"
             assert values == {"country": country, "dt": f"{created:%Y-%m-%d}", "hour": f"{created:%H}"}, file.name
-    by_hive = lake.duckdb().execute(
-        "select count(*) from lake where filename like '%country=CH/%' and shipping.country <> 'CH'"
-    )
+    by_hive = lake.duckdb().execute("select count(*) from lake where filename like '%country=CH/%' and shipping.country <> 'CH'")
     assert by_hive.fetchone() == (0,)
     assert lab.topics.lag(connector.group, [topic]) == 0
 

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import Lab
 from harness.lake import Lake
@@ -138,7 +137,7 @@ def test_column_types_are_those_that_every_reader_knows(lab: Lab) -> None:
     lab.sluice.until_end(lab.sluice.write([lab.connector(lake, [topic]).settings]))
 
     described = {name: kind for name, kind, *_ in lake.duckdb().execute("describe lake").fetchall()}
-    assert described | {
+    expected_types = {
         "flag": "BOOLEAN",
         "small": "INTEGER",
         "big": "BIGINT",
@@ -164,7 +163,8 @@ def test_column_types_are_those_that_every_reader_knows(lab: Lab) -> None:
         "_partition": "INTEGER",
         "_offset": "BIGINT",
         "_timestamp": "TIMESTAMP WITH TIME ZONE",
-    } == described
+    }
+    assert {name: described.get(name) for name in expected_types} == expected_types
 
 
 def test_a_union_of_several_types_is_a_struct_with_one_member_set(lab: Lab) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.registry import encoded, framed

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services import Stack
+from services.minio import ACCESS_KEY, SECRET_KEY
+
 from harness.lake import Lake, LocalLake, S3Lake
 from harness.registry import Reference, RegistryClient, encoded, framed
 from harness.sluice import Sluice
 from harness.topics import Position, Topics
-from services import Stack
-from services.minio import ACCESS_KEY, SECRET_KEY
 
 QUICK_GROUP = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
 """Properties that let a group notice a killed member soon."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-
 from services.cache import fetched
 
 PARTITIONS = 4

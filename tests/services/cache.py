@@ -70,6 +70,4 @@ def checked(command: Sequence[str], environment: Mapping[str, str] | None = None
         check=False,
     )
     if done.returncode != 0:
-        raise FetchError(
-            f"`{' '.join(command)}` ended with {done.returncode}. Is its package registry reachable? Its output:\n{done.stdout}"
-        )
+        raise FetchError(f"`{' '.join(command)}` ended with {done.returncode}. Is its package registry reachable? Its output:\n{done.stdout}")
