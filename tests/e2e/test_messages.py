@@ -1,0 +1,155 @@
+"""What a person is told: one clear message for each mistake, the right exit code, no panic, no endless silence."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from harness.lab import Lab
+from harness.sluice import REPOSITORY, Sluice
+from services.process import free_port
+
+WRONG = """\
+version: 1
+connectors:
+  - name: orders
+    kafka:
+      topics: [orders]
+      group_id: mistaken
+      properties:
+        bootstrap.servers: ${SLUICE_TEST_UNSET_BROKERS}
+        enable.auto.commit: true
+        sasl.password: never-shown-hunter2
+    value: { format: avro }
+    registry:
+      url: http://localhost:8081
+    rotate:
+      bytez: 128MiB
+      every: 5 minutes
+    storage:
+      url: file:///data/lake
+"""
+
+
+@pytest.fixture
+def sluice(binary: Path, tmp_path: Path) -> Sluice:
+    """The binary without any service."""
+    return Sluice(tmp_path, {})
+
+
+def line_of(text: str, words: str) -> int:
+    return next(number for number, line in enumerate(text.splitlines(), 1) if words in line)
+
+
+@pytest.mark.parametrize("command", [["check", "--offline"], ["check"], ["run"], ["run", "--until-end"]], ids=" ".join)
+def test_fault_108_all_mistakes_are_told_at_once_each_with_its_place(sluice: Sluice, command: list[str]) -> None:
+    config = sluice.write_text(WRONG)
+    finished = sluice.run(*command, "--config", config, seconds=20)
+    assert finished.code == 2, finished
+    for words, hint in [
+        ("group_id", "group"),
+        ("bootstrap.servers", "SLUICE_TEST_UNSET_BROKERS"),
+        ("enable.auto.commit", "enable.auto.commit"),
+        ("bytez", "bytes"),
+        ("5 minutes", "5 minutes"),
+    ]:
+        place = re.compile(rf"connectors\.yaml:{line_of(WRONG, words)}:\d+.*")
+        told = "\n".join(place.findall(finished.text))
+        assert told, f"nothing is said about line {line_of(WRONG, words)} ({words}): {finished}"
+        assert hint in finished.text
+    assert "never-shown-hunter2" not in finished.text
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("version: 1\nconnectors: [\n", r":\d+:\d+"),
+        ("version: 2\nconnectors: []\n", r":1:\d+"),
+        ("version: 1\nconnectors: []\n", r":2:\d+"),
+        ("", ""),
+    ],
+    ids=["not YAML", "another version", "no connector", "empty"],
+)
+def test_a_file_that_is_no_configuration_is_refused(sluice: Sluice, text: str, place: str) -> None:
+    finished = sluice.run("check", "--offline", "--config", sluice.write_text(text), seconds=20)
+    assert finished.code == 2, finished
+    assert re.search(rf"connectors\.yaml{place}", finished.text), finished
+
+
+def test_a_missing_file_is_named(sluice: Sluice) -> None:
+    finished = sluice.run("run", "--config", "nowhere.yaml", seconds=20)
+    assert finished.code == 2, finished
+    assert "nowhere.yaml" in finished.text
+
+
+def test_wrong_usage_is_exit_code_2(sluice: Sluice) -> None:
+    assert sluice.run("run", "--no-such-flag", seconds=20).code == 2
+    assert sluice.run("no-such-command", seconds=20).code == 2
+
+
+def test_the_shipped_configuration_is_right(sluice: Sluice) -> None:
+    finished = sluice.run("check", "--offline", "--config", REPOSITORY / "connectors.yaml", seconds=20)
+    assert finished.code == 0, finished
+
+
+def test_check_passes_where_all_is_well_and_leaves_nothing_behind(lab: Lab) -> None:
+    topic = lab.topic("fine")
+    lakes = [lab.local(), lab.s3()]
+    config = lab.sluice.write([lab.connector(lake, [topic]).settings for lake in lakes])
+    finished = lab.sluice.run("check", "--config", config, seconds=60)
+    assert finished.code == 0, finished
+    assert not any(lake.paths() for lake in lakes)
+
+
+def test_check_tells_of_every_service_that_cannot_be_reached_in_one_go(lab: Lab) -> None:
+    broker, registry, store = free_port(), free_port(), free_port()
+    lake = lab.s3()
+    lake.options["endpoint"] = f"http://127.0.0.1:{store}"
+    connector = lab.connector(
+        lake,
+        ["orders"],
+        kafka={"properties": {"bootstrap.servers": f"127.0.0.1:{broker}"}},
+        registry={"url": f"http://127.0.0.1:{registry}"},
+    )
+    started = time.monotonic()
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([connector.settings]), seconds=60)
+    assert finished.code == 2, finished
+    for port in (broker, registry, store):
+        assert str(port) in finished.text, f"nothing is said about port {port}: {finished}"
+    assert "connectors.yaml:" in finished.text
+    print(f"told after {time.monotonic() - started:.1f} s")
+
+
+def test_check_tells_of_a_topic_that_is_not_there(lab: Lab) -> None:
+    missing = lab.name("missing")
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(lab.local(), [missing]).settings]), seconds=60)
+    assert finished.code == 2, finished
+    assert missing in finished.text
+
+
+def test_check_tells_of_a_bucket_that_is_not_there(lab: Lab) -> None:
+    lake = lab.s3()
+    lake.bucket = lab.name("nowhere")
+    connector = lab.connector(lake, [lab.topic("fine")])
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([connector.settings]), seconds=60)
+    assert finished.code == 2, finished
+    assert lake.bucket in finished.text
+
+
+def test_fault_115_check_tells_of_credentials_that_the_store_refuses_and_does_not_show_them(lab: Lab) -> None:
+    connector = lab.connector(lab.s3(), [lab.topic("fine")])
+    config = lab.sluice.write([connector.settings])
+    finished = lab.sluice.run("check", "--config", config, seconds=60, environment={"AWS_SECRET_ACCESS_KEY": "never-shown-hunter2"})
+    assert finished.code == 2, finished
+    assert "never-shown-hunter2" not in finished.text
+
+
+def test_fault_115_check_tells_of_an_output_that_cannot_be_written(lab: Lab) -> None:
+    blocked = lab.local()
+    (lab.folder / "file").write_text("a file where a folder should be")
+    blocked.folder = lab.folder / "file" / "lake"
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(blocked, [lab.topic("fine")]).settings]), seconds=60)
+    assert finished.code == 2, finished
+    assert "file/lake" in finished.text
