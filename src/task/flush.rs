@@ -26,7 +26,7 @@ use crate::task::rotation::{FlushSize, RotationReason, due};
 use crate::task::schemas::{KnownSchema, Lookup, SCHEMA_FILE, SchemaBook};
 use crate::task::settings::TaskSettings;
 
-/// Decoded rows are handed to the encoder when they hold this many bytes.
+/// Decoded rows are handed to the encoder when their values were this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// What of the task an open flush works with.
@@ -76,6 +76,8 @@ pub(super) struct OpenFlush {
     shelves: Vec<Shelf>,
     files: BTreeMap<FileKey, (usize, OpenFile)>,
     rows: u64,
+    /// Bytes of the values whose rows are on shelves.
+    shelved_bytes: usize,
     first_at: Tick,
     last_at: Tick,
     letters: Vec<DeadLetter>,
@@ -146,6 +148,7 @@ impl OpenFlush {
             shelves: Vec::new(),
             files: BTreeMap::new(),
             rows: 0,
+            shelved_bytes: 0,
             first_at: now,
             last_at: now,
             letters: Vec::new(),
@@ -237,7 +240,7 @@ impl OpenFlush {
             self.end = record.offset.next();
             bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
             *cursor += 1;
-            if self.shelved_bytes() >= BATCH_BYTES {
+            if self.shelved_bytes >= BATCH_BYTES {
                 self.clear_shelves(block, context)?;
                 if let Some(reason) = self.full(context.settings, now.tick) {
                     taken = Taken::Rotate(reason);
@@ -329,7 +332,7 @@ impl OpenFlush {
             (SCHEMA_FILE, value)
         } else {
             match wire::split_confluent(value) {
-                Ok(parts) => parts,
+                Ok((id, datum)) => (SchemaId(id.get()), datum),
                 Err(error) => return self.refuse(record, None, error.into(), context),
             }
         };
@@ -353,15 +356,15 @@ impl OpenFlush {
         };
         match hot.2.decode(builder, datum) {
             Ok(()) => {}
-            Err(error) if error.is_batch_full() && !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
+            Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
             Err(error) => {
-                let failure = poison_of(error);
-                return self.refuse(record, Some(writer), failure, context);
+                return self.refuse(record, Some(writer), error.into(), context);
             }
         }
         let hash = xxh3_64_with_seed(value, record.offset.as_i64() as u64);
         shelf.push(record, index, RowIdentity { offset: record.offset, hash, schema: writer });
         self.rows += 1;
+        self.shelved_bytes += value.len();
         Ok(Outcome::Done)
     }
 
@@ -414,7 +417,7 @@ impl OpenFlush {
             Some((id, Lookup::Missing)) => return Ok(Err(id)),
             Some((_, Lookup::Unusable(failure))) => return Err(failure),
         };
-        self.shelf_of(known.as_ref(), context).map(Ok)
+        Ok(Ok(self.shelf_of(known.as_ref(), context)))
     }
 
     /// Makes `hot` fit `writer`; gives the id of a schema that is missing for it.
@@ -425,7 +428,7 @@ impl OpenFlush {
         now: Tick,
     ) -> Result<Option<SchemaId>, Failure> {
         // The reader in force must be known before the verdict about a new writer, or a replay could route otherwise.
-        let mut find = |id| match context.schemas.look_up(id, now) {
+        let find = |id| match context.schemas.look_up(id, now) {
             Lookup::Ready(known) => Ok(Ok(known)),
             Lookup::Missing => Ok(Err(id)),
             Lookup::Unusable(failure) => Err(failure),
@@ -445,26 +448,20 @@ impl OpenFlush {
             Lookup::Missing => return Ok(Some(reader)),
             Lookup::Unusable(failure) => return Err(failure),
         };
+        let shelf = self.shelf_of(Some(&reader), context);
+        let reader = self.shelves[shelf].reader.clone().unwrap_or(reader);
         let plan = context.schemas.plan(&writer, &reader)?;
-        let shelf = self.shelf_of(Some(&reader), context)?;
         self.hot = Some((writer.id, shelf, plan));
         Ok(None)
     }
 
-    fn shelf_of(&mut self, reader: Option<&Arc<KnownSchema>>, context: &FlushContext<'_>) -> Result<usize, Failure> {
+    fn shelf_of(&mut self, reader: Option<&Arc<KnownSchema>>, context: &FlushContext<'_>) -> usize {
         let wanted = reader.map(|known| known.id);
         if let Some(at) = self.shelves.iter().position(|shelf| shelf.reader.as_ref().map(|known| known.id) == wanted) {
-            return Ok(at);
+            return at;
         }
-        self.shelves.push(Shelf::new(reader.cloned(), context)?);
-        Ok(self.shelves.len() - 1)
-    }
-
-    fn shelved_bytes(&self) -> usize {
-        match &self.hot {
-            Some((_, shelf, _)) => self.shelves[*shelf].builder.as_ref().map_or(0, BatchBuilder::bytes),
-            None => 0,
-        }
+        self.shelves.push(Shelf::new(reader.cloned(), context));
+        self.shelves.len() - 1
     }
 
     /// Does with a poison record what the policy says.
@@ -497,6 +494,7 @@ impl OpenFlush {
 
     /// Moves every shelved row into its file.
     fn clear_shelves(&mut self, block: &RecordBlock, context: &mut FlushContext<'_>) -> Result<(), Failure> {
+        self.shelved_bytes = 0;
         for at in 0..self.shelves.len() {
             if self.shelves[at].rows.is_empty() {
                 continue;
@@ -583,26 +581,23 @@ impl OpenFlush {
 }
 
 impl Shelf {
-    fn new(reader: Option<Arc<KnownSchema>>, context: &FlushContext<'_>) -> Result<Self, Failure> {
+    fn new(reader: Option<Arc<KnownSchema>>, context: &FlushContext<'_>) -> Self {
         let metadata =
             MetadataBuilder::new(context.settings.columns, context.settings.key, context.tp.clone());
-        let builder = match &reader {
-            Some(known) => Some(BatchBuilder::new(&known.avro, context.schemas.layout())?),
-            None => None,
-        };
-        let mut fields: Vec<Field> = match &builder {
-            Some(builder) => builder.schema().fields().iter().map(|field| field.as_ref().clone()).collect(),
+        let builder = reader.as_ref().map(|known| BatchBuilder::new(&known.layout));
+        let mut fields: Vec<Field> = match &reader {
+            Some(known) => known.layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect(),
             None => Vec::new(),
         };
         fields.extend(metadata.fields());
-        Ok(Self {
+        Self {
             reader,
             schema: Arc::new(Schema::new(fields)),
             builder,
             metadata,
             rows: Vec::new(),
             timestamps_ms: Vec::new(),
-        })
+        }
     }
 
     fn push(&mut self, record: &Record<'_>, index: u32, identity: RowIdentity) {
@@ -636,10 +631,6 @@ fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, t
     if tombstones > 0 {
         context.effects.push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
     }
-}
-
-fn poison_of(error: DecodeError) -> Failure {
-    error.into()
 }
 
 fn locate(failure: Failure, tp: &TopicPartition, offset: Offset, policy: &str) -> Failure {

@@ -25,9 +25,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decode::LayoutOptions;
 use crate::error::Failure;
 use crate::position::{Epoch, SchemaId, TopicPartition};
+use crate::schema::ColumnOptions;
 use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::lane::Lane;
@@ -79,7 +79,7 @@ impl SinkTask {
         seed: u64,
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
-        let mut schemas = SchemaBook::new(LayoutOptions { nullable_top_level: nullable });
+        let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable });
         for (id, text) in [(SCHEMA_FILE, value_schema), (READER_SCHEMA_FILE, reader_schema)] {
             if let Some(text) = text {
                 schemas.pin(id, text)?;

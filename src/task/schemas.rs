@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decode::{DecodePlan, LayoutOptions};
+use crate::decode::{ColumnLayout, DecodePlan};
 use crate::error::{Failure, Stage};
 use crate::position::SchemaId;
-use crate::schema::{Absorption, AvroSchema, absorbs};
+use crate::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::message::SchemaText;
@@ -28,7 +28,9 @@ pub struct KnownSchema {
     /// Under which the registry knows it, or one of the stand-ins above.
     pub id: SchemaId,
     /// The parsed schema.
-    pub avro: AvroSchema,
+    pub avro: Arc<AvroSchema>,
+    /// The columns its values make as a reader.
+    pub layout: Arc<ColumnLayout>,
     /// Its text, for the footer.
     pub json: String,
 }
@@ -50,7 +52,7 @@ pub struct SchemaBook {
     entries: HashMap<SchemaId, Entry>,
     plans: HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>,
     verdicts: HashMap<(SchemaId, SchemaId), bool>,
-    layout: LayoutOptions,
+    options: ColumnOptions,
 }
 
 enum Entry {
@@ -61,16 +63,10 @@ enum Entry {
 }
 
 impl SchemaBook {
-    /// An empty book for columns laid out with `layout`.
+    /// An empty book for columns laid out with `options`.
     #[must_use]
-    pub fn new(layout: LayoutOptions) -> Self {
-        Self { layout, ..Self::default() }
-    }
-
-    /// The layout of every reader's columns.
-    #[must_use]
-    pub fn layout(&self) -> LayoutOptions {
-        self.layout
+    pub fn new(options: ColumnOptions) -> Self {
+        Self { options, ..Self::default() }
     }
 
     /// Adds a schema that does not come from a registry.
@@ -164,13 +160,16 @@ impl SchemaBook {
     /// # Errors
     /// Poison when they do not match.
     pub fn plan(&mut self, writer: &KnownSchema, reader: &KnownSchema) -> Result<Arc<DecodePlan>, Failure> {
-        let layout = self.layout;
-        self.plans
-            .entry((writer.id, reader.id))
-            .or_insert_with(|| {
-                DecodePlan::compile(&writer.avro, &reader.avro, layout).map(Arc::new).map_err(Failure::from)
-            })
-            .clone()
+        let key = (writer.id, reader.id);
+        match self.plans.get(&key) {
+            // A schema that was forgotten and came back has another layout; a flush may still hold the former.
+            Some(Ok(plan)) if Arc::ptr_eq(plan.layout(), &reader.layout) => return Ok(plan.clone()),
+            Some(Err(failure)) => return Err(failure.clone()),
+            _ => {}
+        }
+        let plan = DecodePlan::compile(&writer.avro, &reader.layout).map(Arc::new).map_err(Failure::from);
+        self.plans.insert(key, plan.clone());
+        plan
     }
 
     /// Whether reading records of `writer` with `reader` loses nothing; false when either is not ready.
@@ -188,10 +187,10 @@ impl SchemaBook {
     }
 
     fn understand(&self, id: SchemaId, text: &SchemaText) -> Result<Arc<KnownSchema>, Failure> {
-        let avro = AvroSchema::parse(&text.json, &text.references)?;
+        let avro = Arc::new(AvroSchema::parse(&text.json, &text.references)?);
         // What has no columns is refused here, once, rather than with every record.
-        crate::decode::BatchBuilder::new(&avro, self.layout)?;
-        Ok(Arc::new(KnownSchema { id, avro, json: text.json.clone() }))
+        let layout = ColumnLayout::new(avro.clone(), self.options)?;
+        Ok(Arc::new(KnownSchema { id, avro, layout, json: text.json.clone() }))
     }
 
     fn forget_when_full(&mut self) {

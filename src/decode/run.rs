@@ -1,0 +1,263 @@
+//! Owns the doing of a plan's steps for one datum. Stops at the first fault and leaves columns of unequal length: the
+//! caller rolls back.
+
+use super::buffers::{Buffers, last};
+use super::cursor::{Block, Cursor};
+use super::error::{DecodeError, Fault};
+use super::number;
+use super::plan::{Carrier, DecodePlan, Items, Members, Step};
+use crate::schema::AvroSchema;
+
+/// Cells that the items of any datum may take. A cell is a value in one column.
+const FREE_CELLS: u64 = 1_000_000;
+/// Further cells for each byte of the datum. Honest data needs one or two, wide nullable records in arrays a few more.
+const CELLS_PER_BYTE: u64 = 64;
+const DAY_MILLIS: i32 = 86_400_000;
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// One datum on its way into the columns.
+pub(super) struct Run<'d, 'p> {
+    pub(super) cursor: Cursor<'d>,
+    /// Cells that items may still take.
+    budget: u64,
+    /// Steps of the path to the fault, innermost first.
+    trail: Vec<&'p str>,
+    pub(super) writer: &'p AvroSchema,
+    pub(super) min_bytes: &'p [u64],
+    root: &'p Step,
+}
+
+impl<'d, 'p> Run<'d, 'p> {
+    pub(super) fn new(plan: &'p DecodePlan, datum: &'d [u8]) -> Self {
+        Self {
+            cursor: Cursor::new(datum),
+            budget: FREE_CELLS + CELLS_PER_BYTE * datum.len() as u64,
+            trail: Vec::new(),
+            writer: &plan.writer,
+            min_bytes: &plan.min_bytes,
+            root: &plan.root,
+        }
+    }
+
+    pub(super) fn datum(&mut self, buffers: &mut Buffers) -> Result<(), Fault> {
+        self.step(self.root, buffers)?;
+        if self.cursor.remaining() == 0 { Ok(()) } else { Err(Fault::TrailingBytes) }
+    }
+
+    /// The error for a fault that stopped this run; `rows` is what the batch holds without it.
+    pub(super) fn explain(&self, fault: Fault, datum_bytes: usize, rows: usize) -> DecodeError {
+        let fault = match fault {
+            Fault::NoRoom if rows > 0 => return DecodeError::BatchFull,
+            Fault::NoRoom => Fault::TooLarge,
+            fault => fault,
+        };
+        let path: Vec<&str> = self.trail.iter().rev().copied().collect();
+        DecodeError::Datum { fault, path: path.join("."), position: datum_bytes - self.cursor.remaining() }
+    }
+
+    fn step(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+        match step {
+            Step::Null { to } => buffers.nulls[*to as usize] += 1,
+            Step::Boolean { to } => buffers.bits[*to as usize].push(self.cursor.boolean()?),
+            Step::Int { to } => buffers.i32s[*to as usize].push(self.cursor.int()?),
+            Step::IntToLong { to } => buffers.i64s[*to as usize].push(self.cursor.int()?.into()),
+            Step::IntToFloat { to } => buffers.f32s[*to as usize].push(self.cursor.int()? as f32),
+            Step::IntToDouble { to } => buffers.f64s[*to as usize].push(self.cursor.int()?.into()),
+            Step::Long { to } => buffers.i64s[*to as usize].push(self.cursor.long()?),
+            Step::LongToFloat { to } => buffers.f32s[*to as usize].push(self.cursor.long()? as f32),
+            Step::LongToDouble { to } => buffers.f64s[*to as usize].push(self.cursor.long()? as f64),
+            Step::Float { to } => buffers.f32s[*to as usize].push(f32::from_le_bytes(self.cursor.array()?)),
+            Step::FloatToDouble { to } => {
+                buffers.f64s[*to as usize].push(f32::from_le_bytes(self.cursor.array()?).into());
+            }
+            Step::Double { to } => buffers.f64s[*to as usize].push(f64::from_le_bytes(self.cursor.array()?)),
+            Step::Bytes { to } => buffers.bytes[*to as usize].push(self.cursor.sized()?)?,
+            Step::Text { to } => buffers.bytes[*to as usize].push(self.cursor.text()?)?,
+            Step::Enum { to, symbols } => {
+                let symbol = self.symbol(symbols)?;
+                buffers.bytes[*to as usize].push(symbol)?;
+            }
+            Step::Fixed { to, size } => {
+                buffers.fixed[*to as usize].push(self.cursor.take(*size as usize)?)?;
+            }
+            Step::FixedAsBytes { to, size } => {
+                buffers.bytes[*to as usize].push(self.cursor.take(*size as usize)?)?;
+            }
+            Step::Optional { null_branch, validity, fills, step } => {
+                let branch = self.cursor.long()?;
+                if branch & !1 != 0 {
+                    return Err(Fault::BadUnionIndex);
+                }
+                if branch == *null_branch {
+                    buffers.fill(fills);
+                } else {
+                    buffers.bits[*validity as usize].push(true);
+                    self.step(step, buffers)?;
+                }
+            }
+            Step::Struct(members) => self.members(members, buffers)?,
+            Step::Array { ends, items } => {
+                let count = self.items(items, buffers, |_, _| Ok(()))?;
+                add_end(&mut buffers.ends[*ends as usize], count)?;
+            }
+            Step::Map { ends, keys, items } => {
+                let count = self.items(items, buffers, |cursor, buffers| {
+                    buffers.bytes[*keys as usize].push(cursor.text()?)
+                })?;
+                add_end(&mut buffers.ends[*ends as usize], count)?;
+            }
+            Step::Union(branches) => {
+                let branch = self.cursor.long()?;
+                let branch = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
+                self.step(branch.ok_or(Fault::BadUnionIndex)?, buffers)?;
+            }
+            Step::Present { validity, step } => {
+                buffers.bits[*validity as usize].push(true);
+                self.step(step, buffers)?;
+            }
+            Step::Absent(fills) => buffers.fill(fills),
+            Step::Member { others, validity, step } => {
+                buffers.fill(others);
+                buffers.bits[*validity as usize].push(true);
+                self.step(step, buffers)?;
+            }
+            Step::Skip(node) => self.skip(*node, 0)?,
+            Step::Fail(fault) => return Err(*fault),
+            rare => self.rare_step(rare, buffers)?,
+        }
+        Ok(())
+    }
+
+    /// Kept apart so that the frequent steps stay small.
+    fn rare_step(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+        match step {
+            Step::Decimal128 { to, precision, carrier } => {
+                let value = number::decimal128(self.carried(*carrier)?, *precision)?;
+                buffers.i128s[*to as usize].push(value);
+            }
+            Step::Decimal256 { to, precision, carrier } => {
+                let value = number::decimal256(self.carried(*carrier)?, *precision)?;
+                buffers.i256s[*to as usize].push(value);
+            }
+            Step::LongDecimal { to, precision, scale, carrier } => {
+                let bytes = self.carried(*carrier)?;
+                let text = number::long_decimal(bytes, *precision as usize, *scale as usize)?;
+                self.charge(text.len() as u64 / 16)?;
+                buffers.bytes[*to as usize].push(text.as_bytes())?;
+            }
+            Step::BigDecimal { to } => {
+                let text = number::big_decimal(self.cursor.sized()?)?;
+                buffers.bytes[*to as usize].push(text.as_bytes())?;
+            }
+            Step::Uuid { to } => buffers.bytes[*to as usize].push(&number::uuid(self.cursor.array()?))?,
+            Step::Duration { to } => {
+                for slot in to {
+                    let part = u32::from_le_bytes(self.cursor.array()?);
+                    buffers.i64s[*slot as usize].push(part.into());
+                }
+            }
+            Step::TimeMillis { to } => {
+                let millis = self.cursor.int()?;
+                if !(0..DAY_MILLIS).contains(&millis) {
+                    return Err(Fault::TimeOutOfRange);
+                }
+                buffers.i32s[*to as usize].push(millis);
+            }
+            Step::TimeMicros { to } => {
+                let micros = self.cursor.long()?;
+                if !(0..DAY_MICROS).contains(&micros) {
+                    return Err(Fault::TimeOutOfRange);
+                }
+                buffers.i64s[*to as usize].push(micros);
+            }
+            Step::Constant { datum, step } => self.constant(datum, step, buffers)?,
+            other => unreachable!("a frequent step: {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn members(&mut self, members: &'p Members, buffers: &mut Buffers) -> Result<(), Fault> {
+        for (index, step) in members.steps.iter().enumerate() {
+            if let Err(fault) = self.step(step, buffers) {
+                self.trail.push(&members.names[index]);
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does all blocks of an array or map; the count of items.
+    fn items(
+        &mut self,
+        items: &'p Items,
+        buffers: &mut Buffers,
+        key: impl Fn(&mut Cursor<'d>, &mut Buffers) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
+        let mut total = 0;
+        while let Some(block) = self.cursor.block()? {
+            self.admit(block, items.min_bytes, items.cells)?;
+            for _ in 0..block.items {
+                key(&mut self.cursor, buffers)?;
+                if let Err(fault) = self.step(&items.step, buffers) {
+                    self.trail.push("element");
+                    return Err(fault);
+                }
+            }
+            block.check_end(&self.cursor)?;
+            total += block.items;
+        }
+        Ok(total)
+    }
+
+    /// Believes a block's count only as far as bytes and budget go.
+    pub(super) fn admit(&mut self, block: Block, min_bytes: u64, cells: u64) -> Result<(), Fault> {
+        if block.items.saturating_mul(min_bytes) > self.cursor.remaining() as u64 {
+            return Err(Fault::LengthBeyondDatum);
+        }
+        self.charge(block.items.saturating_mul(cells))
+    }
+
+    pub(super) fn charge(&mut self, cells: u64) -> Result<(), Fault> {
+        self.budget = self.budget.checked_sub(cells).ok_or(Fault::TooManyItems)?;
+        Ok(())
+    }
+
+    fn symbol(&mut self, symbols: &'p [Option<Box<[u8]>>]) -> Result<&'p [u8], Fault> {
+        let index = self.cursor.int()?;
+        let symbol = usize::try_from(index).ok().and_then(|index| symbols.get(index));
+        let symbol = symbol.ok_or(Fault::BadEnumIndex)?.as_deref().ok_or(Fault::UnknownSymbol)?;
+        // One byte of a datum may stand for a symbol of any length.
+        self.charge(symbol.len() as u64 / 16)?;
+        Ok(symbol)
+    }
+
+    fn carried(&mut self, carrier: Carrier) -> Result<&'d [u8], Fault> {
+        match carrier {
+            Carrier::Bytes => self.cursor.sized(),
+            Carrier::Fixed(size) => self.cursor.take(size as usize),
+        }
+    }
+
+    fn constant(&mut self, datum: &'p [u8], step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+        self.charge(datum.len() as u64 / 16)?;
+        let mut inner = Run {
+            cursor: Cursor::new(datum),
+            budget: self.budget,
+            trail: Vec::new(),
+            writer: self.writer,
+            min_bytes: self.min_bytes,
+            root: step,
+        };
+        let outcome = inner.datum(buffers);
+        self.budget = inner.budget;
+        self.trail.append(&mut inner.trail);
+        outcome
+    }
+}
+
+#[inline]
+fn add_end(ends: &mut Vec<i32>, count: u64) -> Result<(), Fault> {
+    let end = i64::from(last(ends)).checked_add_unsigned(count).and_then(|end| i32::try_from(end).ok());
+    ends.push(end.ok_or(Fault::NoRoom)?);
+    Ok(())
+}

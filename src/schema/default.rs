@@ -1,0 +1,158 @@
+//! Owns the way from a default in a schema (JSON) to a datum (Avro binary encoding), so that a missing field is read
+//! by the same code as a written one.
+
+use serde_json::Value;
+
+use super::model::{AvroSchema, NodeId, Shape};
+
+/// Values inside values.
+const MAX_DEPTH: usize = 64;
+/// Values of a default in all, attempts at union branches included. A record's default may leave its fields to their
+/// own defaults, so the size of the text is no bound.
+const MAX_VALUES: usize = 100_000;
+
+/// Encodes `value` as a datum of type `node` (Avro 1.12, "field default values").
+///
+/// # Errors
+/// What does not fit, in words, when the default is no value of the type.
+pub(crate) fn encode_default(schema: &AvroSchema, node: NodeId, value: &Value) -> Result<Vec<u8>, String> {
+    let mut encoder = Encoder { schema, out: Vec::new(), values: 0, depth: 0 };
+    encoder.value(node, value)?;
+    Ok(encoder.out)
+}
+
+struct Encoder<'s> {
+    schema: &'s AvroSchema,
+    out: Vec<u8>,
+    values: usize,
+    depth: usize,
+}
+
+impl Encoder<'_> {
+    fn value(&mut self, node: NodeId, value: &Value) -> Result<(), String> {
+        self.values += 1;
+        if self.depth == MAX_DEPTH || self.values > MAX_VALUES {
+            return Err("default is too large or nests too deeply".to_owned());
+        }
+        self.depth += 1;
+        let outcome = match self.schema.node(node).shape {
+            Shape::Array(_) | Shape::Map(_) | Shape::Union(_) | Shape::Record(_) => self.nested(node, value),
+            _ => self.leaf(node, value),
+        };
+        self.depth -= 1;
+        outcome
+    }
+
+    fn leaf(&mut self, node: NodeId, value: &Value) -> Result<(), String> {
+        let (schema, out) = (self.schema, &mut self.out);
+        let misfit = || misfit(schema, node, value);
+        match &schema.node(node).shape {
+            Shape::Null if value.is_null() => {}
+            Shape::Boolean => out.push(u8::from(value.as_bool().ok_or_else(misfit)?)),
+            Shape::Int => {
+                let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
+                long(i64::from(number.ok_or_else(misfit)?), out);
+            }
+            Shape::Long => long(value.as_i64().ok_or_else(misfit)?, out),
+            Shape::Float => out.extend((float(value).ok_or_else(misfit)? as f32).to_le_bytes()),
+            Shape::Double => out.extend(float(value).ok_or_else(misfit)?.to_le_bytes()),
+            Shape::String => sized(value.as_str().ok_or_else(misfit)?.as_bytes(), out),
+            Shape::Bytes => sized(&latin(value).ok_or_else(misfit)?, out),
+            Shape::Fixed(fixed) => {
+                out.extend(latin(value).filter(|bytes| bytes.len() == fixed.size).ok_or_else(misfit)?);
+            }
+            Shape::Enum(declared) => {
+                let symbol = value.as_str().ok_or_else(misfit)?;
+                let index = declared.symbols.iter().position(|known| known == symbol).ok_or_else(misfit)?;
+                long(index as i64, out);
+            }
+            _ => return Err(misfit()),
+        }
+        Ok(())
+    }
+
+    fn nested(&mut self, node: NodeId, value: &Value) -> Result<(), String> {
+        let schema = self.schema;
+        let misfit = || misfit(schema, node, value);
+        match &schema.node(node).shape {
+            Shape::Array(items) => {
+                let list = value.as_array().ok_or_else(misfit)?;
+                block(list.len(), &mut self.out);
+                list.iter().try_for_each(|item| self.value(*items, item))?;
+                long(0, &mut self.out);
+            }
+            Shape::Map(values) => {
+                let entries = value.as_object().ok_or_else(misfit)?;
+                block(entries.len(), &mut self.out);
+                for (key, value) in entries {
+                    sized(key.as_bytes(), &mut self.out);
+                    self.value(*values, value)?;
+                }
+                long(0, &mut self.out);
+            }
+            Shape::Union(branches) => {
+                // 1.12: the first branch that the value fits; before, the first branch alone.
+                let start = self.out.len();
+                for (index, branch) in branches.iter().enumerate() {
+                    long(index as i64, &mut self.out);
+                    if self.value(*branch, value).is_ok() {
+                        return Ok(());
+                    }
+                    self.out.truncate(start);
+                }
+                return Err(misfit());
+            }
+            Shape::Record(record) => {
+                let given = value.as_object().ok_or_else(misfit)?;
+                for field in &record.fields {
+                    let value = given.get(&field.name).or(field.default.as_ref());
+                    let value =
+                        value.ok_or_else(|| format!("default {} lacks field {}", record.name, field.name))?;
+                    self.value(field.node, value)?;
+                }
+            }
+            _ => return Err(misfit()),
+        }
+        Ok(())
+    }
+}
+
+fn misfit(schema: &AvroSchema, node: NodeId, value: &Value) -> String {
+    format!("default {value} is not of type {}", schema.node(node).word())
+}
+
+/// JSON has no NaN and no infinities: writers spell them as strings.
+fn float(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        None => value.as_f64(),
+        Some("NaN") => Some(f64::NAN),
+        Some("Infinity" | "INF") => Some(f64::INFINITY),
+        Some("-Infinity" | "-INF") => Some(f64::NEG_INFINITY),
+        Some(_) => None,
+    }
+}
+
+/// Bytes are spelled as the characters of the same numbers.
+fn latin(value: &Value) -> Option<Vec<u8>> {
+    value.as_str()?.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect()
+}
+
+fn block(count: usize, out: &mut Vec<u8>) {
+    if count > 0 {
+        long(count as i64, out);
+    }
+}
+
+fn sized(bytes: &[u8], out: &mut Vec<u8>) {
+    long(bytes.len() as i64, out);
+    out.extend(bytes);
+}
+
+fn long(number: i64, out: &mut Vec<u8>) {
+    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
