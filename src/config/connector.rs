@@ -146,9 +146,10 @@ fn evolution(section: &Section<'_>) -> Option<Evolution> {
         ("latest", Word::Latest),
         ("fixed", Word::Fixed),
     ];
-    let word = match section.has("evolution") {
-        true => section.read("evolution", value::choice(&words)),
-        false => Some(Word::Lossless),
+    let word = if section.has("evolution") {
+        section.read("evolution", value::choice(&words))
+    } else {
+        Some(Word::Lossless)
     };
     let file = section.read_file("reader_schema_file");
     if word.is_some_and(|word| word != Word::Fixed) && section.has("reader_schema_file") {

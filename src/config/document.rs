@@ -99,7 +99,9 @@ fn read(
             Err(message) => problems.report(Place { source, line: 1, column: 1 }, message.as_str()),
         }
     }
-    roots.iter_mut().for_each(|root| references.resolve(root));
+    for root in &mut roots {
+        references.resolve(root);
+    }
     let settings = whole(&roots, &problems);
     match problems.into_errors() {
         Some(errors) => Err(errors),

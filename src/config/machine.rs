@@ -16,7 +16,7 @@ pub(super) fn memory_bytes(root: &Path) -> u64 {
     limits.chain(machine_bytes(root)).filter(|bytes| *bytes > 0).min().unwrap_or(UNKNOWN_MACHINE_BYTES)
 }
 
-/// The limits along one line `id:controllers:path` of `/proc/self/cgroup`, see cgroups(7).
+/// The limits along one line `id:controllers:path` of `/proc/self/cgroup`, see `cgroups(7)`.
 fn limits_of_group(root: &Path, line: &str) -> Vec<u64> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -36,7 +36,7 @@ fn limits_of_group(root: &Path, line: &str) -> Vec<u64> {
         .collect()
 }
 
-/// `MemTotal` of `/proc/meminfo`, see proc_meminfo(5).
+/// `MemTotal` of `/proc/meminfo`, see `proc_meminfo(5)`.
 fn machine_bytes(root: &Path) -> Option<u64> {
     let content = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let line = content.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -131,9 +131,8 @@ impl<'t> Builder<'t, '_> {
             }
             let key_node = self.node(event, span)?;
             let key_place = self.place(span.start);
-            let (event, span) = match self.next()? {
-                Some(next) => next,
-                None => return Err(self.stop(span, "not YAML: a key without a value")),
+            let Some((event, span)) = self.next()? else {
+                return Err(self.stop(span, "not YAML: a key without a value"));
             };
             let value = self.node(event, span)?;
             let Some(Scalar { text: key, style, .. }) = key_node.scalar() else {
@@ -278,7 +277,7 @@ mod tests {
         let mut text = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
         for level in 1..=9 {
             let inside = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{inside}]\n"));
+            text = format!("{text}a{level}: &a{level} [{inside}]\n");
         }
         let (node, errors) = parsed(&text);
         assert!(node.is_none());

@@ -36,6 +36,11 @@ impl ConfigErrors {
         &self.0
     }
 
+    /// The same as an iterator.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.0.iter()
+    }
+
     /// The error of a file or directory that could not be read at all.
     pub(super) fn unreadable(file: &Path, message: String) -> Self {
         Self(vec![ConfigError { file: file.to_path_buf(), line: 1, column: 1, message }])

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::nearest::nearest;
 use super::secret::Secret;
 use super::section::Section;
-use super::value;
 
 const SERVERS: &str = "bootstrap.servers";
 
@@ -51,7 +50,7 @@ const CLASSIC_ONLY: &[(&str, &str)] = &[
 pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Secret> {
     let mut properties = BTreeMap::new();
     for entry in section.entries() {
-        if let Some(text) = section.read(&entry.key, value::raw) {
+        if let Some(text) = section.read_raw(&entry.key) {
             if let Some(reason) = refusal(&entry.key, &text) {
                 let path = section.path_of(&entry.key);
                 section.problems().report(entry.key_place, format!("`{path}` {reason}"));

@@ -210,7 +210,7 @@ mod tests {
         std::fs::write(directory.path().join("nothing"), "\n").unwrap();
         std::fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
         std::fs::write(directory.path().join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
-        let read = |text| resolved(text, directory.path());
+        let read = |text: &str| resolved(text, directory.path());
         assert_eq!(read("${file:secret}").unwrap(), ("hunter2\n".to_owned(), true));
         assert_eq!(read("${file:crlf}").unwrap().0, "hunter2");
         for (name, why) in

@@ -64,7 +64,7 @@ fn auth(section: &Section<'_>) -> RegistryAuth {
     let token = section.read("token", value::text).map(Secret::new);
     match (section.has("username"), section.has("password"), section.has("token")) {
         (true, _, true) | (_, true, true) => {
-            section.report("token", "cannot stand beside `username` and `password`")
+            section.report("token", "cannot stand beside `username` and `password`");
         }
         (true, false, false) => section.report("username", "needs `password` beside it"),
         (false, true, false) => section.report("password", "needs `username` beside it"),

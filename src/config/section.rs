@@ -103,6 +103,11 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// Whatever single value is written, as text: for settings whose meaning another program owns.
+    pub(super) fn read_raw(&self, key: &str) -> Option<String> {
+        self.read(key, |scalar| Ok(scalar.text.clone()))
+    }
+
     /// As [`Self::read`]; reports if the key is not there.
     pub(super) fn require<T>(
         &self,

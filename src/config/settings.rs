@@ -1,5 +1,50 @@
-//! Owns the validated settings that every other room reads. Does not own their YAML form ([`super`]'s other files).
-//! Units live in the types; defaults are applied; references (`${…}`) are resolved.
+//! Owns the validated settings that every other room reads, and with their documentation the reference manual of
+//! `connectors.yaml`. Does not own their YAML form ([`super`]'s other files). Units live in the types; defaults are
+//! applied; references are resolved.
+//!
+//! # The file
+//!
+//! One file, or a directory whose `*.yaml` and `*.yml` are taken together in the order of their names.
+//!
+//! | key | type | what it is |
+//! | --- | --- | --- |
+//! | `version` | number, required | `1`, in every file |
+//! | `daemon` | mapping | settings of the process, see [`DaemonSettings`]; in one file at the most |
+//! | `defaults` | mapping | goes under every connector of the same file: mappings merge key by key, single values and lists of the connector replace it; a connector's `~` takes a default away |
+//! | `connectors` | list, required | see [`ConnectorSettings`] |
+//!
+//! ```yaml
+//! version: 1
+//! connectors:
+//!   - name: orders
+//!     kafka:
+//!       topics: [orders]
+//!       properties: { bootstrap.servers: "${KAFKA_BROKERS:-localhost:9092}" }
+//!     value: { format: avro }
+//!     registry: { url: http://localhost:8081 }
+//!     storage: { url: s3://lake/raw }
+//! ```
+//!
+//! # Values
+//!
+//! **YAML 1.2**, read strictly: unknown and duplicate keys, keys without a value and wrong types are errors. `no`, `yes`,
+//! `on` and `off` are strings. A number is written in plain decimal digits; a string that looks like a number or boolean
+//! needs quotes. `~` and `null` mean "as if the key were not here". Anchors, aliases and `<<` work.
+//!
+//! **Sizes**: a number of bytes, or a number with `B`, `KB`, `MB`, `GB`, `TB` (by 1000), `KiB`, `MiB`, `GiB`, `TiB` (by
+//! 1024): `128MiB`, `1.5GB`. **Times**: a whole number with `ms`, `s`, `m`, `h` or `d`: `90s`.
+//!
+//! **References**, in values and not in keys. A value from a reference may be of any type, whatever the quotes; inside
+//! `{ }` and `[ ]` YAML asks for quotes around it.
+//!
+//! | written | becomes |
+//! | --- | --- |
+//! | `${NAME}` | the environment variable; an error if it is not set or empty |
+//! | `${NAME:-default}` | the variable, or the default if it is not set or empty |
+//! | `${file:PATH}` | what the file holds, without one newline at its end; an error if that is nothing |
+//! | `$$` | `$` |
+//!
+//! **Paths** that are relative start at the directory of the file in which they stand.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -14,95 +59,127 @@ pub use super::secret::Secret;
 /// A whole configuration: the daemon and its connectors, in file order.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Settings of the process.
+    /// `daemon`: settings of the process.
     pub daemon: DaemonSettings,
-    /// At least one connector; names are unique.
+    /// `connectors`: at least one; names are unique. No two may read a topic of the same brokers in the same group, nor
+    /// write a topic under the same `storage.url`.
     pub connectors: Vec<ConnectorSettings>,
 }
 
-/// `daemon:`, settings of the process.
+/// `daemon`: settings of the process. All of it may be left out.
+///
+/// ```yaml
+/// daemon:
+///   listen: 0.0.0.0:9464
+///   log: { format: text, level: debug }
+///   memory: 50%
+///   shutdown_timeout: 2m
+///   scratch_dir: /var/tmp
+/// ```
 #[derive(Clone, Debug)]
 pub struct DaemonSettings {
-    /// `listen`: address of the HTTP endpoints. Default `127.0.0.1:9464`.
+    /// `listen`: IP address and port of the HTTP endpoints. Default `127.0.0.1:9464`, which only this machine reaches.
     pub listen: std::net::SocketAddr,
-    /// `log.format`. Default `json`.
+    /// `log.format`: `json` or `text`. Default `json`.
     pub log_format: LogFormat,
-    /// `log.level`. Default `info`.
+    /// `log.level`: `error`, `warn`, `info`, `debug` or `trace`. Default `info`.
     pub log_level: LogLevel,
-    /// `memory`: budget for all connectors together. Default: 60 % of the cgroup limit or of the machine's memory.
+    /// `memory`: budget for the records and files of all connectors together; a size, or a share of what the process
+    /// may use (`50%`). Default `60%`. What it may use is the smallest of its control groups' limits and the machine's
+    /// memory.
     pub memory: ByteSize,
-    /// `shutdown_timeout`: how long a drain may take. Default `60s`.
+    /// `shutdown_timeout`: how long a stop may take to finish what is begun; afterwards it is dropped and read again at
+    /// the next start. Default `60s`.
     pub shutdown_timeout: Duration,
     /// `scratch_dir`: where encoded bytes wait for their upload to an object store; files there have no name and
     /// vanish with the process. Default: the system's temporary directory.
     pub scratch_dir: PathBuf,
 }
 
-/// `log.format`.
+/// `daemon.log.format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// `json`: one JSON object a line.
     Json,
-    /// For people.
+    /// `text`: for people.
     Text,
 }
 
-/// `log.level`.
+/// `daemon.log.level`: each says what those above it say, and more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Only connectors that stopped.
+    /// `error`: only connectors that stopped.
     Error,
-    /// And what someone should look at.
+    /// `warn`: and what someone should look at.
     Warn,
-    /// And every change of state.
+    /// `info`: and every change of state.
     Info,
-    /// And what the protocol does step by step.
+    /// `debug`: and what the protocol does step by step.
     Debug,
-    /// And each call to a service.
+    /// `trace`: and each call to a service.
     Trace,
 }
 
-/// One entry of `connectors:`.
+/// One entry of `connectors`: some topics, and the place in the lake where their records go.
 #[derive(Clone, Debug)]
 pub struct ConnectorSettings {
-    /// `name`: unique in the process; ASCII letters, digits, `-`, `_`, `.`.
+    /// `name`, required: unique in the process; at most 128 ASCII letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// `kafka:`
+    /// `kafka`, required.
     pub kafka: KafkaSettings,
-    /// `value:`
+    /// `value`, required.
     pub value: ValueFormat,
-    /// `key:`
+    /// `key`: how record keys are written. Default `{ format: none }`.
     pub key: KeyFormat,
-    /// `registry:`; required unless the value format carries its own schema.
+    /// `registry`: required unless `value.schema_file` is there and `key.format` is not `avro`.
     pub registry: Option<RegistrySettings>,
-    /// `schema:`
+    /// `schema`.
     pub schema: SchemaSettings,
-    /// `columns:`
+    /// `columns`.
     pub columns: MetadataColumns,
-    /// `partition_by:`, in order; empty = no partitioning.
+    /// `partition_by`: a list, in order; no two entries may make the same directories. Default empty: no partitioning.
     pub partition_by: Vec<PartitionRule>,
-    /// `rotate:`
+    /// `rotate`.
     pub rotate: RotateSettings,
-    /// `parquet:`
+    /// `parquet`.
     pub parquet: ParquetSettings,
-    /// `storage:`
+    /// `storage`, required.
     pub storage: StorageSettings,
-    /// `errors:`
+    /// `errors`.
     pub errors: ErrorSettings,
-    /// `tasks`: worker threads. Default: the machine's cores.
+    /// `tasks`: worker threads, 1 to 1024. Default: the machine's cores.
     pub tasks: NonZeroUsize,
 }
 
-/// `kafka:` of a connector.
+/// `kafka`: what a connector reads and as whom.
+///
+/// ```yaml
+/// kafka:
+///   topics: [orders, returns]
+///   group: lake
+///   start: latest
+///   properties:
+///     bootstrap.servers: kafka-1:9092,kafka-2:9092
+///     security.protocol: SASL_SSL
+///     sasl.password: ${file:/run/secrets/kafka-password}
+/// ```
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
-    /// `topics` or `topics_regex`.
+    /// `topics` or `topics_regex`, one of them required.
     pub topics: TopicSelection,
-    /// `group`. Default `sluice-<name>`.
+    /// `group`: the consumer group that keeps the offsets. Another name begins anew. Default `sluice-<name>`.
     pub group: String,
-    /// `start`: where a group begins that has never committed. Default `earliest`.
+    /// `start`: where a group begins that has never committed: `earliest`, `latest` or `error`. Default `earliest`.
     pub start: StartPosition,
-    /// `properties`: librdkafka's own, passed through. `bootstrap.servers` is always there. Values may be secrets.
+    /// `properties`: librdkafka's own, by name, passed through as written. `bootstrap.servers` is required and so
+    /// always here. Values may be secrets.
+    ///
+    /// Refused, because delivery depends on them: `enable.auto.commit`, `enable.auto.offset.store`,
+    /// `auto.commit.interval.ms`, `offset.store.*`, `auto.offset.reset` (use `start`), `group.id` (use `group`),
+    /// `enable.partition.eof`, `isolation.level` other than `read_committed`, `check.crcs` other than `true`,
+    /// `partition.assignment.strategy` other than `cooperative-sticky`. With `group.protocol: consumer` librdkafka
+    /// itself refuses `session.timeout.ms`, `heartbeat.interval.ms`, `partition.assignment.strategy` and
+    /// `group.protocol.type`.
     pub properties: BTreeMap<String, Secret>,
 }
 
@@ -111,51 +188,67 @@ pub struct KafkaSettings {
 pub enum TopicSelection {
     /// `topics`: at least one name, each once.
     Names(Vec<String>),
-    /// `topics_regex`: starts with `^`, as librdkafka asks.
+    /// `topics_regex`: a pattern that starts with `^`, as librdkafka asks: `'^shop\..*'`. Topics made later join by
+    /// themselves.
     Regex(String),
 }
 
-/// `kafka.start`.
+/// `kafka.start`: where a group begins that has never committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartPosition {
-    /// The first offset the broker still has.
+    /// `earliest`: the first offset the broker still has.
     Earliest,
-    /// Only records produced from now on.
+    /// `latest`: only records produced from now on.
     Latest,
-    /// Refuse to start without a committed offset.
+    /// `error`: refuse to start without a committed offset.
     Error,
 }
 
-/// `value.format` and what belongs to it.
+/// `value`: what the values of records are. `format` is required; this release reads `avro`.
+///
+/// ```yaml
+/// value: { format: avro }                               # by schema id, needs `registry`
+/// value: { format: avro, schema_file: order.avsc }      # one schema, no registry
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueFormat {
-    /// Avro with a schema id in front of each datum, resolved by the registry.
+    /// `format: avro`: a schema id in front of each datum, resolved by the registry.
     AvroRegistry,
-    /// Avro datums with nothing in front; every record has the schema of this file (`schema_file`).
+    /// `format: avro` with `schema_file`: datums with nothing in front; every record has the schema of this file, which
+    /// must exist.
     AvroSchemaFile(PathBuf),
 }
 
-/// `key.format`.
+/// `key.format`: what the keys of records are, and whether there is a column for them. Default `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFormat {
-    /// No key column.
+    /// `none`: no key column.
     None,
-    /// A binary column `_key`.
+    /// `bytes`: a binary column `_key`.
     Bytes,
-    /// A UTF-8 column `_key`; a key that is not UTF-8 is poison.
+    /// `string`: a UTF-8 column `_key`; a key that is not UTF-8 is poison.
     String,
-    /// Avro with a schema id, resolved by the registry.
+    /// `avro`: a schema id in front, resolved by the registry.
     Avro,
 }
 
-/// `registry:`.
+/// `registry`: the schema registry.
+///
+/// ```yaml
+/// registry:
+///   url: https://registry-1:8081,https://registry-2:8081
+///   username: sluice
+///   password: ${REGISTRY_PASSWORD}
+///   ca_file: company-ca.pem
+/// ```
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
-    /// `url`: one or more (a list, or separated by commas); tried in order. No user info inside.
+    /// `url`, required: one or more (a list, or separated by commas), tried in order. `http` or `https`, without user,
+    /// query or fragment.
     pub urls: Vec<Url>,
-    /// `username` and `password`, or `token`.
+    /// `username` with `password`, or `token`, or none of them.
     pub auth: RegistryAuth,
-    /// `ca_file`: PEM certificates to trust beside the system's.
+    /// `ca_file`: PEM certificates to trust beside the system's; must exist.
     pub ca_file: Option<PathBuf>,
     /// `timeout` of one request. Default `10s`.
     pub timeout: Duration,
@@ -166,107 +259,141 @@ pub struct RegistrySettings {
 pub enum RegistryAuth {
     /// Nothing is sent.
     None,
-    /// HTTP basic.
+    /// `username` and `password`: HTTP basic.
     Basic {
         /// User name.
         username: String,
         /// Password.
         password: Secret,
     },
-    /// HTTP bearer token.
+    /// `token`: HTTP bearer.
     Bearer(Secret),
 }
 
-/// `schema:`.
+/// `schema`: what happens when the schema of a topic changes.
+///
+/// ```yaml
+/// schema: { evolution: fixed, reader_schema_file: order-v3.avsc }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaSettings {
-    /// `evolution`. Default `lossless`.
+    /// `evolution`: `lossless`, `per_version`, `latest` or `fixed`. Default `lossless`.
     pub evolution: Evolution,
 }
 
 /// `schema.evolution`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evolution {
-    /// Read up to the newest schema seen wherever nothing is lost; otherwise a file of its own.
+    /// `lossless`: read up to the newest schema seen wherever nothing is lost; otherwise a file of its own.
     Lossless,
-    /// A file a schema id.
+    /// `per_version`: a file a schema id.
     PerVersion,
-    /// Read everything with the newest schema seen, dropping what it no longer has.
+    /// `latest`: read everything with the newest schema seen, dropping what it no longer has.
     Latest,
-    /// Read everything with this schema (`reader_schema_file`).
+    /// `fixed`: read everything with the schema in `reader_schema_file`, which must exist.
     Fixed(PathBuf),
 }
 
-/// `columns.metadata`: columns added beside those of the value.
+/// `columns.metadata`: columns added beside those of the value. `true`, `false`, or a list of `position`, `key` and
+/// `headers`; a list always means the columns of the position too. Default `true`.
+///
+/// ```yaml
+/// columns: { metadata: [headers] }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MetadataColumns {
-    /// `_topic` (UTF-8, dictionary), `_partition` (int32), `_offset` (int64), `_timestamp` (ms, UTC). Default true.
+    /// `_topic` (UTF-8, dictionary), `_partition` (int32), `_offset` (int64), `_timestamp` (ms, UTC). Unless `false`.
     pub position: bool,
-    /// `_key`, with the type of `key.format`; asked for by that format.
+    /// `_key`, whenever `key.format` is not `none`, with the type of that format. Listing `key` without such a format
+    /// is an error.
     pub key: bool,
-    /// `_headers`: list of struct of key (UTF-8) and value (binary).
+    /// `_headers`: list of struct of key (UTF-8) and value (binary). Only if listed.
     pub headers: bool,
 }
 
-/// One entry of `partition_by:`.
+/// One entry of `partition_by`: directories between the topic's and the file.
+///
+/// ```yaml
+/// partition_by:
+///   - { field: shipping.country }
+///   - { time: created_at, path: 'dt=%Y-%m-%d/hour=%H', timezone: Europe/Berlin }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionRule {
-    /// `{ field: a.b }`: a directory `a.b=<value>`; `name` overrides the left side.
+    /// `{ field, name }`: a directory `<name>=<value of the field>`.
     Field {
-        /// Path of field names into nested records.
+        /// `field`: path of field names into nested records, separated by `.`; a backslash before a point makes it part
+        /// of a name. At least one element.
         path: Vec<String>,
-        /// Left side of the directory name. Default: the path's last element.
+        /// `name`: left side of the directory name. Default: the path's last element.
         name: String,
     },
-    /// `{ time: …, path: …, timezone: … }`: directories made by a strftime pattern.
+    /// `{ time, path, timezone }`: directories made by a strftime pattern.
     Time {
-        /// Where the instant comes from.
+        /// `time`: where the instant comes from: `record`, `wallclock`, or the path of a field.
         source: TimeSource,
-        /// strftime pattern, may hold several `/`. Checked: only specifiers of date and time.
+        /// `path`, required: strftime pattern as [`chrono::format::strftime`] reads it; may hold several `/`. Checked:
+        /// relative, no empty or hidden parts, at least one part of a date or time, no zone.
         pattern: String,
-        /// Zone the pattern is written in. Default UTC.
+        /// `timezone`: name in the IANA database of the zone that the pattern is written in. Default `UTC`.
         timezone: chrono_tz::Tz,
     },
 }
 
-/// `time:` of a partition rule.
+/// `time` of a partition rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeSource {
     /// `record`: the Kafka timestamp.
     Record,
     /// `wallclock`: the clock when the flush's first record arrived; constant within a flush, carried by its intent.
     Wallclock,
-    /// A field of date, timestamp or local timestamp type.
+    /// Any other word is the path of a field of date, timestamp or local timestamp type.
     Field(Vec<String>),
 }
 
-/// `rotate:`; at least one of `bytes`, `rows`, `every` is there.
+/// `rotate`: when a flush ends and its files are published; whichever comes first.
+///
+/// At least one of `bytes`, `rows`, `every` must be there, and none may be zero. A connector without `rotate` has
+/// `{ bytes: 128MiB, every: 5m }`; one with it has what it writes and nothing else.
+///
+/// ```yaml
+/// rotate: { bytes: 256MiB, rows: 5000000, every: 10m, idle: 30s }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotateSettings {
     /// `bytes` of Parquet as written, over the open files of a flush: any one file reaching it ends the flush.
     pub bytes: Option<ByteSize>,
     /// `rows` of a flush.
     pub rows: Option<NonZeroU64>,
-    /// `every`: age since the flush's first record.
+    /// `every`: age since the flush's first record, also when no more come.
     pub every: Option<Duration>,
     /// `idle`: time since the flush's last record.
     pub idle: Option<Duration>,
 }
 
-/// `parquet:`.
+/// `parquet`: how files are written.
+///
+/// ```yaml
+/// parquet:
+///   compression: zstd(6)
+///   row_group: { bytes: 64MiB, rows: 1000000 }
+///   columns:
+///     order_id: { dictionary: never, bloom_filter: true }
+///   sort_by: [customer_id]
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParquetSettings {
-    /// `compression`. Default snappy.
+    /// `compression`: `snappy`, `zstd`, `zstd(1)` to `zstd(22)`, `gzip`, `lz4`, `brotli` or `none`. Default `snappy`.
     pub compression: Compression,
-    /// `row_group.bytes`, encoded. Default 64 MiB.
+    /// `row_group.bytes`, encoded. Default `64MiB`.
     pub row_group_bytes: ByteSize,
-    /// `row_group.rows`. Default 1,000,000.
+    /// `row_group.rows`. Default 1000000.
     pub row_group_rows: NonZeroUsize,
-    /// `dictionary`. Default auto.
+    /// `dictionary`: `auto`, `always` or `never`. Default `auto`.
     pub dictionary: Dictionary,
-    /// `columns`: overrides by column path (`a.b.c`).
+    /// `columns`: overrides by column path (`a.b.c`). Default none.
     pub columns: BTreeMap<String, ColumnSettings>,
-    /// `sort_by`: columns to sort by within a row group; empty = offset order.
+    /// `sort_by`: columns to sort by within a row group, each once. Default empty: the order of offsets.
     pub sort_by: Vec<String>,
 }
 
@@ -277,11 +404,11 @@ pub enum Compression {
     None,
     /// `snappy`
     Snappy,
-    /// `zstd` (level 3) or `zstd(1..22)`
+    /// `zstd` (level 3) or `zstd(1)` to `zstd(22)`
     Zstd(i32),
     /// `gzip`
     Gzip,
-    /// `lz4`: LZ4_RAW
+    /// `lz4`, which Parquet calls `LZ4_RAW`
     Lz4,
     /// `brotli`
     Brotli,
@@ -290,63 +417,78 @@ pub enum Compression {
 /// `parquet.dictionary`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dictionary {
-    /// Learns from the data which columns gain.
+    /// `auto`: learns from the data which columns gain.
     Auto,
-    /// Every column.
+    /// `always`: every column.
     Always,
-    /// No column.
+    /// `never`: no column.
     Never,
 }
 
-/// One entry of `parquet.columns:`.
+/// One entry of `parquet.columns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ColumnSettings {
-    /// `dictionary`, over the file's.
+    /// `dictionary`, over the file's. Default: the file's.
     pub dictionary: Option<Dictionary>,
-    /// `bloom_filter`. Default false.
+    /// `bloom_filter`. Default `false`.
     pub bloom_filter: bool,
 }
 
-/// `storage:`.
+/// `storage`: where files go.
+///
+/// ```yaml
+/// storage:
+///   url: s3://lake/raw
+///   options: { endpoint: http://localhost:9000, region: us-east-1, allow_http: true }
+/// ```
 #[derive(Clone, Debug)]
 pub struct StorageSettings {
-    /// `url`: `file://`, `s3://`, `gs://` or `az://`; the path is the output prefix. No user info inside.
+    /// `url`, required: `file:///absolute/path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`;
+    /// files go to `<url>/<topic>/…`. Without user, query or fragment.
     pub url: Url,
-    /// `options`: object_store's own keys. Values may be secrets.
+    /// `options`: the store's own, by the names of the crate `object_store`, passed through as written. Without
+    /// credentials here the usual chain of the cloud is asked. Values may be secrets.
     pub options: BTreeMap<String, Secret>,
 }
 
-/// `errors:`.
+/// `errors`: what happens to records that cannot become rows.
+///
+/// ```yaml
+/// errors:
+///   on_poison: dead_letter
+///   dead_letter_topic: orders.dead
+///   on_tombstone: row
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorSettings {
-    /// `on_poison`. Default fail.
+    /// `on_poison`: `fail`, `skip` or `dead_letter`. Default `fail`.
     pub on_poison: OnPoison,
-    /// `dead_letter_topic`; there whenever a policy says `dead_letter`.
+    /// `dead_letter_topic`: there whenever a policy says `dead_letter`; none of the topics that the connector reads.
     pub dead_letter_topic: Option<String>,
-    /// `on_tombstone`. Default skip.
+    /// `on_tombstone`: `skip`, `fail`, `dead_letter` or `row`. Default `skip`.
     pub on_tombstone: OnTombstone,
 }
 
-/// `errors.on_poison`.
+/// `errors.on_poison`: a record that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnPoison {
-    /// Stop the connector, hold the offset.
+    /// `fail`: stop the connector, hold the offset.
     Fail,
-    /// Count it and go on.
+    /// `skip`: count it and go on.
     Skip,
-    /// Produce it to the dead-letter topic and go on.
+    /// `dead_letter`: produce it to the dead-letter topic and go on.
     DeadLetter,
 }
 
-/// `errors.on_tombstone`.
+/// `errors.on_tombstone`: a record without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTombstone {
-    /// Count it and go on.
+    /// `skip`: count it and go on.
     Skip,
-    /// Stop the connector, hold the offset.
+    /// `fail`: stop the connector, hold the offset.
     Fail,
-    /// Produce it to the dead-letter topic and go on.
+    /// `dead_letter`: produce it to the dead-letter topic and go on.
     DeadLetter,
-    /// A row of nulls with its metadata columns.
+    /// `row`: a row of nulls with its metadata columns.
     Row,
 }

@@ -54,6 +54,6 @@ fn url(scalar: &Scalar) -> Result<Url, String> {
 
 /// Messages name keys and never show values.
 fn options(section: &Section<'_>) -> BTreeMap<String, Secret> {
-    let read = |key: &str| section.read(key, value::raw).map(|text| (key.to_owned(), Secret::new(text)));
+    let read = |key: &str| section.read_raw(key).map(|text| (key.to_owned(), Secret::new(text)));
     section.entries().iter().filter_map(|entry| read(&entry.key)).collect()
 }

@@ -21,11 +21,6 @@ pub(super) fn text(scalar: &Scalar) -> Result<String, String> {
     Err(format!("must be a string, not {found}; put it in quotes"))
 }
 
-/// Whatever is written, as text: for settings whose meaning another program owns.
-pub(super) fn raw(scalar: &Scalar) -> Result<String, String> {
-    Ok(scalar.text.clone())
-}
-
 /// `true` or `false`.
 pub(super) fn boolean(scalar: &Scalar) -> Result<bool, String> {
     if scalar.is_unquoted() {

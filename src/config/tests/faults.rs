@@ -1,0 +1,222 @@
+//! The rows 108 to 114 of the list of faults, each through the whole configuration.
+
+use super::super::load_str;
+use super::{SMALLEST, connector, errors, loaded, nothing, refused, with, with_properties};
+
+#[test]
+fn fault_108_an_unknown_key_has_its_place_and_the_nearest_key() {
+    refused(
+        &with("parquet:\n  compresion: gzip"),
+        "connectors.yaml:12:7: unknown key `parquet.compresion`; did you mean `compression`?",
+    );
+    refused(&with("Tasks: 1"), "unknown key `Tasks`; did you mean `tasks`?");
+    refused(&with("rotate: { rows: 1, size: 1 }"), "unknown key `rotate.size`; the keys here are `bytes`");
+    refused(&format!("{SMALLEST}demon: {{}}\n"), "11:1: unknown key `demon`; did you mean `daemon`?");
+    refused(
+        &SMALLEST.replace("topics: [t]", "topics: [t]\n      client.id: x"),
+        "belong under `kafka.properties`",
+    );
+    refused(&format!("{SMALLEST}defaults: {{ tusks: 1 }}\n"), "unknown key `tusks`; did you mean `tasks`?");
+}
+
+#[test]
+fn fault_108_all_problems_are_named_at_once() {
+    let text = with("tusks: 1\nrotate: { rows: 1e3, bytes: -1 }\nkey: { format: no }\nstorage: 5")
+        .replace("    storage: { url: 'file:///lake' }\n", "")
+        .replace("[t]", "[t, 't t', '${NONE}']");
+    let found = errors(&text);
+    let places: Vec<_> = found.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    let expected = ["5:19", "5:26", "10:5", "11:21", "11:33", "12:20", "13:14"];
+    assert_eq!(places, expected.map(|place| format!("connectors.yaml:{place}")), "{found}");
+}
+
+#[test]
+fn fault_109_nothing_is_coerced_silently() {
+    for (lines, expected) in [
+        ("tasks: '2'", "must be a whole number without quotes"),
+        ("tasks: 2.0", "plain digits"),
+        ("tasks: 0o2", "plain digits"),
+        ("tasks: 02", "plain digits"),
+        ("tasks: 1e1", "plain digits"),
+        ("tasks: [2]", "must be a single value, not a list"),
+        ("rotate: { bytes: -1 }", "must be a size such as"),
+        ("rotate: { bytes: 1e3 }", "must be a size such as"),
+        ("rotate: { bytes: 017 }", "must be a size such as"),
+        ("rotate: { bytes: 1.5 }", "a fraction needs a unit"),
+        ("rotate: { rows: 1_000 }", "plain digits"),
+        ("rotate: { every: 30 }", "write the unit after the number"),
+        ("rotate: [1]", "`rotate` must be a mapping (`key: value`), not a list"),
+        ("parquet: { columns: { a: { bloom_filter: yes } } }", "must be `true` or `false` (in YAML 1.2"),
+        ("columns: { metadata: no }", "must be `true` or `false` (in YAML 1.2"),
+        ("parquet: { dictionary: true }", "must be one of `auto`, `always`, `never`"),
+        ("parquet: { compression: zstd(23) }", "from `zstd(1)` to `zstd(22)`"),
+        ("partition_by: a", "must be a list"),
+        ("partition_by: [a]", "must be a mapping"),
+    ] {
+        refused(&with(lines), expected);
+    }
+    refused(&SMALLEST.replace("name: a", "name: 12"), "must be a string, not a number; put it in quotes");
+    refused(&SMALLEST.replace("name: a", "name: true"), "must be a string, not a boolean");
+    refused(&SMALLEST.replace("[t]", "[2024]"), "must be a string, not a number");
+    refused("- version: 1\n", "this must be a mapping");
+}
+
+#[test]
+fn fault_109_no_is_a_name_and_units_differ() {
+    assert_eq!(connector(&SMALLEST.replace("name: a", "name: no")).name, "no");
+    let bytes =
+        |size: &str| connector(&with(&format!("rotate: {{ bytes: {size} }}"))).rotate.bytes.unwrap().0;
+    assert_eq!((bytes("1GB"), bytes("1GiB")), (1_000_000_000, 1 << 30));
+}
+
+#[test]
+fn fault_110_nothing_is_there_twice() {
+    refused(&with("tasks: 1\ntasks: 2"), "12:5: duplicate key `tasks`; first on line 11");
+    refused(&SMALLEST.replace("[t]", "[t, u, t]"), "5:22: the topic `t` twice; first on line 5");
+    let (head, entry) = SMALLEST.split_at(SMALLEST.find("  - name").unwrap());
+    refused(&format!("{head}{entry}{entry}"), "11:11: duplicate connector name `a`; first on line 3");
+    let broken = entry.replace("    storage: { url: 'file:///lake' }\n", "");
+    let found = errors(&format!("{head}{entry}{broken}"));
+    assert!(found.contains("duplicate connector name"), "also beside another problem: {found}");
+    refused(&with("parquet: { sort_by: [a, a] }"), "holds this twice");
+}
+
+#[test]
+fn fault_111_variables_are_named_and_dollars_escaped() {
+    let text = with("errors: { dead_letter_topic: '${DEAD}' }");
+    refused(&text, "11:34: the environment variable `DEAD` is not set");
+    let empty = |_: &str| Some(String::new());
+    let found = load_str(&text, &empty).map(|_| ()).unwrap_err().to_string();
+    assert!(found.contains("the environment variable `DEAD` is empty"), "{found}");
+    let defaulted = text.replace("${DEAD}", "${DEAD:-dead}");
+    for environment in [&empty as &dyn Fn(&str) -> Option<String>, &nothing] {
+        let settings = load_str(&defaulted, environment).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(settings.connectors[0].errors.dead_letter_topic.as_deref(), Some("dead"));
+    }
+    let connector = connector(&with_properties("sasl.password: a$$b$${C}$"));
+    assert_eq!(connector.kafka.properties["sasl.password"].expose(), "a$b${C}$");
+}
+
+#[test]
+fn fault_112_no_secret_in_debug_output() {
+    let text = with_properties("sasl.password: hunter2")
+        .replace("8081' }", "8081', username: u, password: hunter2 }")
+        .replace("lake' }", "lake', options: { secret_access_key: hunter2 } }");
+    let debug = format!("{:?}", loaded(&text));
+    assert!(!debug.contains("hunter2") && debug.contains("***"), "{debug}");
+}
+
+#[test]
+fn fault_112_no_secret_in_an_error() {
+    let environment = |_: &str| Some("hunter2".to_owned());
+    let registry = |keys: &str| SMALLEST.replace("8081' }", &format!("8081', {keys} }}"));
+    let options = |keys: &str| SMALLEST.replace("lake' }", &format!("lake', options: {keys} }}"));
+    let mut texts = vec![
+        with_properties("enable.auto.commit: hunter2"),
+        with_properties("isolation.level: hunter2"),
+        with_properties("sasl.password: [hunter2]"),
+        with_properties("sasl.password: { x: hunter2 }"),
+        with_properties("sasl.password:hunter2"),
+        with_properties("sasl.password: \"hunter2"),
+        with_properties("sasl.password: !hunter2 hunter2"),
+        with_properties("sasl.password: hunter2\nsasl.password: hunter2"),
+        SMALLEST.replace("http://localhost", "http://hunter2:hunter2@localhost"),
+        SMALLEST.replace("http://localhost", "hunter2://localhost"),
+        SMALLEST.replace("file:///lake", "s3://hunter2:hunter2@lake"),
+        SMALLEST.replace("file:///lake", "s3://lake?x=hunter2"),
+        registry("password: hunter2"),
+        registry("username: u, password: [hunter2]"),
+        registry("username: u, password:hunter2"),
+        registry("token: [hunter2]"),
+        options("hunter2"),
+        options("{ secret_access_key: [hunter2] }"),
+        options("{ secret_access_key:hunter2 }"),
+    ];
+    // A reference may give a secret to any key, also to one where none belongs.
+    for key in
+        ["name: a", "topics: [t]", "format: avro", "url: 'http://localhost:8081'", "url: 'file:///lake'"]
+    {
+        let name = key.split(':').next().unwrap();
+        texts.push(SMALLEST.replace(key, &format!("{name}: '${{X}}/%'")));
+    }
+    texts.push(SMALLEST.replace("[t]", "['${X}', '${X}']"));
+    let (head, entry) = SMALLEST.split_at(SMALLEST.find("  - name").unwrap());
+    let entry = entry.replace("name: a", "name: ${X}").replace("[t]", "['${X}']");
+    texts.push(format!("{head}{entry}{entry}"));
+    let renamed = entry.replace("name: ${X}", "name: b");
+    texts.push(format!("{head}{entry}{renamed}"));
+    for lines in [
+        "tasks: ${X}",
+        "rotate: { bytes: '${X}', rows: '${X}', every: '${X}' }",
+        "parquet: { compression: 'zstd(${X})', dictionary: '${X}', sort_by: ['${X}', '${X}'] }",
+        "columns: { metadata: '${X}' }",
+        "columns: { metadata: ['${X}'] }",
+        "partition_by: [{ field: '${X}..a' }, { time: '${X}..a', path: '${X}', timezone: '${X}' }]",
+        "schema: { evolution: fixed, reader_schema_file: '${X}' }",
+        "errors: { on_poison: '${X}', dead_letter_topic: '${X} ' }",
+        "key: { format: '${X}' }",
+    ] {
+        texts.push(with(lines));
+    }
+    texts.push(format!(
+        "{SMALLEST}daemon: {{ listen: '${{X}}', memory: '${{X}}%', log: {{ level: '${{X}}' }} }}\n"
+    ));
+    texts.push(SMALLEST.replace("version: 1", "version: ${X}"));
+    for text in texts {
+        let found = load_str(&text, &environment).map(|_| ()).expect_err(&text);
+        let shown = format!("{found}{found:?}");
+        assert!(!shown.contains("hunter2"), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn fault_113_a_flush_of_nothing_is_refused() {
+    refused(&with("rotate: { rows: 0 }"), "`rotate.rows` must be at least 1");
+    refused(&with("rotate: { bytes: 0 }"), "`rotate.bytes` must be larger than 0");
+    refused(&with("rotate: { bytes: 0MiB }"), "`rotate.bytes` must be larger than 0");
+    refused(&with("rotate: { every: 0s }"), "`rotate.every` must be longer than 0");
+    refused(&with("rotate: { every: 1s, idle: 0ms }"), "`rotate.idle` must be longer than 0");
+    refused(&with("rotate: { idle: 1s }"), "needs at least one of `bytes`, `rows` and `every`");
+    refused(&with("parquet: { row_group: { rows: 0 } }"), "at least 1");
+    refused(&with("parquet: { row_group: { bytes: 0 } }"), "larger than 0");
+}
+
+#[test]
+fn fault_114_properties_that_break_delivery_are_refused_by_name() {
+    for (line, expected) in [
+        ("enable.auto.commit: true", "`kafka.properties.enable.auto.commit` is refused"),
+        ("enable.auto.commit: false", "sluice does by itself"),
+        ("auto.commit.enable: true", "is refused"),
+        ("enable.auto.offset.store: false", "is refused"),
+        ("auto.commit.interval.ms: 100", "is refused"),
+        ("auto.offset.reset: latest", "use `kafka.start`"),
+        ("group.id: x", "use `kafka.group`"),
+        ("isolation.level: read_uncommitted", "may only be `read_committed`"),
+        ("partition.assignment.strategy: range", "may only be `cooperative-sticky`"),
+        ("group.protocol: other", "may only be `classic` or `consumer`"),
+        ("enable.partition.eof: true", "is refused"),
+        ("check.crcs: false", "may only be `true`"),
+        ("metadata.broker.list: k:9092", "use that one"),
+        (
+            "group.protocol: consumer\nsession.timeout.ms: 100",
+            "cannot stand beside `group.protocol: consumer`",
+        ),
+        ("group.protocol: consumer\nheartbeat.interval.ms: 100", "on the broker"),
+        (
+            "group.protocol: consumer\npartition.assignment.strategy: cooperative-sticky",
+            "`group.remote.assignor`",
+        ),
+    ] {
+        refused(&with_properties(line), expected);
+    }
+}
+
+#[test]
+fn fault_114_other_properties_pass_through() {
+    let lines = "isolation.level: read_committed\ncheck.crcs: true\ngroup.protocol: consumer\n\
+                 consume.callback.max.messages: 7\nqueued.min.messages: 1e5\nssl.ca.location: ''";
+    let properties = connector(&with_properties(lines)).kafka.properties;
+    assert_eq!(properties.len(), 7);
+    assert_eq!(properties["queued.min.messages"].expose(), "1e5");
+    loaded(&with_properties("session.timeout.ms: 1000\npartition.assignment.strategy: cooperative-sticky"));
+}
