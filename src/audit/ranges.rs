@@ -79,7 +79,7 @@ mod tests {
     fn it_agrees_with_counting() {
         for seed in 0..2_000 {
             let mut dice = Dice::new(seed);
-            let mut ranges: Vec<OffsetRange> = (0..1 + dice.below(6))
+            let mut ranges: Vec<OffsetRange> = (0..=dice.below(6))
                 .map(|_| {
                     let start = dice.below(40) as i64;
                     range(start, start + 1 + dice.below(10) as i64)

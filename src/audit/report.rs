@@ -189,7 +189,7 @@ impl Gap {
                 Some(format!("{gap}, and the broker has deleted what was there; {skipped}"))
             }
             GapContent::Unknown(reason) => {
-                Some(format!("{gap}; {skipped}. The broker could not be asked: {reason}"))
+                Some(format!("{gap}; {skipped}. The broker does not tell: {reason}"))
             }
         }
     }
@@ -232,10 +232,8 @@ impl OffsetFindings {
 
     fn problem(&self, kind: &str, what: &str) -> Option<String> {
         let first = self.sightings.first()?;
-        Some(format!(
-            "{kind}: {} offset(s) {what}, the first is {} in {}",
-            self.count, first.offset, first.file
-        ))
+        let offsets = if self.count == 1 { "offset" } else { "offsets" };
+        Some(format!("{kind}: {} {offsets} {what}, first {} in {}", self.count, first.offset, first.file))
     }
 }
 

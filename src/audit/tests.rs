@@ -73,9 +73,9 @@ fn audit_as(lake: &Lake, change: impl Fn(&mut FooterFacts)) -> Vec<PartitionRepo
 /// Contiguous flushes with gaps in their offsets, each spread over a few directories.
 fn sound_lake(dice: &mut Dice) -> Lake {
     let mut lake = Lake::new();
-    for partition in 0..1 + dice.below(3) as i32 {
+    for partition in 0..=dice.below(3) as i32 {
         let mut start = dice.below(100_000) as i64;
-        for _ in 0..1 + dice.below(5) {
+        for _ in 0..=dice.below(5) {
             let end = start + 2 + dice.below(200) as i64;
             let mut files: Vec<Vec<i64>> = vec![Vec::new(); 1 + dice.below(4) as usize];
             for offset in start..end {

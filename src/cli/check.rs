@@ -14,16 +14,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::cli::output::{Align, Table, complain, count_of, printable, to_stdout};
-use crate::cli::{CheckArguments, EXIT_DONE, EXIT_USAGE, environment, runtime};
+use crate::cli::{CheckArguments, EXIT_DONE, EXIT_USAGE, environment, reason_of, runtime};
 use crate::config;
 use crate::config::settings::{
     ConnectorSettings, Evolution, RegistrySettings, Settings, TopicSelection, ValueFormat,
 };
-use crate::error::Failure;
 use crate::kafka::{self, TopicProbe};
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 use crate::schema::AvroSchema;
-use crate::storage::Store;
+use crate::storage::{StorageError, Store};
 
 /// How long the brokers may take to answer.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
@@ -178,7 +177,12 @@ fn kafka_summary(connector: &ConnectorSettings, probe: &TopicProbe) -> String {
 
 async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
     let registry = Registry::new(settings).map_err(|error| error.to_string())?;
-    registry.probe().await.map_err(|error| error.to_string())?;
+    registry.probe().await.map_err(|error| match error {
+        RegistryError::Unavailable { .. } => {
+            format!("{error}; check registry.url, the network, and that the registry is up")
+        }
+        error => error.to_string(),
+    })?;
     let urls: Vec<&str> = settings.urls.iter().map(url::Url::as_str).collect();
     Ok(urls.join(", "))
 }
@@ -187,7 +191,12 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
     let store = Store::open(&connector.storage, &connector.name, scratch_dir)
         .await
         .map_err(|error| error.to_string())?;
-    store.probe().await.map_err(|error| error.to_string())?;
+    store.probe().await.map_err(|error| match error {
+        StorageError::Retriable { .. } => {
+            format!("{error}; check storage.url, storage.options, the network, and that the storage is up")
+        }
+        error => error.to_string(),
+    })?;
     Ok(format!("{} takes files and never replaces one", store.display_url("")))
 }
 
@@ -229,15 +238,6 @@ fn try_scratch_dir(directory: &Path) -> Result<String, String> {
         Err(error) => Err(format!(
             "cannot write to {shown}: {error}; make it writable, or set daemon.scratch_dir to a directory that is"
         )),
-    }
-}
-
-/// Without the stage, which means nothing before anything runs.
-fn reason_of(failure: Failure) -> String {
-    match failure {
-        Failure::Poison { reason, .. }
-        | Failure::Retriable { reason, .. }
-        | Failure::Fatal { reason, .. } => reason,
     }
 }
 

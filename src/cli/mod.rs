@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::error::Failure;
+
 /// Done.
 pub const EXIT_DONE: u8 = 0;
 /// Something failed.
@@ -138,4 +140,13 @@ fn environment(name: &str) -> Option<String> {
 /// The runtime for storage, registry and endpoints: two threads, since they only wait.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("io").enable_all().build()
+}
+
+/// What a failure says without its stage, which means nothing to a command that runs no connector.
+fn reason_of(failure: Failure) -> String {
+    match failure {
+        Failure::Poison { reason, .. }
+        | Failure::Retriable { reason, .. }
+        | Failure::Fatal { reason, .. } => reason,
+    }
 }

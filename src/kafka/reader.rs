@@ -32,6 +32,8 @@ pub enum Between {
     Record(Offset),
     /// The broker begins after the first of the offsets.
     Deleted,
+    /// The partition ends here, before the last of the offsets: it is not the one they come from.
+    Beyond(Offset),
 }
 
 impl ClusterReader {
@@ -81,10 +83,13 @@ impl ClusterReader {
     /// # Errors
     /// Fatal when the broker does not answer.
     pub fn look(&self, tp: &TopicPartition, range: OffsetRange) -> Result<Between, Failure> {
-        let (low, _) =
+        let (low, high) =
             self.persist(|| self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT))?;
         if low > range.start.as_i64() {
             return Ok(Between::Deleted);
+        }
+        if high < range.end.as_i64() {
+            return Ok(Between::Beyond(Offset::new(high).unwrap_or_default()));
         }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(range.start.as_i64()))
@@ -128,6 +133,13 @@ impl ClusterReader {
     }
 
     fn heard(&self, otherwise: &str) -> String {
+        // What the client has to tell waits behind other events.
+        for _ in 0..100 {
+            if self.consumer.context().last_error().is_some() {
+                break;
+            }
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
         self.consumer.context().last_error().unwrap_or_else(|| otherwise.to_owned())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::audit::{AuditPlan, Auditor, GapContent, GroupCommit, GroupCommits, PartitionReport};
 use crate::cli::place::UsageError;
+use crate::cli::reason_of;
 use crate::config::settings::{KafkaSettings, Secret, StartPosition, TopicSelection};
 use crate::kafka::{Between, ClusterReader};
 use crate::position::{OffsetRange, TopicPartition};
@@ -66,9 +67,7 @@ impl Broker {
             return Ok(Commits::new());
         }
         let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
-        let answer = self
-            .ask(move |reader| reader.commits(&partitions).map_err(|failure| failure.to_string()))
-            .await?;
+        let answer = self.ask(move |reader| reader.commits(&partitions).map_err(reason_of)).await?;
         Ok(answer
             .into_iter()
             .map(|(tp, (offset, metadata))| (tp, GroupCommit { offset, metadata }))
@@ -103,12 +102,14 @@ impl Broker {
 
     async fn content(&self, tp: &TopicPartition, range: OffsetRange) -> GapContent {
         let tp = tp.clone();
-        let answer =
-            self.ask(move |reader| reader.look(&tp, range).map_err(|failure| failure.to_string())).await;
+        let answer = self.ask(move |reader| reader.look(&tp, range).map_err(reason_of)).await;
         match answer {
             Ok(Between::Nothing) => GapContent::NoRecord,
             Ok(Between::Record(offset)) => GapContent::Record(offset.as_i64()),
             Ok(Between::Deleted) => GapContent::Deleted,
+            Ok(Between::Beyond(end)) => GapContent::Unknown(format!(
+                "its partition ends at {end}: it is another cluster, or the topic was made again"
+            )),
             Err(reason) => GapContent::Unknown(reason),
         }
     }
@@ -122,7 +123,7 @@ impl Broker {
             let mut place = reader.lock().unwrap_or_else(PoisonError::into_inner);
             let reader = match place.take() {
                 Some(reader) => reader,
-                None => ClusterReader::new(&settings, PATIENCE).map_err(|failure| failure.to_string())?,
+                None => ClusterReader::new(&settings, PATIENCE).map_err(reason_of)?,
             };
             question(place.insert(reader))
         });

@@ -20,7 +20,7 @@ const VALUES_AT_ONCE: usize = 1 << 16;
 /// Where the offsets of a row group are.
 #[derive(Clone, Debug)]
 pub(super) struct OffsetChunk {
-    column: ColumnChunkMetaData,
+    column: Box<ColumnChunkMetaData>,
     rows: usize,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn offset_chunks(footer: &ParquetMetaData) -> Option<Vec<OffsetChunk>
             && column.max_rep_level() == 0
     })?;
     let chunk = |group: &parquet::file::metadata::RowGroupMetaData| OffsetChunk {
-        column: group.column(index).clone(),
+        column: Box::new(group.column(index).clone()),
         rows: usize::try_from(group.num_rows()).unwrap_or(0),
     };
     Some(footer.row_groups().iter().map(chunk).collect())

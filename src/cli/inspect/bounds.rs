@@ -1,6 +1,7 @@
 //! Owns the least and greatest value of a column over all row groups, as text. Does not own how statistics came to be.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as PhysicalType};
@@ -14,8 +15,8 @@ enum Bound {
     Boolean(bool),
     Integer(i128),
     Float(f64),
-    /// With whether the value goes on.
-    Bytes(Vec<u8>, bool),
+    /// Not always a value of the column: writers cut long ones short, the greatest upwards.
+    Bytes(Vec<u8>),
 }
 
 /// How integers and bytes of a column are to be read.
@@ -75,14 +76,13 @@ fn meaning_of(column: &ColumnDescriptor) -> Meaning {
         return match logical {
             LogicalType::String | LogicalType::Enum | LogicalType::Json => Meaning::Text,
             LogicalType::Integer(int) if !int.is_signed => Meaning::Unsigned,
-            LogicalType::Integer(_) => Meaning::Plain,
+            LogicalType::Integer(_) | LogicalType::Bson => Meaning::Plain,
             LogicalType::Date => Meaning::Date,
-            LogicalType::Time(at) => Meaning::Time(ticks(&at.unit)),
-            LogicalType::Timestamp(at) => Meaning::Timestamp(ticks(&at.unit), at.is_adjusted_to_u_t_c),
+            LogicalType::Time(at) => Meaning::Time(ticks(at.unit)),
+            LogicalType::Timestamp(at) => Meaning::Timestamp(ticks(at.unit), at.is_adjusted_to_u_t_c),
             LogicalType::Decimal(decimal) => Meaning::Decimal(decimal.scale),
             LogicalType::Uuid => Meaning::Uuid,
             LogicalType::Float16 => Meaning::Float16,
-            LogicalType::Bson => Meaning::Plain,
             _ => Meaning::Unordered,
         };
     }
@@ -92,10 +92,10 @@ fn meaning_of(column: &ColumnDescriptor) -> Meaning {
             Meaning::Unsigned
         }
         ConvertedType::DATE => Meaning::Date,
-        ConvertedType::TIME_MILLIS => Meaning::Time(ticks(&TimeUnit::MILLIS)),
-        ConvertedType::TIME_MICROS => Meaning::Time(ticks(&TimeUnit::MICROS)),
-        ConvertedType::TIMESTAMP_MILLIS => Meaning::Timestamp(ticks(&TimeUnit::MILLIS), true),
-        ConvertedType::TIMESTAMP_MICROS => Meaning::Timestamp(ticks(&TimeUnit::MICROS), true),
+        ConvertedType::TIME_MILLIS => Meaning::Time(ticks(TimeUnit::MILLIS)),
+        ConvertedType::TIME_MICROS => Meaning::Time(ticks(TimeUnit::MICROS)),
+        ConvertedType::TIMESTAMP_MILLIS => Meaning::Timestamp(ticks(TimeUnit::MILLIS), true),
+        ConvertedType::TIMESTAMP_MICROS => Meaning::Timestamp(ticks(TimeUnit::MICROS), true),
         ConvertedType::DECIMAL => Meaning::Decimal(column.type_scale()),
         ConvertedType::INTERVAL => Meaning::Unordered,
         _ if column.physical_type() == PhysicalType::INT96 => Meaning::Unordered,
@@ -103,7 +103,7 @@ fn meaning_of(column: &ColumnDescriptor) -> Meaning {
     }
 }
 
-fn ticks(unit: &TimeUnit) -> Ticks {
+fn ticks(unit: TimeUnit) -> Ticks {
     Ticks {
         per_second: match unit {
             TimeUnit::MILLIS => 1_000,
@@ -114,7 +114,6 @@ fn ticks(unit: &TimeUnit) -> Ticks {
 }
 
 fn least(statistics: &Statistics, meaning: Meaning) -> Option<Bound> {
-    let cut = !statistics.min_is_exact();
     match statistics {
         Statistics::Boolean(of) => of.min_opt().copied().map(Bound::Boolean),
         Statistics::Int32(of) => of.min_opt().map(|value| narrow(*value, meaning)),
@@ -123,13 +122,12 @@ fn least(statistics: &Statistics, meaning: Meaning) -> Option<Bound> {
         Statistics::Double(of) => of.min_opt().copied().map(Bound::Float),
         Statistics::Int96(_) => None,
         Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) => {
-            bytes(statistics, statistics.min_bytes_opt()?, cut, meaning)
+            bytes(statistics, statistics.min_bytes_opt()?, meaning)
         }
     }
 }
 
 fn greatest(statistics: &Statistics, meaning: Meaning) -> Option<Bound> {
-    let cut = !statistics.max_is_exact();
     match statistics {
         Statistics::Boolean(of) => of.max_opt().copied().map(Bound::Boolean),
         Statistics::Int32(of) => of.max_opt().map(|value| narrow(*value, meaning)),
@@ -138,7 +136,7 @@ fn greatest(statistics: &Statistics, meaning: Meaning) -> Option<Bound> {
         Statistics::Double(of) => of.max_opt().copied().map(Bound::Float),
         Statistics::Int96(_) => None,
         Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) => {
-            bytes(statistics, statistics.max_bytes_opt()?, cut, meaning)
+            bytes(statistics, statistics.max_bytes_opt()?, meaning)
         }
     }
 }
@@ -151,7 +149,7 @@ fn wide(value: i64, meaning: Meaning) -> Bound {
     Bound::Integer(if meaning == Meaning::Unsigned { i128::from(value as u64) } else { i128::from(value) })
 }
 
-fn bytes(statistics: &Statistics, value: &[u8], cut: bool, meaning: Meaning) -> Option<Bound> {
+fn bytes(statistics: &Statistics, value: &[u8], meaning: Meaning) -> Option<Bound> {
     // The older fields were compared as signed bytes by some writers.
     if statistics.is_min_max_deprecated() {
         return None;
@@ -168,7 +166,7 @@ fn bytes(statistics: &Statistics, value: &[u8], cut: bool, meaning: Meaning) -> 
             let bits: [u8; 2] = value.try_into().ok()?;
             Some(Bound::Float(half_to_f64(u16::from_le_bytes(bits))))
         }
-        _ => Some(Bound::Bytes(value.to_vec(), cut)),
+        _ => Some(Bound::Bytes(value.to_vec())),
     }
 }
 
@@ -188,7 +186,7 @@ fn compare(one: &Bound, other: &Bound) -> Option<Ordering> {
         (Bound::Boolean(one), Bound::Boolean(other)) => Some(one.cmp(other)),
         (Bound::Integer(one), Bound::Integer(other)) => Some(one.cmp(other)),
         (Bound::Float(one), Bound::Float(other)) => one.partial_cmp(other),
-        (Bound::Bytes(one, _), Bound::Bytes(other, _)) => Some(one.cmp(other)),
+        (Bound::Bytes(one), Bound::Bytes(other)) => Some(one.cmp(other)),
         _ => None,
     }
 }
@@ -198,10 +196,7 @@ fn show(bound: &Bound, meaning: Meaning) -> String {
         Bound::Boolean(value) => value.to_string(),
         Bound::Float(value) => value.to_string(),
         Bound::Integer(value) => show_integer(*value, meaning),
-        Bound::Bytes(value, cut) => {
-            let ellipsis = if *cut { "…" } else { "" };
-            format!("{}{ellipsis}", show_bytes(value, meaning))
-        }
+        Bound::Bytes(value) => show_bytes(value, meaning),
     }
 }
 
@@ -239,7 +234,12 @@ fn show_decimal(value: i128, scale: i32) -> String {
 }
 
 fn show_bytes(value: &[u8], meaning: Meaning) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut shown, byte| {
+            let _ = write!(shown, "{byte:02x}");
+            shown
+        })
+    };
     match meaning {
         Meaning::Text => String::from_utf8_lossy(value).into_owned(),
         Meaning::Uuid if value.len() == 16 => {
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_by_their_meaning() {
-        let ms = ticks(&TimeUnit::MILLIS);
+        let ms = ticks(TimeUnit::MILLIS);
         let cases = [
             (-5, Meaning::Decimal(2), "-0.05"),
             (12_345, Meaning::Decimal(2), "123.45"),

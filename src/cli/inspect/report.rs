@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use parquet::basic::Encoding;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
 use super::bounds::column_bounds;
@@ -131,7 +132,7 @@ fn column_report(footer: &ParquetMetaData, column: usize) -> ColumnReport {
     let chunks: Vec<&ColumnChunkMetaData> =
         footer.row_groups().iter().filter_map(|group| group.columns().get(column)).collect();
     let (min, max) = column_bounds(&descriptor, &chunks);
-    let null_counts = chunks.iter().map(|chunk| chunk.statistics().and_then(|known| known.null_count_opt()));
+    let null_counts = chunks.iter().map(|chunk| chunk.statistics().and_then(Statistics::null_count_opt));
     ColumnReport {
         name: descriptor.path().string(),
         physical_type: super::schema::physical_name(descriptor.self_type()).unwrap_or_default(),

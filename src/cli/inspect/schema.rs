@@ -52,10 +52,10 @@ pub(super) fn logical_name(node: &Type) -> Option<String> {
             }
             LogicalType::Decimal(decimal) => format!("DECIMAL({},{})", decimal.precision, decimal.scale),
             LogicalType::Timestamp(at) => {
-                format!("TIMESTAMP({},{})", unit_name(&at.unit), zone_name(at.is_adjusted_to_u_t_c))
+                format!("TIMESTAMP({},{})", unit_name(at.unit), zone_name(at.is_adjusted_to_u_t_c))
             }
             LogicalType::Time(at) => {
-                format!("TIME({},{})", unit_name(&at.unit), zone_name(at.is_adjusted_to_u_t_c))
+                format!("TIME({},{})", unit_name(at.unit), zone_name(at.is_adjusted_to_u_t_c))
             }
             other => format!("{other:?}").to_uppercase(),
         });
@@ -84,7 +84,7 @@ fn repetition_name(node: &Type) -> &'static str {
     }
 }
 
-fn unit_name(unit: &TimeUnit) -> &'static str {
+fn unit_name(unit: TimeUnit) -> &'static str {
     match unit {
         TimeUnit::MILLIS => "ms",
         TimeUnit::MICROS => "us",

@@ -18,9 +18,8 @@ use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 
 fn batch(rows: i64) -> RecordBatch {
     let offsets: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
-    let names: ArrayRef = Arc::new(StringArray::from_iter(
-        (0..rows).map(|row| (row % 4 != 0).then(|| format!("name-{}", row % 7))),
-    ));
+    let name = |row: i64| (row % 4 != 0).then(|| format!("name-{}", row % 7));
+    let names: ArrayRef = Arc::new((0..rows).map(name).collect::<StringArray>());
     let times: ArrayRef = Arc::new(
         TimestampMillisecondArray::from_iter_values((0..rows).map(|row| row * 1_000)).with_timezone("UTC"),
     );
