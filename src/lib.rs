@@ -4,6 +4,7 @@
 //! reference manual of `connectors.yaml`.
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod connector;

@@ -1,14 +1,19 @@
 //! One file a command. Owns arguments, exit codes and what is printed; does not own what is done.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod inspect;
+mod output;
+mod place;
 pub mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::error::Failure;
 
 /// Done.
 pub const EXIT_DONE: u8 = 0;
@@ -37,6 +42,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Show a Parquet file's footer for people.
     Inspect(InspectArguments),
+    /// Prove delivery: every offset at most once, ranges contiguous, every file readable.
+    Audit(AuditArguments),
 }
 
 /// `sluice run`.
@@ -86,6 +93,30 @@ pub struct InspectArguments {
     pub options: Vec<String>,
 }
 
+/// `sluice audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// Output prefix: a path or URL (file://, s3://, gs://, az://), as in `storage.url`.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Only this topic; only its directory is listed.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// Also compare with the committed offsets of this group.
+    #[arg(long, value_name = "GROUP", requires = "properties")]
+    pub group: Option<String>,
+    /// A property of the Kafka client, KEY=VALUE; may be repeated. With `bootstrap.servers`, gaps are looked up at the
+    /// broker: one without a record is none.
+    #[arg(long = "property", value_name = "KEY=VALUE")]
+    pub properties: Vec<String>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment.
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    pub options: Vec<String>,
+}
+
 /// Runs the command of the process's arguments.
 ///
 /// # Errors
@@ -97,6 +128,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::check(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Audit(arguments) => audit::audit(&arguments),
     }
 }
 
@@ -108,4 +140,13 @@ fn environment(name: &str) -> Option<String> {
 /// The runtime for storage, registry and endpoints: two threads, since they only wait.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("io").enable_all().build()
+}
+
+/// What a failure says without its stage, which means nothing to a command that runs no connector.
+fn reason_of(failure: Failure) -> String {
+    match failure {
+        Failure::Poison { reason, .. }
+        | Failure::Retriable { reason, .. }
+        | Failure::Fatal { reason, .. } => reason,
+    }
 }

@@ -17,7 +17,7 @@ use crate::error::{Failure, Stage};
 use crate::kafka::bounds::Bounds;
 use crate::kafka::context::{Context, Rebalance};
 use crate::kafka::native::{self, BatchQueue, OffsetToCommit, QueueWaker, Run};
-use crate::kafka::properties::consumer_config;
+use crate::kafka::properties::{consumer_config, refusal};
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
 
@@ -786,7 +786,7 @@ fn position_failure(error: &KafkaError, what: &str) -> Failure {
 }
 
 fn client_failure(error: &KafkaError) -> Failure {
-    Failure::fatal(Stage::Consume, format!("the kafka client refuses: {error}; check kafka.properties"))
+    Failure::fatal(Stage::Consume, format!("the kafka client refuses: {}; check kafka.properties", refusal(error)))
 }
 
 fn spell(partitions: &[(String, i32)]) -> String {

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::TaskSender;
-use crate::kafka::properties::producer_config;
+use crate::kafka::properties::{producer_config, refusal};
 use crate::position::TopicPartition;
 use crate::task::message::{DeadLetter, FlushId, Input};
 
@@ -46,7 +46,8 @@ impl DeadLetterProducer {
     /// Fatal when the client refuses the properties.
     pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
         let producer = producer_config(settings).create_with_context(Acknowledgements).map_err(|error| {
-            Failure::fatal(Stage::DeadLetter, format!("the kafka client refuses: {error}; check kafka.properties"))
+            let refusal = refusal(&error);
+            Failure::fatal(Stage::DeadLetter, format!("the kafka client refuses: {refusal}; check kafka.properties"))
         })?;
         Ok(Self { producer: Arc::new(producer), topic: topic.into(), connector: connector.into() })
     }

@@ -7,9 +7,11 @@ mod dead_letter;
 mod native;
 mod probe;
 mod properties;
+mod reader;
 
 pub use consumer::{
     Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, ConsumerStatus, TaskSender, start,
 };
 pub use dead_letter::DeadLetterProducer;
 pub use probe::{TopicProbe, probe};
+pub use reader::{Between, ClusterReader};

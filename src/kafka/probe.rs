@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
-use crate::kafka::properties::client_config;
+use crate::kafka::properties::{client_config, refusal};
 
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn probe(
     let fatal = |reason: String| Failure::fatal(Stage::Consume, reason);
     let consumer: BaseConsumer<Context> = client_config(settings)
         .create_with_context(Context::new(connector))
-        .map_err(|error| fatal(format!("the kafka client refuses: {error}; check kafka.properties")))?;
+        .map_err(|error| fatal(format!("the kafka client refuses: {}; check kafka.properties", refusal(&error))))?;
     let began = Instant::now();
     let metadata = loop {
         let _ = consumer.poll(Duration::ZERO);

@@ -2,6 +2,7 @@
 //! of the user's are refused: the configuration did that.
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use crate::config::settings::KafkaSettings;
 
@@ -55,6 +56,17 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
     // Everything about connections is told through callbacks; lines of librdkafka's own on stderr are not.
     config.set("log.connection.close", "false");
     config
+}
+
+/// Why the client refuses its properties. The library's own words would repeat the value, which may be a password.
+pub(super) fn refusal(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, reason, key, value) => {
+            let reason = if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "***") };
+            format!("property {key}: {reason}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Properties of the user's that a producer does not know.

@@ -1,0 +1,206 @@
+//! Owns the audit as a state machine: files in the order of the plan go in, each with its footer and then its offsets,
+//! a report of every topic-partition comes out. Does not own the reading.
+
+use std::collections::BTreeMap;
+
+use super::claims::{FooterFacts, disagreements};
+use super::commits::{GroupCommits, compare};
+use super::offset_set::OffsetSet;
+use super::plan::{AuditPlan, AuditedFile};
+use super::ranges::survey;
+use super::report::{Gap, GapContent, Note, Overlap, PartitionReport, Span};
+use crate::position::{Offset, OffsetRange, TopicPartition};
+
+/// An audit under way. Holds the offsets of one flush at a time, or of those that overlap.
+#[derive(Debug)]
+pub struct Auditor {
+    reports: BTreeMap<TopicPartition, PartitionReport>,
+    file: Option<OpenFile>,
+    flush: Option<OpenFlush>,
+    seen: OffsetSet,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: AuditedFile,
+    footer: FooterFacts,
+    rows_seen: u64,
+    nulls: u64,
+    last: Option<i64>,
+}
+
+#[derive(Debug)]
+struct OpenFlush {
+    tp: TopicPartition,
+    range: OffsetRange,
+    /// Rows of its readable files.
+    rows: u64,
+    /// Whether each of them was compared offset by offset.
+    compared: bool,
+    /// End of all flushes whose offsets are in `seen`.
+    reach: Offset,
+}
+
+impl Auditor {
+    /// Begins: what the names alone say is found already.
+    #[must_use]
+    pub fn new(plan: &AuditPlan) -> Self {
+        let mut reports = BTreeMap::new();
+        for files in plan.files.chunk_by(|one, other| one.tp == other.tp) {
+            let survey = survey(files.iter().map(|file| file.range));
+            let not_asked = |range: OffsetRange| Gap { span: range.into(), broker: GapContent::NotAsked };
+            let overlap = |(first, second): (OffsetRange, OffsetRange)| Overlap {
+                first: first.into(),
+                second: second.into(),
+            };
+            let report = PartitionReport {
+                topic: files[0].tp.topic.to_string(),
+                partition: files[0].tp.partition,
+                offsets: survey.whole.map(Span::from),
+                flushes: survey.flushes,
+                files: files.len() as u64,
+                bytes: files.iter().map(|file| file.size_bytes).sum(),
+                gaps: survey.gaps.into_iter().map(not_asked).collect(),
+                overlaps: survey.overlaps.into_iter().map(overlap).collect(),
+                ..PartitionReport::default()
+            };
+            reports.insert(files[0].tp.clone(), report);
+        }
+        Self { reports, file: None, flush: None, seen: OffsetSet::default() }
+    }
+
+    /// The next file of the plan, and its footer. Its offsets follow when the footer has them.
+    ///
+    /// # Panics
+    /// When the file is not one of the plan, or comes before one it follows there.
+    pub fn begin(&mut self, file: &AuditedFile, footer: FooterFacts) {
+        self.end_file();
+        self.enter_flush(file);
+        let disagreements = disagreements(file, &footer);
+        let rows = footer.rows;
+        let has_offsets = footer.has_offsets;
+        if let Some(flush) = &mut self.flush {
+            flush.rows += rows;
+            flush.compared &= has_offsets;
+        }
+        let report = self.report(&file.tp);
+        report.rows += rows;
+        report.files_without_offsets += u64::from(!has_offsets);
+        let note = |reason| Note { file: file.path.clone(), reason };
+        report.disagreements.extend(disagreements.into_iter().map(note));
+        self.file = Some(OpenFile { file: file.clone(), footer, rows_seen: 0, nulls: 0, last: None });
+    }
+
+    /// Further values of the `_offset` column of the file begun last, and how many nulls stand between them.
+    ///
+    /// # Panics
+    /// Before the first file.
+    pub fn offsets(&mut self, offsets: &[i64], nulls: u64) {
+        let Some(open) = &mut self.file else { panic!("offsets follow a file") };
+        let Some(report) = self.reports.get_mut(&open.file.tp) else { panic!("a file of the plan is open") };
+        open.rows_seen += offsets.len() as u64 + nulls;
+        open.nulls += nulls;
+        for &raw in offsets {
+            let path = &open.file.path;
+            if open.last.is_some_and(|last| raw < last) && !open.footer.sorted {
+                report.descending.note(raw, path);
+            }
+            open.last = Some(raw);
+            match Offset::new(raw).filter(|offset| open.file.range.contains(*offset)) {
+                None => report.outside.note(raw, path),
+                Some(offset) if !self.seen.insert(offset) => report.duplicates.note(raw, path),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The next file of the plan, or the rest of the one begun last, cannot be read.
+    ///
+    /// # Panics
+    /// As [`Self::begin`].
+    pub fn unreadable(&mut self, file: &AuditedFile, reason: impl Into<String>) {
+        // The rest of a file that broke off is not missing a second time.
+        if self.file.take_if(|open| open.file.path == file.path).is_none() {
+            self.end_file();
+            self.enter_flush(file);
+        }
+        let note = Note { file: file.path.clone(), reason: reason.into() };
+        self.report(&file.tp).unreadable.push(note);
+    }
+
+    /// Holds a group's commit of `tp` against the files of the plan; partitions without files are looked at too.
+    pub fn commits(&mut self, plan: &AuditPlan, tp: &TopicPartition, group: &str, commits: &GroupCommits) {
+        let mut ranges: Vec<OffsetRange> =
+            plan.files.iter().filter(|file| file.tp == *tp).map(|file| file.range).collect();
+        ranges.dedup();
+        let (commit, tail) = compare(&ranges, group, commits);
+        let report = self.report(tp);
+        report.gaps.extend(tail.map(|range| Gap { span: range.into(), broker: GapContent::NotAsked }));
+        report.committed = Some(commit);
+    }
+
+    /// Ends the audit. Gaps are judged as they stand: [`PartitionReport::judge`] does so again.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<PartitionReport> {
+        self.end_file();
+        self.end_flush();
+        let mut reports: Vec<PartitionReport> = self.reports.into_values().collect();
+        reports.iter_mut().for_each(PartitionReport::judge);
+        reports
+    }
+
+    fn enter_flush(&mut self, file: &AuditedFile) {
+        let same = |flush: &OpenFlush| flush.tp == file.tp && flush.range == file.range;
+        if self.flush.as_ref().is_some_and(same) {
+            return;
+        }
+        self.end_flush();
+        let before = self.flush.take().filter(|flush| flush.tp == file.tp);
+        assert!(
+            before.as_ref().is_none_or(|flush| flush.range <= file.range),
+            "files come in the order of the plan"
+        );
+        // Ranges that do not intersect have no offset in common, once each offset is in the range of its file.
+        let reach = before.map(|flush| flush.reach).filter(|reach| file.range.start < *reach);
+        if reach.is_none() {
+            self.seen.clear();
+        }
+        let reach = reach.map_or(file.range.end, |reach| reach.max(file.range.end));
+        self.flush =
+            Some(OpenFlush { tp: file.tp.clone(), range: file.range, rows: 0, compared: true, reach });
+    }
+
+    fn end_flush(&mut self) {
+        let Some(flush) = &self.flush else { return };
+        if flush.rows > flush.range.span() && !flush.compared {
+            let note = Note {
+                file: format!("flush {}", flush.range),
+                reason: format!("{} rows are more than its offsets: some are there twice", flush.rows),
+            };
+            let tp = flush.tp.clone();
+            self.report(&tp).disagreements.push(note);
+        }
+    }
+
+    fn end_file(&mut self) {
+        let Some(open) = self.file.take().filter(|open| open.footer.has_offsets) else { return };
+        let (path, rows, seen, nulls) = (open.file.path, open.footer.rows, open.rows_seen, open.nulls);
+        let report = self.report(&open.file.tp);
+        if seen != rows {
+            let reason = format!("its `_offset` column has {seen} values for {rows} rows");
+            report.disagreements.push(Note { file: path.clone(), reason });
+        }
+        if nulls > 0 {
+            let reason = format!("its `_offset` column has {nulls} nulls");
+            report.disagreements.push(Note { file: path, reason });
+        }
+    }
+
+    fn report(&mut self, tp: &TopicPartition) -> &mut PartitionReport {
+        self.reports.entry(tp.clone()).or_insert_with(|| PartitionReport {
+            topic: tp.topic.to_string(),
+            partition: tp.partition,
+            ..PartitionReport::default()
+        })
+    }
+}

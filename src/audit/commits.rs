@@ -1,0 +1,134 @@
+//! Owns what a group's committed offset must be, given the files. Does not own how it is asked for.
+
+use super::report::{CommitReport, Span};
+use crate::position::{Offset, OffsetRange};
+use crate::task::intent::Intent;
+
+/// What the coordinator holds for a topic-partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupCommit {
+    /// `None` when the group has committed nothing.
+    pub offset: Option<Offset>,
+    /// Metadata of the commit.
+    pub metadata: String,
+}
+
+/// The commit at two times: a running daemon publishes and commits while it is audited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupCommits {
+    /// Before the files were listed: everything below it was published by then.
+    pub before: GroupCommit,
+    /// After the files were listed: whatever was listed is below it, or announced by it.
+    pub after: GroupCommit,
+}
+
+/// Holds the commits against the flushes' ranges (in order). The second value is the range that is committed and lies
+/// beyond every file, if there is one.
+pub(super) fn compare(
+    ranges: &[OffsetRange],
+    group: &str,
+    commits: &GroupCommits,
+) -> (CommitReport, Option<OffsetRange>) {
+    let end = ranges.iter().map(|range| range.end).max();
+    let tail = end
+        .zip(commits.before.offset)
+        .filter(|(end, committed)| end < committed)
+        .map(|(end, committed)| OffsetRange::new(end, committed));
+    let mut report = CommitReport {
+        offset: commits.after.offset.map(Offset::as_i64),
+        pending: None,
+        problems: Vec::new(),
+    };
+    let Some(committed) = commits.after.offset else {
+        if let Some(end) = end {
+            report.problems.push(format!(
+                "files reach offset {end}, but group {group} has committed nothing: another group wrote them, or the group expired or was deleted"
+            ));
+        }
+        return (report, tail);
+    };
+    let intent = Intent::from_metadata(&commits.after.metadata).unwrap_or_else(|error| {
+        report.problems.push(error.to_string());
+        None
+    });
+    let pending = intent.map(|intent| (committed, intent.end));
+    report.pending = pending.map(|(start, end)| Span { start: start.as_i64(), end: end.as_i64() });
+    for range in ranges.iter().filter(|range| range.end > committed) {
+        if pending == Some((range.start, range.end)) {
+            continue;
+        }
+        let pending =
+            pending.map_or_else(String::new, |(start, end)| format!(" (pending is [{start}, {end}))"));
+        report.problems.push(format!(
+            "a flush of {range} is published, but group {group} has committed {committed} and announced no such flush{pending}: \
+             the group was set back, or another group wrote it"
+        ));
+    }
+    (report, tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::range;
+    use crate::position::SchemaId;
+    use crate::task::intent::PlanHash;
+
+    fn at(offset: i64) -> Option<Offset> {
+        Offset::new(offset)
+    }
+
+    fn commit(offset: i64, intended_end: Option<i64>) -> GroupCommits {
+        let metadata = intended_end.map_or_else(String::new, |end| {
+            let end = at(end).unwrap();
+            Intent { end, schema: Some(SchemaId(1)), plan: PlanHash(1), wall_ms: 0 }.to_metadata()
+        });
+        let commit = GroupCommit { offset: at(offset), metadata };
+        GroupCommits { before: commit.clone(), after: commit }
+    }
+
+    fn problems(commits: &GroupCommits) -> (usize, Option<OffsetRange>) {
+        let (report, tail) = compare(&[range(0, 10), range(10, 20)], "g", commits);
+        (report.problems.len(), tail)
+    }
+
+    #[test]
+    fn a_commit_at_the_end_is_in_order() {
+        assert_eq!(problems(&commit(20, None)), (0, None));
+        assert_eq!(problems(&commit(20, Some(30))), (0, None));
+    }
+
+    #[test]
+    fn files_beyond_the_commit_need_their_intent() {
+        assert_eq!(problems(&commit(10, Some(20))), (0, None));
+        assert_eq!(problems(&commit(10, None)), (1, None));
+        assert_eq!(problems(&commit(10, Some(21))), (1, None), "another range than the announced one");
+        assert_eq!(problems(&commit(0, Some(10))), (1, None), "one flush beyond the announced one");
+        assert_eq!(problems(&commit(0, None)), (2, None));
+    }
+
+    #[test]
+    fn what_is_committed_beyond_the_files_is_named() {
+        assert_eq!(problems(&commit(25, None)), (0, Some(range(20, 25))));
+    }
+
+    #[test]
+    fn files_published_during_the_audit_are_no_finding() {
+        let commits = GroupCommits { before: commit(10, None).before, after: commit(20, Some(40)).after };
+        assert_eq!(problems(&commits), (0, None));
+        let commits = GroupCommits { before: commit(20, None).before, after: commit(60, None).after };
+        assert_eq!(problems(&commits), (0, None), "the tail was published after the listing");
+    }
+
+    #[test]
+    fn files_without_any_commit_are_a_finding() {
+        assert_eq!(problems(&GroupCommits::default()), (1, None));
+        assert!(compare(&[], "g", &GroupCommits::default()).0.problems.is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_intent_is_a_finding() {
+        let commit = GroupCommit { offset: at(20), metadata: "{\"v\":9}".to_owned() };
+        assert_eq!(problems(&GroupCommits { before: commit.clone(), after: commit }), (1, None));
+    }
+}

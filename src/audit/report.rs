@@ -1,0 +1,258 @@
+//! Owns the outcome of an audit: its JSON form, and which of its findings mean that delivery is not proved. Does not own
+//! how they are found.
+
+use serde::Serialize;
+
+use crate::position::{Offset, OffsetRange};
+
+/// How many sightings of one kind are kept for each topic-partition; all are counted.
+const MAX_SIGHTINGS: usize = 10;
+
+/// An audit of a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AuditReport {
+    /// The prefix, without credentials.
+    pub url: String,
+    /// Whether delivery is proved: each offset at most once, ranges contiguous, everything readable.
+    pub ok: bool,
+    /// Files of ours.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// By topic and partition.
+    pub partitions: Vec<PartitionReport>,
+    /// Files that are not ours; they prove and disprove nothing.
+    pub foreign: Vec<String>,
+    /// Files with foreign names that hold rows of ours: readers see these rows twice.
+    pub renamed: Vec<Note>,
+}
+
+impl AuditReport {
+    /// Puts a report together and decides.
+    #[must_use]
+    pub fn new(
+        url: String,
+        partitions: Vec<PartitionReport>,
+        foreign: Vec<String>,
+        renamed: Vec<Note>,
+    ) -> Self {
+        let sum = |of: fn(&PartitionReport) -> u64| partitions.iter().map(of).sum();
+        let (files, bytes, rows) = (sum(|one| one.files), sum(|one| one.bytes), sum(|one| one.rows));
+        // No file is no proof: most likely the URL or the topic is another.
+        let ok = files > 0 && renamed.is_empty() && partitions.iter().all(|one| one.ok);
+        Self { url, ok, files, bytes, rows, partitions, foreign, renamed }
+    }
+}
+
+/// What was found of a topic-partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartitionReport {
+    /// Topic.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// Whether its delivery is proved.
+    pub ok: bool,
+    /// From the first start to the last end; absent when every range is empty.
+    pub offsets: Option<Span>,
+    /// Different offset ranges.
+    pub flushes: usize,
+    /// Files.
+    pub files: u64,
+    /// Size of the files in bytes.
+    pub bytes: u64,
+    /// Rows of the readable files.
+    pub rows: u64,
+    /// Files without a usable `_offset` column: their offsets are not compared one by one.
+    pub files_without_offsets: u64,
+    /// Offsets that no range holds.
+    pub gaps: Vec<Gap>,
+    /// Different ranges that intersect.
+    pub overlaps: Vec<Overlap>,
+    /// Offsets met again.
+    pub duplicates: OffsetFindings,
+    /// Offsets outside the range of their file.
+    pub outside: OffsetFindings,
+    /// Offsets below the one before them in a file that is not sorted otherwise.
+    pub descending: OffsetFindings,
+    /// Files that contradict their name or themselves.
+    pub disagreements: Vec<Note>,
+    /// Files that could not be read.
+    pub unreadable: Vec<Note>,
+    /// The group's commit, when it was asked for.
+    pub committed: Option<CommitReport>,
+}
+
+impl PartitionReport {
+    /// Decides anew, after the broker was asked about gaps.
+    pub fn judge(&mut self) {
+        self.ok = self.problems().is_empty();
+    }
+
+    /// Everything that keeps delivery from being proved, one line each, lower case.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.gaps.iter().filter_map(Gap::problem).collect();
+        lines.extend(self.overlaps.iter().map(|overlap| {
+            format!(
+                "overlap: flush {} reaches into flush {}; two groups wrote here, or one was set back",
+                overlap.first, overlap.second
+            )
+        }));
+        lines.extend(self.duplicates.problem("duplicate", "met again"));
+        lines.extend(self.outside.problem("outside", "not in the range of the file's name"));
+        lines.extend(self.descending.problem("descending", "below the offset before them"));
+        lines.extend(
+            self.disagreements.iter().map(|note| format!("contradiction: {}: {}", note.file, note.reason)),
+        );
+        lines
+            .extend(self.unreadable.iter().map(|note| format!("unreadable: {}: {}", note.file, note.reason)));
+        lines.extend(
+            self.committed
+                .iter()
+                .flat_map(|commit| commit.problems.iter().map(|line| format!("commit: {line}"))),
+        );
+        lines
+    }
+}
+
+/// A half-open range of offsets, as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// First offset.
+    pub start: i64,
+    /// First offset after it.
+    pub end: i64,
+}
+
+impl From<OffsetRange> for Span {
+    fn from(range: OffsetRange) -> Self {
+        Self { start: range.start.as_i64(), end: range.end.as_i64() }
+    }
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {})", self.start, self.end)
+    }
+}
+
+/// Offsets between two flushes, or below the committed offset, that no file's range holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The offsets.
+    #[serde(flatten)]
+    pub span: Span,
+    /// What the broker has there.
+    pub broker: GapContent,
+}
+
+/// What the broker says of a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapContent {
+    /// It was not asked.
+    NotAsked,
+    /// No record: transaction markers, aborted or compacted records. Nothing is missing.
+    NoRecord,
+    /// This is the first record there.
+    Record(i64),
+    /// It has deleted what was there.
+    Deleted,
+    /// It did not tell; why.
+    Unknown(String),
+}
+
+impl Gap {
+    /// The offsets, for asking the broker.
+    #[must_use]
+    pub fn range(&self) -> OffsetRange {
+        let at = |raw| Offset::new(raw).unwrap_or_default();
+        OffsetRange::new(at(self.span.start), at(self.span.end))
+    }
+
+    /// What is wrong with it, unless nothing can be missing there.
+    fn problem(&self) -> Option<String> {
+        let skipped = "right only if records there were skipped or became dead letters";
+        let gap = format!("gap: no file holds {}", self.span);
+        match &self.broker {
+            GapContent::NoRecord => None,
+            GapContent::NotAsked => Some(format!(
+                "{gap}; {skipped}. --property bootstrap.servers=… asks the broker what is there"
+            )),
+            GapContent::Record(offset) => {
+                Some(format!("{gap}, the broker has a record at {offset}; {skipped}"))
+            }
+            GapContent::Deleted => {
+                Some(format!("{gap}, and the broker has deleted what was there; {skipped}"))
+            }
+            GapContent::Unknown(reason) => {
+                Some(format!("{gap}; {skipped}. The broker does not tell: {reason}"))
+            }
+        }
+    }
+}
+
+/// Two flushes whose ranges differ and intersect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Overlap {
+    /// The one that starts first.
+    pub first: Span,
+    /// The other.
+    pub second: Span,
+}
+
+/// Offsets that should not be where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OffsetFindings {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub sightings: Vec<OffsetSighting>,
+}
+
+/// An offset and the file in which it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OffsetSighting {
+    /// As it stands in the column.
+    pub offset: i64,
+    /// Path relative to the prefix.
+    pub file: String,
+}
+
+impl OffsetFindings {
+    pub(super) fn note(&mut self, offset: i64, file: &str) {
+        self.count += 1;
+        if self.sightings.len() < MAX_SIGHTINGS {
+            self.sightings.push(OffsetSighting { offset, file: file.to_owned() });
+        }
+    }
+
+    fn problem(&self, kind: &str, what: &str) -> Option<String> {
+        let first = self.sightings.first()?;
+        let offsets = if self.count == 1 { "offset" } else { "offsets" };
+        Some(format!("{kind}: {} {offsets} {what}, first {} in {}", self.count, first.offset, first.file))
+    }
+}
+
+/// A file and what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Path relative to the prefix.
+    pub file: String,
+    /// Lower case.
+    pub reason: String,
+}
+
+/// A group's commit of a topic-partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommitReport {
+    /// The committed offset; absent when there is none.
+    pub offset: Option<i64>,
+    /// The flush that is announced and not settled.
+    pub pending: Option<Span>,
+    /// Where commit and files contradict each other.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,166 @@
+//! Owns the reading of an audit: footers and offset columns, several at a time, handed to the auditor in the order of the plan.
+//! Does not own the decoding of a column ([`super::offsets`]).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use futures_util::{StreamExt, stream};
+use parquet::file::metadata::ParquetMetaData;
+
+use super::offsets::{OffsetChunk, OffsetValues, offset_chunks};
+use crate::audit::{AuditPlan, AuditedFile, Auditor, FooterFacts, Note, names_a_flush};
+use crate::encode::FooterKey;
+use crate::storage::Store;
+
+/// Footers read at one time.
+const FOOTERS_AT_ONCE: usize = 32;
+/// Offset columns of row groups read at one time; each is in memory as a whole.
+const CHUNKS_AT_ONCE: usize = 4;
+
+/// What reading gives, in the order of the plan.
+enum Step {
+    Opened(usize, FooterFacts),
+    Values(usize, OffsetValues),
+    Unreadable(usize, String),
+}
+
+/// Reads every file of the plan.
+pub(super) async fn read_all(store: &Store, plan: &AuditPlan) -> Auditor {
+    let mut auditor = Auditor::new(plan);
+    let opened = stream::iter(plan.files.iter().enumerate())
+        .map(|(index, file)| {
+            let (store, file) = (store.clone(), file.clone());
+            apart(
+                async move { open(&store, &file).await.map(|(facts, chunks)| (index, facts, chunks)) },
+                index,
+            )
+        })
+        .buffered(FOOTERS_AT_ONCE);
+    let steps = opened
+        .flat_map(|opened| stream::iter(work_of(opened)))
+        .map(|work| {
+            let store = store.clone();
+            let path = plan.files[work.index()].path.clone();
+            do_work(store, path, work)
+        })
+        .buffered(CHUNKS_AT_ONCE);
+    let mut steps = std::pin::pin!(steps);
+    // A file is named unreadable once; what was under way for it by then does not matter.
+    let mut given_up = None;
+    while let Some(step) = steps.next().await {
+        match step {
+            Step::Opened(index, facts) => auditor.begin(&plan.files[index], facts),
+            Step::Values(index, _) if given_up == Some(index) => {}
+            Step::Values(_, values) => auditor.offsets(&values.offsets, values.nulls),
+            Step::Unreadable(index, _) if given_up == Some(index) => {}
+            Step::Unreadable(index, reason) => {
+                given_up = Some(index);
+                auditor.unreadable(&plan.files[index], reason);
+            }
+        }
+    }
+    auditor
+}
+
+/// Of the files with foreign names, those whose footers say that they hold rows of ours.
+pub(super) async fn renamed(store: &Store, foreign: &[String]) -> Vec<Note> {
+    let parquet = foreign.iter().filter(|path| path.ends_with(".parquet"));
+    let notes = stream::iter(parquet)
+        .map(|path| {
+            let (store, path) = (store.clone(), path.clone());
+            async move {
+                let footer = tokio::spawn({
+                    let path = path.clone();
+                    async move { store.read_metadata(&path).await }
+                });
+                let pairs = key_values(&footer.await.ok()?.ok()?);
+                let said = |key: FooterKey| pairs.get(key.as_str()).map_or("?", String::as_str);
+                names_a_flush(&pairs).then(|| Note {
+                    reason: format!(
+                        "not a name of ours, but it holds rows of {}[{}], flush [{}, {}): readers see them twice; remove it",
+                        said(FooterKey::Topic),
+                        said(FooterKey::Partition),
+                        said(FooterKey::Start),
+                        said(FooterKey::End),
+                    ),
+                    file: path,
+                })
+            }
+        })
+        .buffered(FOOTERS_AT_ONCE);
+    notes.filter_map(|note| async { note }).collect().await
+}
+
+type Opened = (usize, FooterFacts, Vec<OffsetChunk>);
+
+enum Work {
+    Opened(usize, FooterFacts),
+    Read(usize, OffsetChunk),
+    Unreadable(usize, String),
+}
+
+impl Work {
+    fn index(&self) -> usize {
+        match self {
+            Self::Opened(index, _) | Self::Read(index, _) | Self::Unreadable(index, _) => *index,
+        }
+    }
+}
+
+fn work_of(opened: Result<Opened, (usize, String)>) -> Vec<Work> {
+    match opened {
+        Ok((index, facts, chunks)) => {
+            let reads = chunks.into_iter().map(|chunk| Work::Read(index, chunk));
+            std::iter::once(Work::Opened(index, facts)).chain(reads).collect()
+        }
+        Err((index, reason)) => vec![Work::Unreadable(index, reason)],
+    }
+}
+
+async fn do_work(store: Store, path: String, work: Work) -> Step {
+    match work {
+        Work::Opened(index, facts) => Step::Opened(index, facts),
+        Work::Unreadable(index, reason) => Step::Unreadable(index, reason),
+        Work::Read(index, chunk) => {
+            match apart(async move { chunk.read(&store, &path).await }, index).await {
+                Ok(values) => Step::Values(index, values),
+                Err((index, reason)) => Step::Unreadable(index, reason),
+            }
+        }
+    }
+}
+
+/// In a task of its own: other work goes on, and a damaged file that makes the Parquet reader panic is one unreadable file.
+async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, String>> + Send + 'static,
+    index: usize,
+) -> Result<T, (usize, String)> {
+    match tokio::spawn(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(reason)) => Err((index, reason)),
+        Err(_) => Err((index, "the Parquet reader panicked over it".to_owned())),
+    }
+}
+
+async fn open(store: &Store, file: &AuditedFile) -> Result<(FooterFacts, Vec<OffsetChunk>), String> {
+    let footer = store.read_metadata(&file.path).await.map_err(|error| error.to_string())?;
+    let groups = footer.row_groups();
+    let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
+    let chunks = offset_chunks(&footer);
+    let facts = FooterFacts {
+        key_values: key_values(&footer),
+        rows,
+        has_offsets: chunks.is_some(),
+        sorted: groups.iter().any(|group| group.sorting_columns().is_some_and(|columns| !columns.is_empty())),
+    };
+    Ok((facts, chunks.unwrap_or_default()))
+}
+
+/// Our key-values, without the schema: it may be large, and there are many files.
+fn key_values(footer: &ParquetMetaData) -> BTreeMap<String, String> {
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    pairs
+        .filter(|pair| pair.key.starts_with("sluice.") && pair.key != FooterKey::AvroSchema.as_str())
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+        .collect()
+}

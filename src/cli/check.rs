@@ -1,0 +1,278 @@
+//! `sluice check`: validates a configuration and tries every service it names, before any group is joined. Owns the questions,
+//! their deadlines and the table; does not own how each service is reached.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, OpenOptions};
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::cli::output::{Align, Table, complain, count_of, printable, to_stdout};
+use crate::cli::{CheckArguments, EXIT_DONE, EXIT_USAGE, environment, reason_of, runtime};
+use crate::config;
+use crate::config::settings::{
+    ConnectorSettings, Evolution, RegistrySettings, Settings, TopicSelection, ValueFormat,
+};
+use crate::kafka::{self, TopicProbe};
+use crate::registry::{Registry, RegistryError};
+use crate::schema::AvroSchema;
+use crate::storage::{StorageError, Store};
+
+/// How long the brokers may take to answer.
+const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take, also what hangs beyond its own deadline.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Topics named in the table.
+const MAX_TOPICS: usize = 5;
+
+/// Checks the configuration, and unless offline the services. Exit code 2 for any problem.
+///
+/// # Errors
+/// When standard output cannot be written, or the process cannot be set up.
+pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+    let settings = match config::load(&arguments.config, &environment) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            complain(errors);
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let findings = if arguments.offline {
+        settings.connectors.iter().flat_map(schema_files).collect()
+    } else {
+        let runtime = runtime()?;
+        let findings = runtime.block_on(reach(&settings, DEADLINE));
+        // What did not answer in time may hang for longer.
+        runtime.shutdown_background();
+        findings
+    };
+    to_stdout(|out| write_good(out, &settings, &findings, arguments.offline))?;
+    let problems: Vec<&Finding> = findings.iter().filter(|finding| finding.outcome.is_err()).collect();
+    for problem in &problems {
+        complain(problem_line(problem));
+    }
+    if problems.is_empty() {
+        return Ok(ExitCode::from(EXIT_DONE));
+    }
+    complain(format_args!("sluice: {}", count_of(problems.len() as u64, "problem")));
+    Ok(ExitCode::from(EXIT_USAGE))
+}
+
+/// The answer to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    /// Connector, or `daemon`.
+    connector: String,
+    /// What was asked for.
+    what: &'static str,
+    /// What was found, or what is wrong and what to do.
+    outcome: Result<String, String>,
+}
+
+impl Finding {
+    fn new(connector: &str, what: &'static str, outcome: Result<String, String>) -> Self {
+        Self { connector: connector.to_owned(), what, outcome }
+    }
+}
+
+/// Asks everything at the same time; the findings come in the order of the configuration.
+async fn reach(settings: &Settings, deadline: Duration) -> Vec<Finding> {
+    let scratch_dir = &settings.daemon.scratch_dir;
+    let mut findings = Vec::new();
+    // Local files are made where they belong; only uploads wait in the scratch directory.
+    if settings.connectors.iter().any(|connector| connector.storage.url.scheme() != "file") {
+        findings.push(Finding::new("daemon", "scratch_dir", try_scratch_dir(scratch_dir)));
+    }
+    let connectors =
+        settings.connectors.iter().map(|connector| reach_connector(connector, scratch_dir, deadline));
+    findings.extend(join_all(connectors).await.into_iter().flatten());
+    findings
+}
+
+async fn reach_connector(
+    connector: &ConnectorSettings,
+    scratch_dir: &Path,
+    deadline: Duration,
+) -> Vec<Finding> {
+    let name = connector.name.as_str();
+    let registry = async {
+        match &connector.registry {
+            Some(settings) => Some(within(deadline, "registry.url", reach_registry(settings)).await),
+            None => None,
+        }
+    };
+    let (kafka, registry, storage) = tokio::join!(
+        within(deadline, "kafka.properties", reach_kafka(connector)),
+        registry,
+        within(deadline, "storage.url and storage.options", reach_storage(connector, scratch_dir)),
+    );
+    let mut findings = match kafka {
+        Ok(probe) => kafka_findings(connector, &probe),
+        Err(reason) => vec![Finding::new(name, "kafka", Err(reason))],
+    };
+    findings.extend(registry.map(|outcome| Finding::new(name, "registry", outcome)));
+    findings.push(Finding::new(name, "storage", storage));
+    findings.extend(schema_files(connector));
+    findings
+}
+
+async fn within<T>(
+    deadline: Duration,
+    setting: &str,
+    question: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let late = || format!("no answer within {} s; check {setting} and the network", deadline.as_secs());
+    tokio::time::timeout(deadline, question).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn reach_kafka(connector: &ConnectorSettings) -> Result<TopicProbe, String> {
+    let (name, settings) = (connector.name.clone(), connector.kafka.clone());
+    let dead_letters = connector.errors.dead_letter_topic.clone();
+    let probe = tokio::task::spawn_blocking(move || {
+        kafka::probe(&name, &settings, dead_letters.as_deref(), KAFKA_PATIENCE)
+    });
+    match probe.await {
+        Ok(outcome) => outcome.map_err(reason_of),
+        Err(_) => Err("the kafka client panicked; please report this".to_owned()),
+    }
+}
+
+fn kafka_findings(connector: &ConnectorSettings, probe: &TopicProbe) -> Vec<Finding> {
+    let name = connector.name.as_str();
+    let mut findings = vec![Finding::new(name, "kafka", Ok(kafka_summary(connector, probe)))];
+    findings.extend(probe.missing.iter().map(|topic| {
+        let of_records = matches!(&connector.kafka.topics, TopicSelection::Names(names) if names.contains(topic));
+        let (kind, setting) =
+            if of_records { ("topic", "kafka.topics") } else { ("dead-letter topic", "errors.dead_letter_topic") };
+        let reason = format!(
+            "{kind} {topic} does not exist, or the credentials may not describe it; create it, allow it, or mend {setting}"
+        );
+        Finding::new(name, "kafka", Err(reason))
+    }));
+    findings
+}
+
+fn kafka_summary(connector: &ConnectorSettings, probe: &TopicProbe) -> String {
+    let brokers = count_of(probe.brokers as u64, "broker");
+    let topic = |(name, partitions): &(String, usize)| {
+        format!("topic {} with {}", printable(name), count_of(*partitions as u64, "partition"))
+    };
+    let mut topics: Vec<String> = probe.topics.iter().take(MAX_TOPICS).map(topic).collect();
+    if probe.topics.len() > MAX_TOPICS {
+        topics.push(format!("and {} more", count_of((probe.topics.len() - MAX_TOPICS) as u64, "topic")));
+    }
+    if topics.is_empty()
+        && let TopicSelection::Regex(pattern) = &connector.kafka.topics
+    {
+        topics.push(format!("no topic matches {pattern} yet"));
+    }
+    std::iter::once(brokers).chain(topics).collect::<Vec<_>>().join(", ")
+}
+
+async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
+    let registry = Registry::new(settings).map_err(|error| error.to_string())?;
+    registry.probe().await.map_err(|error| match error {
+        RegistryError::Unavailable { .. } => {
+            format!("{error}; check registry.url, the network, and that the registry is up")
+        }
+        error => error.to_string(),
+    })?;
+    let urls: Vec<&str> = settings.urls.iter().map(url::Url::as_str).collect();
+    Ok(urls.join(", "))
+}
+
+async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Result<String, String> {
+    let store = Store::open(&connector.storage, &connector.name, scratch_dir)
+        .await
+        .map_err(|error| error.to_string())?;
+    store.probe().await.map_err(|error| match error {
+        StorageError::Retriable { .. } => {
+            format!("{error}; check storage.url, storage.options, the network, and that the storage is up")
+        }
+        error => error.to_string(),
+    })?;
+    Ok(format!("{} takes files and never replaces one", store.display_url("")))
+}
+
+/// The schema files a connector names: there, readable, and Avro schemas.
+fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
+    let value = match &connector.value {
+        ValueFormat::AvroSchemaFile(path) => Some(("schema_file", path)),
+        ValueFormat::AvroRegistry => None,
+    };
+    let reader = match &connector.schema.evolution {
+        Evolution::Fixed(path) => Some(("reader_schema_file", path)),
+        Evolution::Lossless | Evolution::PerVersion | Evolution::Latest => None,
+    };
+    let files = value.into_iter().chain(reader);
+    files.map(|(what, path)| Finding::new(&connector.name, what, read_schema(path))).collect()
+}
+
+fn read_schema(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    match AvroSchema::parse(&text, &[]) {
+        Ok(_) => Ok(shown.to_string()),
+        Err(error) => Err(format!("{shown}: {}", reason_of(error.into()))),
+    }
+}
+
+/// Writes and removes a file.
+fn try_scratch_dir(directory: &Path) -> Result<String, String> {
+    let shown = directory.display();
+    let path = directory.join(format!(".sluice-check-{}", std::process::id()));
+    let attempt = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let written = file.write_all(b"sluice check");
+        drop(file);
+        fs::remove_file(&path).and(written)
+    };
+    match attempt() {
+        Ok(()) => Ok(format!("{shown} takes files")),
+        Err(error) => Err(format!(
+            "cannot write to {shown}: {error}; make it writable, or set daemon.scratch_dir to a directory that is"
+        )),
+    }
+}
+
+fn write_good(
+    out: &mut dyn Write,
+    settings: &Settings,
+    findings: &[Finding],
+    offline: bool,
+) -> io::Result<()> {
+    let mut table = Table::new(&[Align::Left; 4]);
+    for connector in &settings.connectors {
+        table.push([connector.name.as_str(), "configuration", "ok", &shape(connector)]);
+    }
+    for finding in findings {
+        if let Ok(found) = &finding.outcome {
+            table.push([finding.connector.as_str(), finding.what, "ok", &printable(found)]);
+        }
+    }
+    table.write(out, "")?;
+    if offline {
+        writeln!(out, "no service was tried; leave out --offline to do so")?;
+    }
+    Ok(())
+}
+
+/// What a connector moves, in few words.
+fn shape(connector: &ConnectorSettings) -> String {
+    let topics = match &connector.kafka.topics {
+        TopicSelection::Names(names) => names.join(", "),
+        TopicSelection::Regex(pattern) => pattern.clone(),
+    };
+    format!("{topics} -> {} as group {}", connector.storage.url, connector.kafka.group)
+}
+
+fn problem_line(finding: &Finding) -> String {
+    let reason = finding.outcome.as_ref().err().map_or("", String::as_str);
+    format!("{}: {}: {}", finding.connector, finding.what, printable(reason))
+}

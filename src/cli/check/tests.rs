@@ -1,0 +1,146 @@
+//! Against a broker, a registry and storage inside the process, and against ones that are not there.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use rdkafka::mocking::MockCluster;
+use tempfile::TempDir;
+
+use super::*;
+use crate::registry::local::LocalRegistry;
+
+fn settings(text: &str) -> Settings {
+    config::load_str(text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn connector(name: &str, brokers: &str, registry: &str, storage: &str) -> String {
+    format!(
+        "  - name: {name}\n    kafka: {{ topics: [orders], properties: {{ bootstrap.servers: '{brokers}' }} }}\n    \
+         value: {{ format: avro }}\n    registry: {{ url: '{registry}' }}\n    storage: {{ url: '{storage}' }}\n"
+    )
+}
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn shown(settings: &Settings, findings: &[Finding]) -> String {
+    let mut out = Vec::new();
+    write_good(&mut out, settings, findings, false).unwrap();
+    let problems = findings.iter().filter(|finding| finding.outcome.is_err()).map(problem_line);
+    String::from_utf8(out).unwrap() + &problems.collect::<Vec<_>>().join("\n")
+}
+
+fn outcome<'a>(findings: &'a [Finding], connector: &str, what: &str) -> Vec<&'a Result<String, String>> {
+    let wanted =
+        findings.iter().filter(|finding| (finding.connector.as_str(), finding.what) == (connector, what));
+    wanted.map(|finding| &finding.outcome).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_in_order_is_a_table_of_ok() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("orders", 4, 1).unwrap();
+    let registry = LocalRegistry::start().await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let storage = format!("file://{}", directory.path().join("lake").display());
+    let text = connector("orders", &cluster.bootstrap_servers(), registry.url().as_str(), &storage);
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}"));
+    let findings = reach(&settings, DEADLINE).await;
+    let shown = shown(&settings, &findings);
+    assert!(findings.iter().all(|finding| finding.outcome.is_ok()), "{shown}");
+    assert_eq!(findings.len(), 3, "{shown}");
+    assert!(shown.contains("1 broker, topic orders with 4 partitions"), "{shown}");
+    let left: Vec<_> = fs::read_dir(directory.path().join("lake")).unwrap().collect();
+    assert!(left.iter().all(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_115_every_problem_of_every_connector_is_told_in_one_go() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("other", 1, 1).unwrap();
+    let directory = TempDir::new().unwrap();
+    let blocked = directory.path().join("blocked");
+    fs::write(&blocked, "a file where a directory should be").unwrap();
+    let lake = format!("file://{}", directory.path().join("lake").display());
+    let registry = format!("http://{}", nowhere());
+    let text =
+        connector("first", &cluster.bootstrap_servers(), &registry, &format!("file://{}", blocked.display()))
+            + &connector("second", &nowhere(), &registry, &lake);
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}"));
+    let began = Instant::now();
+    let findings = reach(&settings, DEADLINE).await;
+    let shown = shown(&settings, &findings);
+    let failed = |connector, what| outcome(&findings, connector, what).iter().any(|outcome| outcome.is_err());
+    assert!(failed("first", "kafka") && shown.contains("topic orders does not exist"), "{shown}");
+    assert!(failed("first", "storage") && failed("first", "registry"), "{shown}");
+    assert!(failed("second", "kafka") && failed("second", "registry"), "{shown}");
+    assert!(!failed("second", "storage"), "{shown}");
+    assert!(began.elapsed() < 3 * DEADLINE, "connectors are asked at the same time");
+}
+
+#[tokio::test]
+async fn a_service_that_never_answers_is_given_up() {
+    let never = std::future::pending::<Result<(), String>>();
+    let error = within(Duration::from_millis(1), "kafka.properties", never).await.unwrap_err();
+    assert!(error.contains("kafka.properties"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_112_a_refused_property_does_not_show_its_value() {
+    let directory = TempDir::new().unwrap();
+    let text = format!(
+        "version: 1\nconnectors:\n  - name: orders\n    kafka: {{ topics: [orders], properties: {{ \
+         bootstrap.servers: 'localhost:1', sasl.mechanism: hunter2, ssl.key.password: hunter2, \
+         ssl.endpoint.identification.algorithm: hunter2 }} }}\n    value: {{ format: avro }}\n    registry: {{ url: \
+         'http://{}', username: me, password: hunter2 }}\n    storage: {{ url: 'file://{}' }}\n",
+        nowhere(),
+        directory.path().display()
+    );
+    let settings = settings(&text);
+    let findings = reach(&settings, DEADLINE).await;
+    assert!(outcome(&findings, "orders", "kafka")[0].is_err());
+    let shown = shown(&settings, &findings);
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn missing_dead_letter_topics_are_told_from_topics() {
+    let text = connector("orders", "localhost:1", "http://localhost:1", "file:///lake");
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}"));
+    let probe =
+        TopicProbe { brokers: 3, topics: vec![], missing: vec!["orders".into(), "orders.dead".into()] };
+    let findings = kafka_findings(&settings.connectors[0], &probe);
+    let lines: Vec<String> = findings[1..].iter().map(problem_line).collect();
+    assert!(
+        lines[0].contains("mend kafka.topics") && lines[1].contains("mend errors.dead_letter_topic"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_scratch_directory_must_take_files() {
+    let directory = TempDir::new().unwrap();
+    assert!(try_scratch_dir(directory.path()).is_ok());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing stays behind");
+    let error = try_scratch_dir(&directory.path().join("missing")).unwrap_err();
+    assert!(error.contains("daemon.scratch_dir"), "{error}");
+    let locked = directory.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+    // Root may write anywhere.
+    assert!(try_scratch_dir(&locked).is_err() || runs_as_root());
+}
+
+fn runs_as_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0)
+}
+
+#[test]
+fn a_schema_file_that_is_not_there_is_named() {
+    let error = read_schema(Path::new("/nonexistent/order.avsc")).unwrap_err();
+    assert!(error.contains("/nonexistent/order.avsc"), "{error}");
+}

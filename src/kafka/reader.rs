@@ -1,0 +1,152 @@
+//! Owns what an audit asks a cluster: a group's commits, and whether there is a record between two offsets. Joins no group
+//! and commits nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use crate::config::settings::KafkaSettings;
+use crate::error::{Failure, Stage};
+use crate::kafka::context::Context;
+use crate::kafka::properties::{consumer_config, refusal};
+use crate::position::{Offset, OffsetRange, TopicPartition};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A reader of a cluster's records and of a group's commits.
+pub struct ClusterReader {
+    consumer: BaseConsumer<Context>,
+    patience: Duration,
+}
+
+/// What there is between two offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// No record that a reader of committed transactions would see.
+    Nothing,
+    /// This is the first record.
+    Record(Offset),
+    /// The broker begins after the first of the offsets.
+    Deleted,
+    /// The partition ends here, before the last of the offsets: it is not the one they come from.
+    Beyond(Offset),
+}
+
+impl ClusterReader {
+    /// Makes a client of the group in `settings` without joining it. Contacts nobody yet. Each question takes `patience` at
+    /// most.
+    ///
+    /// # Errors
+    /// Fatal when the properties are refused.
+    pub fn new(settings: &KafkaSettings, patience: Duration) -> Result<Self, Failure> {
+        let consumer =
+            consumer_config(settings).create_with_context(Context::new("audit")).map_err(|error| {
+                let reason = format!("the kafka client refuses: {}; check the properties", refusal(&error));
+                Failure::fatal(Stage::Consume, reason)
+            })?;
+        Ok(Self { consumer, patience })
+    }
+
+    /// The group's commits: offset (`None` where it has committed nothing) and metadata.
+    ///
+    /// # Errors
+    /// Fatal when the coordinator does not answer, or refuses.
+    pub fn commits(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, (Option<Offset>, String)>, Failure> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for tp in partitions {
+            list.add_partition(&tp.topic, tp.partition);
+        }
+        let answer = self.persist(|| self.consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))?;
+        let mut commits = BTreeMap::new();
+        for element in answer.elements() {
+            let tp = TopicPartition::new(element.topic(), element.partition());
+            element.error().map_err(|error| {
+                Failure::fatal(Stage::Recover, format!("{tp}: cannot read the group's commit: {error}"))
+            })?;
+            let offset =
+                if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+            let metadata = offset.map_or_else(String::new, |_| element.metadata().to_owned());
+            commits.insert(tp, (offset, metadata));
+        }
+        Ok(commits)
+    }
+
+    /// Looks for a record of `tp` in `range`.
+    ///
+    /// # Errors
+    /// Fatal when the broker does not answer.
+    pub fn look(&self, tp: &TopicPartition, range: OffsetRange) -> Result<Between, Failure> {
+        let (low, high) =
+            self.persist(|| self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT))?;
+        if low > range.start.as_i64() {
+            return Ok(Between::Deleted);
+        }
+        if high < range.end.as_i64() {
+            return Ok(Between::Beyond(Offset::new(high).unwrap_or_default()));
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(range.start.as_i64()))
+            .and_then(|()| self.consumer.assign(&list))
+            .map_err(|error| unreachable(&error.to_string()))?;
+        let found = self.first_record(range);
+        let _ = self.consumer.unassign();
+        found
+    }
+
+    fn first_record(&self, range: OffsetRange) -> Result<Between, Failure> {
+        let began = Instant::now();
+        while began.elapsed() < self.patience {
+            match self.consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => {
+                    let within = Offset::new(message.offset()).filter(|offset| range.contains(*offset));
+                    return Ok(within.map_or(Between::Nothing, Between::Record));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Between::Nothing),
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    return Ok(Between::Deleted);
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(unreachable(&self.heard("no answer")))
+    }
+
+    /// Asks until there is an answer or patience ends.
+    fn persist<T>(&self, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, Failure> {
+        let began = Instant::now();
+        loop {
+            // Callbacks, which say why a broker cannot be reached, come with a poll.
+            let _ = self.consumer.poll(Duration::ZERO);
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(_) if began.elapsed() < self.patience => {}
+                Err(error) => return Err(unreachable(&self.heard(&error.to_string()))),
+            }
+        }
+    }
+
+    fn heard(&self, otherwise: &str) -> String {
+        // What the client has to tell waits behind other events.
+        for _ in 0..100 {
+            if self.consumer.context().last_error().is_some() {
+                break;
+            }
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
+        self.consumer.context().last_error().unwrap_or_else(|| otherwise.to_owned())
+    }
+}
+
+fn unreachable(heard: &str) -> Failure {
+    let reason = format!(
+        "the brokers do not answer: {heard}; check bootstrap.servers, the credentials and the network"
+    );
+    Failure::fatal(Stage::Recover, reason)
+}
