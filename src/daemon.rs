@@ -165,7 +165,8 @@ impl Daemon {
     }
 
     fn obey(&self, command: &AdminCommand, process: &Process) {
-        let Some(connector) = self.connectors.iter().find(|one| one.settings.name == command.connector) else {
+        let Some(connector) = self.connectors.iter().find(|one| one.settings.name == command.connector)
+        else {
             return;
         };
         tracing::info!(connector = command.connector, action = ?command.action, "operator command");
@@ -294,7 +295,11 @@ impl Supervised {
     }
 
     fn fail(&self, failure: Failure) -> Life {
-        tracing::error!(connector = self.settings.name, stage = failure.stage().as_str(), "connector failed: {failure}");
+        tracing::error!(
+            connector = self.settings.name,
+            stage = failure.stage().as_str(),
+            "connector failed: {failure}"
+        );
         self.status.note_failure(&failure);
         self.status.set_state(ConnectorState::Failed);
         Life::Failed(failure)

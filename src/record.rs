@@ -97,7 +97,8 @@ impl RecordBlock {
     /// When offsets do not ascend strictly.
     #[must_use]
     pub fn from_owned(records: Vec<OwnedRecord>) -> Self {
-        let point = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| (NonNull::from(b).cast::<u8>(), b.len()));
+        let point =
+            |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| (NonNull::from(b).cast::<u8>(), b.len()));
         let raw = records
             .iter()
             .map(|record| RawRecord {
@@ -193,9 +194,12 @@ mod tests {
 
     #[test]
     fn a_block_keeps_bytes_alive_across_threads() {
-        let block = RecordBlock::from_owned(vec![owned(3, Some(b"abc")), owned(9, None), owned(10, Some(b""))]);
+        let block =
+            RecordBlock::from_owned(vec![owned(3, Some(b"abc")), owned(9, None), owned(10, Some(b""))]);
         let values: Vec<Option<Vec<u8>>> =
-            std::thread::spawn(move || block.iter().map(|r| r.value.map(<[u8]>::to_vec)).collect()).join().unwrap();
+            std::thread::spawn(move || block.iter().map(|r| r.value.map(<[u8]>::to_vec)).collect())
+                .join()
+                .unwrap();
         assert_eq!(values, [Some(b"abc".to_vec()), None, Some(Vec::new())]);
     }
 

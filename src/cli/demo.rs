@@ -43,11 +43,16 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let cluster = MockCluster::new(1).context("cannot start the in-process broker")?;
     cluster.create_topic(TOPIC, PARTITIONS, 1).context("cannot create the topic")?;
-    let registry = runtime.block_on(LocalRegistry::start()).context("cannot start the in-process registry")?;
+    let registry =
+        runtime.block_on(LocalRegistry::start()).context("cannot start the in-process registry")?;
     let schema = registry.register("orders-value", ORDER_SCHEMA)?;
     let settings = settings(&cluster.bootstrap_servers(), registry.url().as_str(), &output)?;
 
-    println!("sluice demo: {} orders, Kafka (in process) -> {}", thousands(arguments.records), output.display());
+    println!(
+        "sluice demo: {} orders, Kafka (in process) -> {}",
+        thousands(arguments.records),
+        output.display()
+    );
     let (sender, files) = channel();
     let process = Process {
         runtime: runtime.handle().clone(),
@@ -113,8 +118,8 @@ connectors:
     storage: {{ url: '{url}' }}
 "
     );
-    let mut settings =
-        config::load_str(&text, &|_| None).map_err(|errors| anyhow::anyhow!("demo configuration: {errors}"))?;
+    let mut settings = config::load_str(&text, &|_| None)
+        .map_err(|errors| anyhow::anyhow!("demo configuration: {errors}"))?;
     settings.daemon.memory = ByteSize(256 << 20);
     Ok(settings)
 }
@@ -167,7 +172,12 @@ impl Show<'_> {
         Ok(bytes)
     }
 
-    fn wait_for_consumption(&self, produced: u64, producer: &BaseProducer, bar: &ProgressBar) -> anyhow::Result<()> {
+    fn wait_for_consumption(
+        &self,
+        produced: u64,
+        producer: &BaseProducer,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
         if produced % 1_000 != 0 {
             return Ok(());
         }
@@ -194,8 +204,9 @@ impl Show<'_> {
         if !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} orders, {per_sec}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} orders, {per_sec}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(self.records).with_style(style)
     }
 }

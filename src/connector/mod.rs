@@ -23,10 +23,12 @@ use crate::connector::door::Door;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::error::{Failure, Stage};
-use crate::kafka::{self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer};
+use crate::kafka::{
+    self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer,
+};
 use crate::metrics::ConnectorMetrics;
 use crate::registry::Registry;
-use crate::storage::{Store, StorageError};
+use crate::storage::{StorageError, Store};
 use crate::task::SinkTask;
 use crate::task::budget::MemoryBudget;
 use crate::task::message::Input;
@@ -128,12 +130,22 @@ impl Connector {
                 inputs,
                 reply: sender.clone(),
                 commands: commands.clone(),
-                staging: Staging::new(store.clone(), process.runtime.clone(), process.budget.clone(), sender.clone()),
+                staging: Staging::new(
+                    store.clone(),
+                    process.runtime.clone(),
+                    process.budget.clone(),
+                    sender.clone(),
+                ),
                 store: store.clone(),
                 registry: registry.clone(),
                 producer: producer.clone(),
                 runtime: process.runtime.clone(),
-                observer: Observer::new(&settings.name, metrics.clone(), status.clone(), process.files.clone()),
+                observer: Observer::new(
+                    &settings.name,
+                    metrics.clone(),
+                    status.clone(),
+                    process.files.clone(),
+                ),
                 status: status.clone(),
                 stop: stop.clone(),
             };
@@ -202,17 +214,23 @@ impl Readiness<'_> {
     fn open_store(&self) -> Result<Store, Failure> {
         let url = &self.settings.storage.url;
         self.patiently(&format!("the output prefix {url}"), || {
-            self.process.runtime.block_on(async {
-                let store =
-                    Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir).await?;
-                store.probe().await?;
-                let swept = store.sweep().await?;
-                if swept != crate::storage::Swept::default() {
-                    tracing::info!(connector = self.settings.name, "leftovers of ended processes removed: {swept:?}");
-                }
-                Ok::<Store, StorageError>(store)
-            })
-            .map_err(|error| error.into_failure(Stage::Seal))
+            self.process
+                .runtime
+                .block_on(async {
+                    let store =
+                        Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir)
+                            .await?;
+                    store.probe().await?;
+                    let swept = store.sweep().await?;
+                    if swept != crate::storage::Swept::default() {
+                        tracing::info!(
+                            connector = self.settings.name,
+                            "leftovers of ended processes removed: {swept:?}"
+                        );
+                    }
+                    Ok::<Store, StorageError>(store)
+                })
+                .map_err(|error| error.into_failure(Stage::Seal))
         })
     }
 
@@ -224,7 +242,11 @@ impl Readiness<'_> {
         })
     }
 
-    fn patiently<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    fn patiently<T>(
+        &self,
+        what: &str,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let began = Instant::now();
         loop {
             let failure = match attempt() {
@@ -234,7 +256,10 @@ impl Readiness<'_> {
             };
             self.status.note_failure(&failure);
             if self.give_up.load(Ordering::SeqCst) {
-                return Err(Failure::fatal(failure.stage(), format!("stopped while waiting for {what}: {failure}")));
+                return Err(Failure::fatal(
+                    failure.stage(),
+                    format!("stopped while waiting for {what}: {failure}"),
+                ));
             }
             if self.process.until_end && began.elapsed() >= PATIENCE {
                 return Err(Failure::fatal(

@@ -63,7 +63,9 @@ impl Observer {
                 stage = %failure.stage(),
                 "connector stopped: {failure}"
             ),
-            None => tracing::error!(connector = self.connector, stage = %failure.stage(), "connector stopped: {failure}"),
+            None => {
+                tracing::error!(connector = self.connector, stage = %failure.stage(), "connector stopped: {failure}")
+            }
         }
     }
 

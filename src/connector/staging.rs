@@ -140,13 +140,15 @@ impl FlushActor {
         }
         assert_eq!(self.files.len(), self.sealed.len(), "every staged file has a name");
         let pairs = self.files.iter_mut().zip(&self.sealed);
-        let work: Vec<BoxFuture<'_, _>> = pairs.map(|(file, sealed)| seal_file(file, sealed).boxed()).collect();
+        let work: Vec<BoxFuture<'_, _>> =
+            pairs.map(|(file, sealed)| seal_file(file, sealed).boxed()).collect();
         worst(stream::iter(work).buffer_unordered(FILES_AT_ONCE).collect().await).map(|_| ())
     }
 
     async fn publish(&mut self) -> Result<PublishedFiles, StorageError> {
         let pairs = self.files.iter_mut().zip(&self.sealed);
-        let work: Vec<BoxFuture<'_, _>> = pairs.map(|(file, sealed)| publish_file(file, sealed).boxed()).collect();
+        let work: Vec<BoxFuture<'_, _>> =
+            pairs.map(|(file, sealed)| publish_file(file, sealed).boxed()).collect();
         let outcomes = worst(stream::iter(work).buffer_unordered(FILES_AT_ONCE).collect().await)?;
         let adopted = outcomes.iter().filter(|outcome| **outcome == Published::Adopted).count();
         Ok(PublishedFiles { created: outcomes.len() - adopted, adopted })
@@ -184,7 +186,9 @@ fn worst<T>(results: Vec<Result<T, StorageError>>) -> Result<Vec<T>, StorageErro
     for result in results {
         match result {
             Ok(value) => values.push(value),
-            Err(error) if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) => worst = Some(error),
+            Err(error) if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) => {
+                worst = Some(error)
+            }
             Err(_) => {}
         }
     }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::admin::snapshot::{ConnectorSnapshot, ConnectorState, ErrorSnapshot, FlushSnapshot, PartitionSnapshot};
+use crate::admin::snapshot::{
+    ConnectorSnapshot, ConnectorState, ErrorSnapshot, FlushSnapshot, PartitionSnapshot,
+};
 use crate::error::Failure;
 use crate::kafka::ConsumerStatus;
 use crate::position::Offset;
@@ -71,7 +73,9 @@ impl ConnectorStatus {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut partitions: Vec<PartitionSnapshot> = tasks
             .values()
-            .flat_map(|show| show.lanes.iter().map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began)))
+            .flat_map(|show| {
+                show.lanes.iter().map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began))
+            })
             .collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let age = tasks.values().map(|show| show.at.elapsed().as_secs_f64()).fold(0.0, f64::max);

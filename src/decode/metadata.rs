@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Builder, ListBuilder, StringArray, StringBuilder, StructBuilder,
-    TimestampMillisecondBuilder,
+    ArrayRef, BinaryBuilder, Int32Array, Int64Builder, ListBuilder, StringArray, StringBuilder,
+    StructBuilder, TimestampMillisecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
@@ -66,7 +66,11 @@ impl MetadataBuilder {
         if let (KeyBuilder::Text(_), Some(key)) = (&self.key, record.key)
             && let Err(error) = std::str::from_utf8(key)
         {
-            return Err(Failure::poison(Stage::Decode, "key_not_utf8", format!("the key is not UTF-8: {error}")));
+            return Err(Failure::poison(
+                Stage::Decode,
+                "key_not_utf8",
+                format!("the key is not UTF-8: {error}"),
+            ));
         }
         Ok(())
     }
@@ -150,10 +154,7 @@ impl MetadataBuilder {
 }
 
 fn header_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Binary, true),
-    ])
+    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Binary, true)])
 }
 
 #[cfg(test)]
@@ -169,8 +170,12 @@ mod tests {
     fn fault_18_null_keys_headers_and_missing_timestamps_become_columns() {
         let columns = MetadataColumns { position: true, key: true, headers: true };
         let mut builder = MetadataBuilder::new(columns, KeyFormat::String, TopicPartition::new("t", 3));
-        let headers = vec![Header { key: "h".into(), value: None }, Header { key: "h".into(), value: Some(vec![0; 70_000]) }];
-        let record = Record { offset: Offset::ZERO, timestamp_ms: None, key: None, value: None, headers: &headers };
+        let headers = vec![
+            Header { key: "h".into(), value: None },
+            Header { key: "h".into(), value: Some(vec![0; 70_000]) },
+        ];
+        let record =
+            Record { offset: Offset::ZERO, timestamp_ms: None, key: None, value: None, headers: &headers };
         builder.check(&record).unwrap();
         builder.push(&record);
         builder.push(&Record { timestamp_ms: Some(5), key: Some(b"k"), headers: &[], ..record });
@@ -185,8 +190,13 @@ mod tests {
     fn a_key_that_is_not_text_is_poison() {
         let columns = MetadataColumns { position: false, key: true, headers: false };
         let builder = MetadataBuilder::new(columns, KeyFormat::String, TopicPartition::new("t", 3));
-        let record =
-            Record { offset: Offset::ZERO, timestamp_ms: None, key: Some(&[0xff]), value: None, headers: &[] };
+        let record = Record {
+            offset: Offset::ZERO,
+            timestamp_ms: None,
+            key: Some(&[0xff]),
+            value: None,
+            headers: &[],
+        };
         assert!(matches!(builder.check(&record), Err(Failure::Poison { kind: "key_not_utf8", .. })));
     }
 }

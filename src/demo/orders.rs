@@ -146,10 +146,8 @@ fn put_string(datum: &mut Vec<u8>, text: &str) {
 fn put_decimal(datum: &mut Vec<u8>, value: i64) {
     let bytes = value.to_be_bytes();
     let sign = if value < 0 { 0xff } else { 0 };
-    let redundant = bytes
-        .windows(2)
-        .take_while(|pair| pair[0] == sign && (pair[1] & 0x80) == (sign & 0x80))
-        .count();
+    let redundant =
+        bytes.windows(2).take_while(|pair| pair[0] == sign && (pair[1] & 0x80) == (sign & 0x80)).count();
     let bytes = &bytes[redundant..];
     put_long(datum, bytes.len() as i64);
     datum.extend_from_slice(bytes);
@@ -196,7 +194,13 @@ mod tests {
 
     #[test]
     fn decimals_take_no_redundant_byte() {
-        for (value, expected) in [(0, vec![2, 0]), (-1, vec![2, 0xff]), (127, vec![2, 127]), (128, vec![4, 0, 128]), (-129, vec![4, 0xff, 0x7f])] {
+        for (value, expected) in [
+            (0, vec![2, 0]),
+            (-1, vec![2, 0xff]),
+            (127, vec![2, 127]),
+            (128, vec![4, 0, 128]),
+            (-129, vec![4, 0xff, 0x7f]),
+        ] {
             let mut datum = Vec::new();
             put_decimal(&mut datum, value);
             assert_eq!(datum, expected, "{value}");

@@ -36,10 +36,15 @@ impl FileEncoder {
     ///
     /// # Errors
     /// Fatal when the schema has no Parquet form.
-    pub fn new(schema: SchemaRef, properties: WriterProperties, row_group_bytes: u64) -> Result<Self, Failure> {
+    pub fn new(
+        schema: SchemaRef,
+        properties: WriterProperties,
+        row_group_bytes: u64,
+    ) -> Result<Self, Failure> {
         // The embedded Arrow schema would make some readers see other types than the Parquet ones.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(ChunkSink::default(), schema, options).map_err(fatal)?;
+        let writer =
+            ArrowWriter::try_new_with_options(ChunkSink::default(), schema, options).map_err(fatal)?;
         Ok(Self { writer, row_group_bytes: row_group_bytes as usize, rows: 0 })
     }
 

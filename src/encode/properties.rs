@@ -41,7 +41,10 @@ fn compression(setting: Compression) -> Result<ParquetCompression, Failure> {
         Compression::Lz4 => ParquetCompression::LZ4_RAW,
         Compression::Brotli => ParquetCompression::BROTLI(BrotliLevel::default()),
         Compression::Zstd(level) => ParquetCompression::ZSTD(ZstdLevel::try_new(level).map_err(|error| {
-            Failure::fatal(Stage::Encode, format!("parquet.compression: zstd level {level} is not usable: {error}"))
+            Failure::fatal(
+                Stage::Encode,
+                format!("parquet.compression: zstd level {level} is not usable: {error}"),
+            )
         })?),
     })
 }

@@ -35,7 +35,10 @@ impl Bounds {
                     let heard = consumer.context().last_error().unwrap_or_else(|| failure.to_string());
                     return Err(Failure::fatal(
                         Stage::Consume,
-                        format!("cannot reach the brokers within {} s: {heard}; check kafka.properties.bootstrap.servers and the network", PATIENCE.as_secs()),
+                        format!(
+                            "cannot reach the brokers within {} s: {heard}; check kafka.properties.bootstrap.servers and the network",
+                            PATIENCE.as_secs()
+                        ),
                     ));
                 }
                 Err(_) => {}
@@ -60,7 +63,8 @@ impl Bounds {
         for tp in self.0.keys() {
             list.add_partition(&tp.topic, tp.partition);
         }
-        let committed = consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
+        let committed =
+            consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
         Ok(committed.elements().iter().all(|element| {
             let tp = TopicPartition::new(element.topic(), element.partition());
             let end = self.stop(&tp);
@@ -74,7 +78,10 @@ impl Bounds {
         let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
         let pattern = match topics {
             TopicSelection::Regex(pattern) => Some(regex::Regex::new(pattern).map_err(|error| {
-                Failure::fatal(Stage::Consume, format!("kafka.topics_regex is no regular expression: {error}"))
+                Failure::fatal(
+                    Stage::Consume,
+                    format!("kafka.topics_regex is no regular expression: {error}"),
+                )
             })?),
             TopicSelection::Names(_) => None,
         };
@@ -103,7 +110,9 @@ impl Bounds {
         {
             return Err(Failure::fatal(
                 Stage::Consume,
-                format!("topic {missing} does not exist, or the credentials may not describe it; create it or mend kafka.topics"),
+                format!(
+                    "topic {missing} does not exist, or the credentials may not describe it; create it or mend kafka.topics"
+                ),
             ));
         }
         Ok(Self(bounds))

@@ -272,7 +272,9 @@ impl ConsumerThread {
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
                 return Err(Failure::fatal(
                     Stage::Consume,
-                    format!("the kafka client cannot go on: {code}: {reason}; if it was fenced, another process uses the same group.instance.id"),
+                    format!(
+                        "the kafka client cannot go on: {code}: {reason}; if it was fenced, another process uses the same group.instance.id"
+                    ),
                 ));
             }
             self.on_client_error(&error)?;
@@ -292,7 +294,10 @@ impl ConsumerThread {
                 | RDKafkaErrorCode::UnsupportedSASLMechanism),
             ) => Err(Failure::fatal(
                 Stage::Consume,
-                format!("the broker refuses us: {code}; check the credentials in kafka.properties and the access rules of topic and group {}", self.settings.kafka.group),
+                format!(
+                    "the broker refuses us: {code}; check the credentials in kafka.properties and the access rules of topic and group {}",
+                    self.settings.kafka.group
+                ),
             )),
             Some(RDKafkaErrorCode::PartitionEOF) => Ok(()),
             _ => {
@@ -323,7 +328,8 @@ impl ConsumerThread {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         if !self.draining {
             for (topic, partition) in partitions {
-                list.add_partition_offset(topic, *partition, KafkaOffset::End).map_err(|e| client_failure(&e))?;
+                list.add_partition_offset(topic, *partition, KafkaOffset::End)
+                    .map_err(|e| client_failure(&e))?;
             }
         }
         self.consumer.incremental_assign(&list).map_err(|error| client_failure(&error))?;
@@ -361,8 +367,10 @@ impl ConsumerThread {
             partitions = spell(partitions),
             "partitions revoked: flushing them first"
         );
-        let partitions: Vec<TopicPartition> =
-            partitions.iter().map(|(topic, partition)| TopicPartition::new(topic.as_str(), *partition)).collect();
+        let partitions: Vec<TopicPartition> = partitions
+            .iter()
+            .map(|(topic, partition)| TopicPartition::new(topic.as_str(), *partition))
+            .collect();
         for tp in &partitions {
             if let Some(lane) = self.lanes.get(tp) {
                 self.tell(lane.task, Input::Revoked { tp: tp.clone(), epoch: lane.epoch });
@@ -462,7 +470,9 @@ impl ConsumerThread {
                 Ok(Command::Commit { tp, epoch, commit, offset, metadata }) => {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
-                Ok(Command::Start(tp, epoch, attempt, offset)) => self.starts.push((tp, epoch, attempt, offset)),
+                Ok(Command::Start(tp, epoch, attempt, offset)) => {
+                    self.starts.push((tp, epoch, attempt, offset))
+                }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
                 Ok(Command::Release(tp, epoch)) => {
@@ -519,7 +529,10 @@ impl ConsumerThread {
         for ((tp, _, commit, offset, _), reason) in refused {
             tracing::debug!(connector = self.settings.connector, %tp, %offset, "commit held back: {reason}");
             if let Some(lane) = self.lanes.get(&tp) {
-                self.tell(lane.task, Input::CommitDone { tp, commit, result: Err(CommitError::Refused(reason)) });
+                self.tell(
+                    lane.task,
+                    Input::CommitDone { tp, commit, result: Err(CommitError::Refused(reason)) },
+                );
             }
         }
         if passed.is_empty() {
@@ -586,13 +599,18 @@ impl ConsumerThread {
         }
     }
 
-    fn broker_position(&self, tp: &TopicPartition, list: &TopicPartitionList) -> Result<BrokerPosition, Failure> {
+    fn broker_position(
+        &self,
+        tp: &TopicPartition,
+        list: &TopicPartitionList,
+    ) -> Result<BrokerPosition, Failure> {
         let elements = list.elements_for_topic(&tp.topic);
         let element = elements.iter().find(|element| element.partition() == tp.partition);
         let (committed, metadata) = match element {
             Some(element) => {
                 element.error().map_err(|error| position_failure(&error, "read the committed offset"))?;
-                let offset = if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+                let offset =
+                    if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
                 (offset, if offset.is_some() { element.metadata().to_owned() } else { String::new() })
             }
             None => (None, String::new()),
@@ -704,19 +722,26 @@ impl ConsumerThread {
     fn read_failure(&self, tp: &TopicPartition, code: RDKafkaErrorCode, reason: &str) -> Failure {
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let begins = self
-                    .consumer
-                    .fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT)
-                    .map_or_else(|_| "an unknown offset".to_owned(), |(low, high)| format!("[{low}, {high})"));
+                let begins =
+                    self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT).map_or_else(
+                        |_| "an unknown offset".to_owned(),
+                        |(low, high)| format!("[{low}, {high})"),
+                    );
                 Failure::fatal(
                     Stage::Consume,
-                    format!("{tp}: the offset to be read is out of range ({reason}); the broker has {begins}: what lies before it is gone; to go on without it, reset the group's offset"),
+                    format!(
+                        "{tp}: the offset to be read is out of range ({reason}); the broker has {begins}: what lies before it is gone; to go on without it, reset the group's offset"
+                    ),
                 )
             }
-            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => Failure::fatal(
-                Stage::Consume,
-                format!("{tp}: {reason}; allow READ on the topic and the group, then restart the connector"),
-            ),
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
+                Failure::fatal(
+                    Stage::Consume,
+                    format!(
+                        "{tp}: {reason}; allow READ on the topic and the group, then restart the connector"
+                    ),
+                )
+            }
             _ => Failure::retriable(Stage::Consume, format!("{tp}: {reason}")),
         }
     }
@@ -736,7 +761,9 @@ impl ConsumerThread {
         let highs: BTreeMap<TopicPartition, Offset> = self
             .lanes
             .keys()
-            .filter_map(|tp| Some((tp.clone(), native::cached_high(&self.consumer, &tp.topic, tp.partition)?)))
+            .filter_map(|tp| {
+                Some((tp.clone(), native::cached_high(&self.consumer, &tp.topic, tp.partition)?))
+            })
             .collect();
         *self.status.highs.lock().unwrap_or_else(PoisonError::into_inner) = highs;
     }
@@ -778,18 +805,22 @@ fn commit_error(code: RDKafkaErrorCode) -> CommitError {
 
 fn position_failure(error: &KafkaError, what: &str) -> Failure {
     match error.rdkafka_error_code() {
-        Some(code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed)) => {
-            Failure::fatal(Stage::Recover, format!("cannot {what}: {code}; allow READ on topic and group"))
-        }
+        Some(
+            code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed),
+        ) => Failure::fatal(Stage::Recover, format!("cannot {what}: {code}; allow READ on topic and group")),
         _ => Failure::retriable(Stage::Recover, format!("cannot {what}: {error}")),
     }
 }
 
 fn client_failure(error: &KafkaError) -> Failure {
-    Failure::fatal(Stage::Consume, format!("the kafka client refuses: {}; check kafka.properties", refusal(error)))
+    Failure::fatal(
+        Stage::Consume,
+        format!("the kafka client refuses: {}; check kafka.properties", refusal(error)),
+    )
 }
 
 fn spell(partitions: &[(String, i32)]) -> String {
-    let names: Vec<String> = partitions.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
+    let names: Vec<String> =
+        partitions.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
     names.join(" ")
 }

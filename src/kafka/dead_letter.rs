@@ -47,7 +47,10 @@ impl DeadLetterProducer {
     pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
         let producer = producer_config(settings).create_with_context(Acknowledgements).map_err(|error| {
             let refusal = refusal(&error);
-            Failure::fatal(Stage::DeadLetter, format!("the kafka client refuses: {refusal}; check kafka.properties"))
+            Failure::fatal(
+                Stage::DeadLetter,
+                format!("the kafka client refuses: {refusal}; check kafka.properties"),
+            )
         })?;
         Ok(Self { producer: Arc::new(producer), topic: topic.into(), connector: connector.into() })
     }
@@ -123,9 +126,14 @@ fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
             | RDKafkaErrorCode::InvalidTopic,
         ) => Failure::fatal(
             Stage::DeadLetter,
-            format!("cannot produce to the dead-letter topic {topic}: {error}; allow WRITE on it, or raise its message size"),
+            format!(
+                "cannot produce to the dead-letter topic {topic}: {error}; allow WRITE on it, or raise its message size"
+            ),
         ),
-        _ => Failure::retriable(Stage::DeadLetter, format!("cannot produce to the dead-letter topic {topic}: {error}")),
+        _ => Failure::retriable(
+            Stage::DeadLetter,
+            format!("cannot produce to the dead-letter topic {topic}: {error}"),
+        ),
     }
 }
 

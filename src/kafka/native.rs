@@ -70,7 +70,8 @@ impl BatchQueue {
         // SAFETY: client and topic are valid for the call; the returned reference is given back at once, which
         // leaves the forwarding in place.
         unsafe {
-            let source = sys::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition);
+            let source =
+                sys::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition);
             if source.is_null() {
                 return false;
             }
@@ -157,7 +158,8 @@ impl NativeMessage {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is valid.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
-        let bytes = |start: *mut c_void, length: usize| NonNull::new(start.cast::<u8>()).map(|start| (start, length));
+        let bytes =
+            |start: *mut c_void, length: usize| NonNull::new(start.cast::<u8>()).map(|start| (start, length));
         Some(RawRecord {
             offset: Offset::new(message.offset)?,
             timestamp_ms: (timestamp >= 0).then_some(timestamp),
@@ -191,8 +193,9 @@ impl NativeMessage {
                 }
                 headers.push(Header {
                     key: CStr::from_ptr(key).to_string_lossy().into_owned(),
-                    value: NonNull::new(value.cast_mut())
-                        .map(|value| std::slice::from_raw_parts(value.cast::<u8>().as_ptr(), length).to_vec()),
+                    value: NonNull::new(value.cast_mut()).map(|value| {
+                        std::slice::from_raw_parts(value.cast::<u8>().as_ptr(), length).to_vec()
+                    }),
                 });
             }
         }
@@ -220,7 +223,11 @@ impl Drop for RunOwner {
     }
 }
 
-fn cut_into_runs(messages: Vec<NativeMessage>, with_headers: bool, in_flight_bytes: &Arc<AtomicUsize>) -> Vec<Run> {
+fn cut_into_runs(
+    messages: Vec<NativeMessage>,
+    with_headers: bool,
+    in_flight_bytes: &Arc<AtomicUsize>,
+) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut open: Vec<NativeMessage> = Vec::new();
     for message in messages {
@@ -250,7 +257,8 @@ fn close_run(
 ) -> Option<Run> {
     let first = messages.first()?;
     let (topic, partition) = (Arc::from(first.topic()), first.get().partition);
-    let records: Vec<RawRecord> = messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
+    let records: Vec<RawRecord> =
+        messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
     // One more for each message, so that the count is zero only when no message is left.
     let bytes = messages.iter().map(|message| message.get().len + message.get().key_len + 1).sum();
     in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -31,9 +31,10 @@ pub fn probe(
     patience: Duration,
 ) -> Result<TopicProbe, Failure> {
     let fatal = |reason: String| Failure::fatal(Stage::Consume, reason);
-    let consumer: BaseConsumer<Context> = client_config(settings)
-        .create_with_context(Context::new(connector))
-        .map_err(|error| fatal(format!("the kafka client refuses: {}; check kafka.properties", refusal(&error))))?;
+    let consumer: BaseConsumer<Context> =
+        client_config(settings).create_with_context(Context::new(connector)).map_err(|error| {
+            fatal(format!("the kafka client refuses: {}; check kafka.properties", refusal(&error)))
+        })?;
     let began = Instant::now();
     let metadata = loop {
         let _ = consumer.poll(Duration::ZERO);
@@ -56,7 +57,8 @@ pub fn probe(
         ),
         TopicSelection::Names(_) => None,
     };
-    let there = |name: &str| metadata.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
+    let there =
+        |name: &str| metadata.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
     let mut found = TopicProbe { brokers: metadata.brokers().len(), topics: Vec::new(), missing: Vec::new() };
     if let Some(pattern) = pattern {
         let matching = metadata.topics().iter().filter(|topic| pattern.is_match(topic.name()));

@@ -62,7 +62,8 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
 pub(super) fn refusal(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, reason, key, value) => {
-            let reason = if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "***") };
+            let reason =
+                if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "***") };
             format!("property {key}: {reason}")
         }
         other => other.to_string(),

@@ -50,7 +50,11 @@ impl ReaderSet {
 
     /// The reader for the next record, written with `writer`. `absorbs(reader, writer)` says whether reading loses
     /// nothing; it must be a pure function of the two schemas.
-    pub fn route(&mut self, writer: SchemaId, absorbs: &mut dyn FnMut(SchemaId, SchemaId) -> bool) -> SchemaId {
+    pub fn route(
+        &mut self,
+        writer: SchemaId,
+        absorbs: &mut dyn FnMut(SchemaId, SchemaId) -> bool,
+    ) -> SchemaId {
         if let Some(reader) = self.routes.get(&writer) {
             return *reader;
         }
@@ -71,7 +75,11 @@ impl ReaderSet {
         }
     }
 
-    fn lossless(&mut self, writer: SchemaId, absorbs: &mut dyn FnMut(SchemaId, SchemaId) -> bool) -> SchemaId {
+    fn lossless(
+        &mut self,
+        writer: SchemaId,
+        absorbs: &mut dyn FnMut(SchemaId, SchemaId) -> bool,
+    ) -> SchemaId {
         let Some(current) = self.current else { return self.replace_current(writer) };
         if current == writer || absorbs(current, writer) {
             return current;
@@ -100,7 +108,8 @@ mod tests {
 
     /// Schemas 1 ⊂ 2 ⊂ 3; 10 is foreign to all, 11 absorbs 10.
     fn absorbs(reader: SchemaId, writer: SchemaId) -> bool {
-        (reader.0 < 10 && writer.0 < 10 && reader >= writer) || (reader.0 >= 10 && writer.0 >= 10 && reader >= writer)
+        (reader.0 < 10 && writer.0 < 10 && reader >= writer)
+            || (reader.0 >= 10 && writer.0 >= 10 && reader >= writer)
     }
 
     fn fold(choice: ReaderChoice, base: Option<u32>, writers: &[u32]) -> Vec<u32> {

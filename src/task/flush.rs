@@ -181,7 +181,12 @@ impl OpenFlush {
     pub(super) fn size(&self) -> FlushSize {
         FlushSize {
             rows: self.rows,
-            largest_file_bytes: self.files.values().map(|(_, file)| file.estimated_bytes()).max().unwrap_or(0),
+            largest_file_bytes: self
+                .files
+                .values()
+                .map(|(_, file)| file.estimated_bytes())
+                .max()
+                .unwrap_or(0),
             first_at: self.first_at,
             last_at: self.last_at,
         }
@@ -293,7 +298,11 @@ impl OpenFlush {
         }
         let files: Vec<SealedFile> = files.into_iter().flatten().collect();
         if !files.is_empty() {
-            context.effects.push_back(Effect::Seal { tp: context.tp.clone(), flush: self.id, files: files.clone() });
+            context.effects.push_back(Effect::Seal {
+                tp: context.tp.clone(),
+                flush: self.id,
+                files: files.clone(),
+            });
         }
         Ok(SealingFlush {
             range,
@@ -375,7 +384,8 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
-        let failure = || Failure::poison(Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
+        let failure =
+            || Failure::poison(Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
         match context.settings.errors.on_tombstone {
             OnTombstone::Skip => Ok(Outcome::Done),
             OnTombstone::Fail => Err(locate(failure(), context.tp, record.offset, "errors.on_tombstone")),
@@ -442,7 +452,8 @@ impl OpenFlush {
         {
             return Ok(Some(missing));
         }
-        let reader = self.readers.route(writer.id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
+        let reader =
+            self.readers.route(writer.id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
         let reader = match context.schemas.look_up(reader, now) {
             Lookup::Ready(known) => known,
             Lookup::Missing => return Ok(Some(reader)),
@@ -457,7 +468,9 @@ impl OpenFlush {
 
     fn shelf_of(&mut self, reader: Option<&Arc<KnownSchema>>, context: &FlushContext<'_>) -> usize {
         let wanted = reader.map(|known| known.id);
-        if let Some(at) = self.shelves.iter().position(|shelf| shelf.reader.as_ref().map(|known| known.id) == wanted) {
+        if let Some(at) =
+            self.shelves.iter().position(|shelf| shelf.reader.as_ref().map(|known| known.id) == wanted)
+        {
             return at;
         }
         self.shelves.push(Shelf::new(reader.cloned(), context));
@@ -502,7 +515,12 @@ impl OpenFlush {
             let (batch, rows, timestamps_ms) = self.shelves[at].finish()?;
             if context.partitioner.is_none() {
                 let identities = rows.iter().map(|row| row.identity);
-                self.write_file(FileKey { directory: String::new(), reader: at }, batch, identities, context)?;
+                self.write_file(
+                    FileKey { directory: String::new(), reader: at },
+                    batch,
+                    identities,
+                    context,
+                )?;
             } else {
                 self.write_partitions(at, &batch, &rows, &timestamps_ms, block, context)?;
             }
@@ -537,7 +555,8 @@ impl OpenFlush {
             if members.is_empty() {
                 continue;
             }
-            let identities: Vec<RowIdentity> = members.iter().map(|row| rows[*row as usize].identity).collect();
+            let identities: Vec<RowIdentity> =
+                members.iter().map(|row| rows[*row as usize].identity).collect();
             let part = if members.len() == batch.num_rows() {
                 batch.clone()
             } else {
@@ -586,7 +605,9 @@ impl Shelf {
             MetadataBuilder::new(context.settings.columns, context.settings.key, context.tp.clone());
         let builder = reader.as_ref().map(|known| BatchBuilder::new(&known.layout));
         let mut fields: Vec<Field> = match &reader {
-            Some(known) => known.layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect(),
+            Some(known) => {
+                known.layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
+            }
             None => Vec::new(),
         };
         fields.extend(metadata.fields());
@@ -612,8 +633,9 @@ impl Shelf {
             None => Vec::new(),
         };
         columns.extend(self.metadata.finish());
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)
-            .map_err(|error| Failure::fatal(Stage::Decode, format!("columns do not fit their schema: {error}")))?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|error| {
+            Failure::fatal(Stage::Decode, format!("columns do not fit their schema: {error}"))
+        })?;
         Ok((batch, mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms)))
     }
 }
@@ -626,23 +648,35 @@ fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, bytes: by
 
 fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, tombstones: u64) {
     if records > 0 {
-        context.effects.push_back(Effect::Report(Event::Consumed { tp: context.tp.clone(), records, bytes, rows }));
+        context.effects.push_back(Effect::Report(Event::Consumed {
+            tp: context.tp.clone(),
+            records,
+            bytes,
+            rows,
+        }));
     }
     if tombstones > 0 {
-        context.effects.push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
+        context
+            .effects
+            .push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
     }
 }
 
 fn locate(failure: Failure, tp: &TopicPartition, offset: Offset, policy: &str) -> Failure {
     Failure::fatal(
         failure.stage(),
-        format!("{failure}; topic {}, partition {}, offset {offset}; the offset is held: mend the record's schema, or set {policy} to skip or dead_letter", tp.topic, tp.partition),
+        format!(
+            "{failure}; topic {}, partition {}, offset {offset}; the offset is held: mend the record's schema, or set {policy} to skip or dead_letter",
+            tp.topic, tp.partition
+        ),
     )
 }
 
 fn letter(record: &Record<'_>, schema: Option<SchemaId>, failure: &Failure) -> DeadLetter {
     let reason = match failure {
-        Failure::Poison { reason, .. } | Failure::Retriable { reason, .. } | Failure::Fatal { reason, .. } => reason,
+        Failure::Poison { reason, .. }
+        | Failure::Retriable { reason, .. }
+        | Failure::Fatal { reason, .. } => reason,
     };
     DeadLetter {
         offset: record.offset,

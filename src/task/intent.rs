@@ -28,10 +28,14 @@ pub struct PlanHash(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntentError {
     /// Written by a later version of this program.
-    #[error("the committed offset carries an intent of version {0}, which this version does not know; finish it with the version that wrote it")]
+    #[error(
+        "the committed offset carries an intent of version {0}, which this version does not know; finish it with the version that wrote it"
+    )]
     Newer(u64),
     /// Our form, but damaged.
-    #[error("the committed offset carries an unreadable intent ({0}); commit the offset again without metadata to abandon it")]
+    #[error(
+        "the committed offset carries an unreadable intent ({0}); commit the offset again without metadata to abandon it"
+    )]
     Damaged(String),
 }
 
@@ -72,7 +76,8 @@ impl Intent {
             Some(version) => return Err(IntentError::Newer(version)),
         }
         let damaged = |reason: &str| IntentError::Damaged(reason.to_owned());
-        let wire: Wire = serde_json::from_value(object.into()).map_err(|error| damaged(&error.to_string()))?;
+        let wire: Wire =
+            serde_json::from_value(object.into()).map_err(|error| damaged(&error.to_string()))?;
         Ok(Some(Self {
             end: Offset::new(wire.end).ok_or_else(|| damaged("negative end"))?,
             schema: wire.schema.map(SchemaId),
@@ -109,7 +114,10 @@ mod tests {
     #[test]
     fn fault_107_an_intent_of_another_version_is_refused() {
         assert_eq!(Intent::from_metadata("{\"v\":2,\"end\":5}"), Err(IntentError::Newer(2)));
-        assert!(matches!(Intent::from_metadata("{\"v\":1,\"end\":-5,\"plan\":\"0\"}"), Err(IntentError::Damaged(_))));
+        assert!(matches!(
+            Intent::from_metadata("{\"v\":1,\"end\":-5,\"plan\":\"0\"}"),
+            Err(IntentError::Damaged(_))
+        ));
         assert!(matches!(Intent::from_metadata("{\"v\":1,\"end\":5}"), Err(IntentError::Damaged(_))));
     }
 }

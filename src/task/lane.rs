@@ -214,7 +214,11 @@ impl Lane {
         let Failure::Retriable { after, .. } = &failure else { return Err(failure) };
         let wait = self.backoff.next(*after, shared.random());
         self.state = LaneState::BackingOff(now.tick.after(wait));
-        shared.effects.push_back(Effect::Report(Event::Retrying { tp: Some(self.tp.clone()), failure, after: wait }));
+        shared.effects.push_back(Effect::Report(Event::Retrying {
+            tp: Some(self.tp.clone()),
+            failure,
+            after: wait,
+        }));
         Ok(())
     }
 
@@ -264,7 +268,10 @@ impl Lane {
     }
 
     fn takes(&self, attempt: Attempt) -> bool {
-        attempt == self.attempt && self.state == LaneState::Running && self.draining.is_none() && !self.finished
+        attempt == self.attempt
+            && self.state == LaneState::Running
+            && self.draining.is_none()
+            && !self.finished
     }
 
     /// Does whatever can be done now: takes held records, ends flushes that are due, moves deliveries on.
@@ -420,7 +427,12 @@ impl Lane {
     }
 
     /// Ends or drops what is open and gives the partition up once what is on its way is settled.
-    pub(super) fn drain(&mut self, reason: RotationReason, shared: &mut Shared, now: Now) -> Result<(), Failure> {
+    pub(super) fn drain(
+        &mut self,
+        reason: RotationReason,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
         if self.draining.is_some() {
             return Ok(());
         }
@@ -492,7 +504,8 @@ impl Lane {
     fn settle_when_ready(&mut self, shared: &mut Shared) {
         let plan = shared.settings.plan;
         // One commit a flush on a busy partition: the next intent travels with this end.
-        let next = self.deliveries.get(1).filter(|next| next.may_be_announced()).map(|next| next.intent(plan));
+        let next =
+            self.deliveries.get(1).filter(|next| next.may_be_announced()).map(|next| next.intent(plan));
         let Some(front) = self.deliveries.front_mut() else { return };
         if !front.may_settle() {
             return;
@@ -533,7 +546,11 @@ impl Lane {
         match result {
             Ok(()) => {
                 front.backoff.succeed();
-                if settling { self.on_settled(commit, shared) } else { self.on_intended() }
+                if settling {
+                    self.on_settled(commit, shared)
+                } else {
+                    self.on_intended()
+                }
                 Ok(())
             }
             Err(CommitError::Refused(reason)) => {
@@ -542,7 +559,10 @@ impl Lane {
             }
             Err(CommitError::Denied(reason)) => Err(Failure::fatal(
                 if settling { Stage::Settle } else { Stage::Intend },
-                format!("{}: the commit is denied: {reason}; allow the group to commit (READ on the group)", self.tp),
+                format!(
+                    "{}: the commit is denied: {reason}; allow the group to commit (READ on the group)",
+                    self.tp
+                ),
             )),
             Err(CommitError::Unknown(reason)) => {
                 let (stage, step) =
@@ -575,7 +595,9 @@ impl Lane {
         self.tracker.settle(settled.range);
         self.backoff.succeed();
         shared.effects.push_back(Effect::Discard { flush: settled.flush });
-        shared.effects.push_back(Effect::Report(Event::Settled { tp: self.tp.clone(), range: settled.range }));
+        shared
+            .effects
+            .push_back(Effect::Report(Event::Settled { tp: self.tp.clone(), range: settled.range }));
         if let Some(next) = self.deliveries.front_mut()
             && next.stage == DeliveryStage::Intending(commit)
         {
@@ -642,7 +664,9 @@ impl Lane {
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
-        let Some(delivery) = self.deliveries.front_mut().filter(|front| front.flush == flush) else { return Ok(()) };
+        let Some(delivery) = self.deliveries.front_mut().filter(|front| front.flush == flush) else {
+            return Ok(());
+        };
         if delivery.stage != DeliveryStage::Publishing {
             return Ok(());
         }
@@ -686,7 +710,9 @@ impl Lane {
             Ok(()) => {
                 if self.open.as_ref().is_some_and(|open| open.id == flush) {
                     self.open_letters_acknowledged += 1;
-                } else if let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.flush == flush) {
+                } else if let Some(delivery) =
+                    self.deliveries.iter_mut().find(|delivery| delivery.flush == flush)
+                {
                     delivery.acknowledge_letters();
                 }
                 Ok(())
@@ -763,7 +789,9 @@ impl Lane {
         if self.replay.is_some() || self.deliveries.len() >= DELIVERIES {
             return 0;
         }
-        self.open.as_ref().map_or(0, |open| if open.range().is_empty() { 0 } else { open.memory_bytes().max(1) })
+        self.open
+            .as_ref()
+            .map_or(0, |open| if open.range().is_empty() { 0 } else { open.memory_bytes().max(1) })
     }
 
     pub(super) fn snapshot(&self) -> LaneSnapshot {

@@ -149,19 +149,27 @@ impl SinkTask {
                 Ok(())
             }
             Input::Committed { tp, epoch, attempt, result } => {
-                self.with_lane(&tp, Some(epoch), now, |lane, shared| lane.on_committed(attempt, result, shared, now))
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                    lane.on_committed(attempt, result, shared, now)
+                })
             }
             Input::Listed { tp, epoch, attempt, result } => {
-                self.with_lane(&tp, Some(epoch), now, |lane, shared| lane.on_listed(attempt, result, shared, now))
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                    lane.on_listed(attempt, result, shared, now)
+                })
             }
-            Input::Records { tp, epoch, attempt, block } => self.with_lane(&tp, Some(epoch), now, |lane, _| {
-                lane.on_records(attempt, block);
-                Ok(())
-            }),
-            Input::Reached { tp, epoch, attempt, position } => self.with_lane(&tp, Some(epoch), now, |lane, _| {
-                lane.on_reached(attempt, position);
-                Ok(())
-            }),
+            Input::Records { tp, epoch, attempt, block } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, _| {
+                    lane.on_records(attempt, block);
+                    Ok(())
+                })
+            }
+            Input::Reached { tp, epoch, attempt, position } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, _| {
+                    lane.on_reached(attempt, position);
+                    Ok(())
+                })
+            }
             Input::ReadFailed { tp, epoch, failure } => match failure {
                 Failure::Retriable { .. } => {
                     let event = Event::Retrying { tp: Some(tp), failure, after: Duration::ZERO };
@@ -170,18 +178,16 @@ impl SinkTask {
                 }
                 failure => self.with_lane(&tp, Some(epoch), now, |_, _| Err(failure)),
             },
-            Input::CommitDone { tp, commit, result } => {
-                self.with_lane(&tp, None, now, |lane, shared| lane.on_commit_done(commit, result, shared, now))
-            }
+            Input::CommitDone { tp, commit, result } => self
+                .with_lane(&tp, None, now, |lane, shared| lane.on_commit_done(commit, result, shared, now)),
             Input::Sealed { tp, flush, result } => {
                 self.with_lane(&tp, None, now, |lane, shared| lane.on_sealed(flush, result, shared, now))
             }
             Input::Published { tp, flush, result } => {
                 self.with_lane(&tp, None, now, |lane, shared| lane.on_published(flush, result, shared, now))
             }
-            Input::DeadLettered { tp, flush, result } => {
-                self.with_lane(&tp, None, now, |lane, shared| lane.on_dead_lettered(flush, result, shared, now))
-            }
+            Input::DeadLettered { tp, flush, result } => self
+                .with_lane(&tp, None, now, |lane, shared| lane.on_dead_lettered(flush, result, shared, now)),
             Input::SchemaFetched { id, result } => self.on_schema(id, result, now),
             Input::Revoked { tp, epoch } => self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                 lane.drain(RotationReason::Revoke, shared, now)
@@ -195,7 +201,9 @@ impl SinkTask {
                 }
                 Ok(())
             }
-            Input::Drain => self.with_every_lane(now, |lane, shared| lane.drain(RotationReason::Shutdown, shared, now)),
+            Input::Drain => {
+                self.with_every_lane(now, |lane, shared| lane.drain(RotationReason::Shutdown, shared, now))
+            }
             Input::FlushNow => {
                 self.with_every_lane(now, |lane, shared| lane.rotate(RotationReason::Operator, shared, now))
             }
@@ -218,7 +226,8 @@ impl SinkTask {
     ) -> Result<(), (Option<TopicPartition>, Failure)> {
         let failure = result.as_ref().err().cloned();
         let random = self.shared.random();
-        let wait = self.shared.schemas.fetched(id, result, now.tick, random).map_err(|failure| (None, failure))?;
+        let wait =
+            self.shared.schemas.fetched(id, result, now.tick, random).map_err(|failure| (None, failure))?;
         if let (Some(after), Some(failure)) = (wait, failure) {
             self.shared.effects.push_back(Effect::Report(Event::Retrying { tp: None, failure, after }));
         }
@@ -249,7 +258,8 @@ impl SinkTask {
         act: impl FnOnce(&mut Lane, &mut Shared) -> Result<(), Failure>,
     ) -> Result<(), (Option<TopicPartition>, Failure)> {
         let located = |failure| (Some(tp.clone()), failure);
-        let Some(lane) = self.lanes.get_mut(tp).filter(|lane| epoch.is_none_or(|epoch| epoch == lane.epoch)) else {
+        let Some(lane) = self.lanes.get_mut(tp).filter(|lane| epoch.is_none_or(|epoch| epoch == lane.epoch))
+        else {
             return Ok(());
         };
         act(lane, &mut self.shared).map_err(located)?;
@@ -269,7 +279,9 @@ impl SinkTask {
         if !self.shared.budget.tight() {
             return Ok(());
         }
-        let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.rotatable_bytes()) else { return Ok(()) };
+        let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.rotatable_bytes()) else {
+            return Ok(());
+        };
         // Ending small flushes early would make small files for little memory; past the limit there is no choice.
         let worth_it = lane.rotatable_bytes() as u64 >= self.shared.budget.limit_bytes() / 64;
         if lane.rotatable_bytes() > 0 && (worth_it || self.shared.budget.exhausted()) {

@@ -25,14 +25,8 @@ pub fn object_name(tp: &TopicPartition, range: OffsetRange, directory: &str, ord
         name.push_str(directory);
         name.push('/');
     }
-    let _ = write!(
-        name,
-        "{}+{}+{:012}+{:012}",
-        tp.topic,
-        tp.partition,
-        range.start.as_i64(),
-        range.end.as_i64()
-    );
+    let _ =
+        write!(name, "{}+{}+{:012}+{:012}", tp.topic, tp.partition, range.start.as_i64(), range.end.as_i64());
     if ordinal > 0 {
         let _ = write!(name, "+{ordinal}");
     }
@@ -55,7 +49,8 @@ pub fn parse_object_name(path: &str) -> Option<(TopicPartition, OffsetRange, usi
     let topic = parts.next().filter(|topic| !topic.is_empty())?;
     let partition: i32 = parts.next()?.parse().ok().filter(|partition| *partition >= 0)?;
     let mut offset = || {
-        let digits = parts.next().filter(|digits| digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit()))?;
+        let digits =
+            parts.next().filter(|digits| digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit()))?;
         crate::position::Offset::new(digits.parse().ok()?)
     };
     let (start, end) = (offset()?, offset()?);
@@ -92,7 +87,25 @@ fn needs_escape(character: char) -> bool {
     character.is_ascii_control()
         || matches!(
             character,
-            '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '}' | '[' | ']' | '^' | '|' | '<' | '>' | '`' | '~'
+            '"' | '#'
+                | '%'
+                | '\''
+                | '*'
+                | '/'
+                | ':'
+                | '='
+                | '?'
+                | '\\'
+                | '{'
+                | '}'
+                | '['
+                | ']'
+                | '^'
+                | '|'
+                | '<'
+                | '>'
+                | '`'
+                | '~'
         )
 }
 
@@ -134,8 +147,15 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["a.parquet", "t+0+1+2.parquet", "t+0+000000000001.parquet", "t+x+000000000001+000000000002.parquet",
-            "t+0+000000000003+000000000002.parquet", "t+0+000000000001+000000000002+1+1.parquet", ""] {
+        for name in [
+            "a.parquet",
+            "t+0+1+2.parquet",
+            "t+0+000000000001.parquet",
+            "t+x+000000000001+000000000002.parquet",
+            "t+0+000000000003+000000000002.parquet",
+            "t+0+000000000001+000000000002+1+1.parquet",
+            "",
+        ] {
             assert_eq!(parse_object_name(name), None, "{name}");
         }
     }
@@ -144,15 +164,33 @@ mod tests {
     fn fault_68_partition_values_never_leave_the_prefix() {
         for value in ["../x", "..", "/etc/passwd", "a/../../b", "a\\b", "nul\0", "."] {
             let escaped = escape_partition_value(value);
-            assert!(!escaped.contains('/') && !escaped.contains('\\') && !escaped.contains('\0'), "{escaped}");
+            assert!(
+                !escaped.contains('/') && !escaped.contains('\\') && !escaped.contains('\0'),
+                "{escaped}"
+            );
             assert_eq!(unescape(&escaped), value);
         }
     }
 
     #[test]
     fn fault_69_escaping_is_reversible_and_keeps_values_apart() {
-        let values = ["a=b", "a%3Db", "100%", "a b", "line\nbreak", "日本", "\u{202e}rtl", "🙂", "é", "e\u{301}", "", "a:b", "{x}[y]^|"];
-        let escaped: std::collections::BTreeSet<String> = values.iter().map(|v| escape_partition_value(v)).collect();
+        let values = [
+            "a=b",
+            "a%3Db",
+            "100%",
+            "a b",
+            "line\nbreak",
+            "日本",
+            "\u{202e}rtl",
+            "🙂",
+            "é",
+            "e\u{301}",
+            "",
+            "a:b",
+            "{x}[y]^|",
+        ];
+        let escaped: std::collections::BTreeSet<String> =
+            values.iter().map(|v| escape_partition_value(v)).collect();
         assert_eq!(escaped.len(), values.len());
         for value in values {
             assert_eq!(unescape(&escape_partition_value(value)), value);

@@ -89,7 +89,11 @@ impl OpenFile {
         let mut rows = 0;
         for identity in identities {
             // K6: offsets ascend within a file.
-            assert!(self.last_offset < Some(identity.offset), "offset {} written out of order", identity.offset);
+            assert!(
+                self.last_offset < Some(identity.offset),
+                "offset {} written out of order",
+                identity.offset
+            );
             self.last_offset = Some(identity.offset);
             self.checksum = combine(self.checksum, identity.hash);
             if self.schema_ids.last() != Some(&identity.schema) {
@@ -141,7 +145,11 @@ impl OpenFile {
             topic_id: None,
             range: context.range,
             rows: self.rows,
-            schema_ids: self.schema_ids.into_iter().filter(|id| id.0 < super::schemas::READER_SCHEMA_FILE.0).collect(),
+            schema_ids: self
+                .schema_ids
+                .into_iter()
+                .filter(|id| id.0 < super::schemas::READER_SCHEMA_FILE.0)
+                .collect(),
             avro_schema: context.avro_schema,
             checksum: self.checksum,
         };

@@ -106,7 +106,9 @@ fn too_long_failure(bytes: usize) -> Failure {
     Failure::poison(
         Stage::Partition,
         "partition_too_long",
-        format!("the partition directory would be {bytes} bytes long; a path segment holds {LONGEST_SEGMENT_BYTES}, a whole key {LONGEST_KEY_BYTES}"),
+        format!(
+            "the partition directory would be {bytes} bytes long; a path segment holds {LONGEST_SEGMENT_BYTES}, a whole key {LONGEST_KEY_BYTES}"
+        ),
     )
 }
 
@@ -241,12 +243,18 @@ fn write_hex(text: &mut String, bytes: &[u8]) -> Result<(), Failure> {
 fn not_scalar(data_type: &DataType) -> Failure {
     Failure::fatal(
         Stage::Partition,
-        format!("partition_by names a field of type {data_type}, which has no single value; name a field inside it or another one"),
+        format!(
+            "partition_by names a field of type {data_type}, which has no single value; name a field inside it or another one"
+        ),
     )
 }
 
 /// Milliseconds since the epoch for each row, `None` for null.
-fn instants(source: &TimeSource, batch: &RecordBatch, context: &RowContext<'_>) -> Vec<Result<Option<i64>, Failure>> {
+fn instants(
+    source: &TimeSource,
+    batch: &RecordBatch,
+    context: &RowContext<'_>,
+) -> Vec<Result<Option<i64>, Failure>> {
     match source {
         TimeSource::Record => context.timestamps_ms.iter().map(|timestamp| Ok(*timestamp)).collect(),
         TimeSource::Wallclock => vec![Ok(Some(context.flush_wall_ms)); batch.num_rows()],
@@ -277,7 +285,10 @@ fn field_instants(path: &[String], batch: &RecordBatch) -> Vec<Result<Option<i64
         other => {
             let failure = Failure::fatal(
                 Stage::Partition,
-                format!("partition_by takes the time from `{}`, which is of type {other}; name a date or timestamp field, or use `time: record`", path.join(".")),
+                format!(
+                    "partition_by takes the time from `{}`, which is of type {other}; name a date or timestamp field, or use `time: record`",
+                    path.join(".")
+                ),
             );
             return vec![Err(failure); batch.num_rows()];
         }
@@ -322,7 +333,8 @@ fn format_time(second: i64, pattern: &str, timezone: Tz) -> Result<String, Failu
         return Err(outside());
     }
     let mut text = String::new();
-    write!(text, "{}", timezone.from_utc_datetime(&utc.naive_utc()).format(pattern)).map_err(|_| outside())?;
+    write!(text, "{}", timezone.from_utc_datetime(&utc.naive_utc()).format(pattern))
+        .map_err(|_| outside())?;
     Ok(text)
 }
 
@@ -349,11 +361,16 @@ mod tests {
     use super::*;
 
     fn partition(rules: Vec<PartitionRule>, columns: Vec<(&str, ArrayRef)>) -> Vec<Result<String, Failure>> {
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
         let timestamps = vec![Some(1_700_000_000_000); batch.num_rows()];
         let context = RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0 };
         let partitioned = Partitioner::new(rules, 100).partition(&batch, &context);
-        partitioned.rows.into_iter().map(|row| row.map(|i| partitioned.directories[i as usize].clone())).collect()
+        partitioned
+            .rows
+            .into_iter()
+            .map(|row| row.map(|i| partitioned.directories[i as usize].clone()))
+            .collect()
     }
 
     fn field(path: &str) -> PartitionRule {
@@ -375,7 +392,10 @@ mod tests {
         let at: ArrayRef =
             Arc::new(TimestampMicrosecondArray::from(vec![Some(0), Some(-1), None]).with_timezone("UTC"));
         let rows = partition(
-            vec![field("shipping.country"), time(TimeSource::Field(vec!["at".into()]), "dt=%Y-%m-%d/hour=%H", Tz::UTC)],
+            vec![
+                field("shipping.country"),
+                time(TimeSource::Field(vec!["at".into()]), "dt=%Y-%m-%d/hour=%H", Tz::UTC),
+            ],
             vec![("shipping", shipping), ("at", at)],
         );
         let rows: Vec<String> = rows.into_iter().map(Result::unwrap).collect();
@@ -396,7 +416,10 @@ mod tests {
             vec![
                 ("b", Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
                 ("i", Arc::new(Int64Array::from(vec![-5]))),
-                ("d", Arc::new(Decimal128Array::from(vec![-12_345]).with_precision_and_scale(10, 2).unwrap())),
+                (
+                    "d",
+                    Arc::new(Decimal128Array::from(vec![-12_345]).with_precision_and_scale(10, 2).unwrap()),
+                ),
             ],
         );
         assert_eq!(rows[0].as_deref().unwrap(), "b=true/i=-5/d=-123.45");
@@ -414,9 +437,11 @@ mod tests {
     #[test]
     fn fault_55_times_outside_the_calendar_are_poison_not_a_panic() {
         let at: ArrayRef = Arc::new(
-            TimestampMillisecondArray::from(vec![i64::MAX, i64::MIN, 253_402_300_800_000, 0]).with_timezone("UTC"),
+            TimestampMillisecondArray::from(vec![i64::MAX, i64::MIN, 253_402_300_800_000, 0])
+                .with_timezone("UTC"),
         );
-        let rows = partition(vec![time(TimeSource::Field(vec!["at".into()]), "y=%Y", Tz::UTC)], vec![("at", at)]);
+        let rows =
+            partition(vec![time(TimeSource::Field(vec!["at".into()]), "y=%Y", Tz::UTC)], vec![("at", at)]);
         for row in &rows[..3] {
             assert!(matches!(row, Err(Failure::Poison { kind: "time_out_of_range", .. })), "{row:?}");
         }
@@ -434,7 +459,8 @@ mod tests {
 
     #[test]
     fn fault_71_a_value_too_long_for_a_name_is_poison() {
-        let s: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1024), "y".repeat(200), "/".repeat(100)]));
+        let s: ArrayRef =
+            Arc::new(StringArray::from(vec!["x".repeat(1024), "y".repeat(200), "/".repeat(100)]));
         let rows = partition(vec![field("s")], vec![("s", s)]);
         assert!(matches!(rows[0], Err(Failure::Poison { kind: "partition_too_long", .. })));
         assert!(rows[1].is_ok());

@@ -26,7 +26,8 @@ pub(super) fn from_commit(
     let fatal = |reason: String| Failure::fatal(Stage::Recover, reason);
     let Some(offset) = position.committed else { return Err(fatal(format!("{tp}: no committed offset"))) };
     check_within(tp, offset, position, "the committed offset")?;
-    let intent = Intent::from_metadata(&position.metadata).map_err(|error| fatal(format!("{tp}: {error}")))?;
+    let intent =
+        Intent::from_metadata(&position.metadata).map_err(|error| fatal(format!("{tp}: {error}")))?;
     if let Some(intent) = &intent {
         if intent.end <= offset {
             return Err(fatal(format!(
@@ -71,14 +72,21 @@ pub(super) fn from_files(
         StartPosition::Error => {
             return Err(Failure::fatal(
                 Stage::Recover,
-                format!("{tp}: the group has no committed offset and kafka.start is error; set it to earliest or latest, or commit an offset"),
+                format!(
+                    "{tp}: the group has no committed offset and kafka.start is error; set it to earliest or latest, or commit an offset"
+                ),
             ));
         }
     };
     Ok(Beginning { offset, intent: None, found })
 }
 
-fn check_within(tp: &TopicPartition, offset: Offset, position: &BrokerPosition, what: &str) -> Result<(), Failure> {
+fn check_within(
+    tp: &TopicPartition,
+    offset: Offset,
+    position: &BrokerPosition,
+    what: &str,
+) -> Result<(), Failure> {
     if offset < position.low {
         return Err(Failure::fatal(
             Stage::Recover,
@@ -150,7 +158,10 @@ mod tests {
     #[test]
     fn fault_4_an_expired_offset_names_the_lost_range() {
         let failure = from_commit(&tp(), &position(Some(5), ""), PLAN).unwrap_err();
-        assert!(matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("[5, 10)"), "{failure}");
+        assert!(
+            matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("[5, 10)"),
+            "{failure}"
+        );
     }
 
     #[test]
@@ -167,7 +178,15 @@ mod tests {
         let files = [OffsetRange::new(at(30), at(40)), OffsetRange::new(at(10), at(30))];
         let beginning = from_files(&tp(), &position(None, ""), &files, StartPosition::Earliest).unwrap();
         assert_eq!((beginning.offset, beginning.found), (at(40), "files"));
-        assert!(from_files(&tp(), &position(None, ""), &[OffsetRange::new(at(1), at(5))], StartPosition::Earliest).is_err());
+        assert!(
+            from_files(
+                &tp(),
+                &position(None, ""),
+                &[OffsetRange::new(at(1), at(5))],
+                StartPosition::Earliest
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -80,7 +80,9 @@ impl SchemaBook {
                 self.entries.insert(id, Entry::Ready(known));
                 Ok(())
             }
-            Err(failure) => Err(Failure::fatal(Stage::Schema, format!("the schema file cannot be used: {failure}"))),
+            Err(failure) => {
+                Err(Failure::fatal(Stage::Schema, format!("the schema file cannot be used: {failure}")))
+            }
         }
     }
 
@@ -98,7 +100,9 @@ impl SchemaBook {
     pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
         let backoff = match self.entries.get(&id) {
             Some(Entry::Ready(_) | Entry::Fetching(_)) => return false,
-            Some(Entry::Waiting { until, .. } | Entry::Unusable { until, .. }) if now < *until => return false,
+            Some(Entry::Waiting { until, .. } | Entry::Unusable { until, .. }) if now < *until => {
+                return false;
+            }
             Some(Entry::Waiting { backoff, .. }) => *backoff,
             Some(Entry::Unusable { .. }) | None => Backoff::default(),
         };
@@ -177,7 +181,8 @@ impl SchemaBook {
         if let Some(verdict) = self.verdicts.get(&(reader, writer)) {
             return *verdict;
         }
-        let (Some(Entry::Ready(r)), Some(Entry::Ready(w))) = (self.entries.get(&reader), self.entries.get(&writer))
+        let (Some(Entry::Ready(r)), Some(Entry::Ready(w))) =
+            (self.entries.get(&reader), self.entries.get(&writer))
         else {
             return false;
         };
@@ -198,7 +203,9 @@ impl SchemaBook {
             return;
         }
         self.entries.retain(|id, entry| {
-            *id == SCHEMA_FILE || *id == READER_SCHEMA_FILE || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
+            *id == SCHEMA_FILE
+                || *id == READER_SCHEMA_FILE
+                || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
         });
         self.plans.clear();
         self.verdicts.clear();

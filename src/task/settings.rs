@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::config::settings::{
-    ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone, ParquetSettings,
-    PartitionRule, RotateSettings, ValueFormat,
+    ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
+    ParquetSettings, PartitionRule, RotateSettings, ValueFormat,
 };
 use crate::schema::evolution::ReaderChoice;
 use crate::task::intent::PlanHash;
@@ -50,7 +50,11 @@ impl TaskSettings {
     /// Takes what a task needs. `value_schema` and `reader_schema` are the texts of the schema files, where named:
     /// they are part of the plan.
     #[must_use]
-    pub fn of(connector: &ConnectorSettings, value_schema: Option<&str>, reader_schema: Option<&str>) -> Self {
+    pub fn of(
+        connector: &ConnectorSettings,
+        value_schema: Option<&str>,
+        reader_schema: Option<&str>,
+    ) -> Self {
         let readers = match connector.schema.evolution {
             Evolution::Lossless => ReaderChoice::Lossless,
             Evolution::PerVersion => ReaderChoice::PerVersion,
@@ -84,7 +88,11 @@ impl TaskSettings {
 }
 
 /// Two configurations with the same hash map the same records to the same files with the same rows.
-fn plan_hash(connector: &ConnectorSettings, value_schema: Option<&str>, reader_schema: Option<&str>) -> PlanHash {
+fn plan_hash(
+    connector: &ConnectorSettings,
+    value_schema: Option<&str>,
+    reader_schema: Option<&str>,
+) -> PlanHash {
     // Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
     let text = format!(
         "1|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",

@@ -40,7 +40,11 @@ impl OffsetTracker {
     /// A flush ended.
     pub(super) fn rotate(&mut self, range: OffsetRange) {
         assert_eq!(self.rotated, range.start, "flush {range} does not begin where the one before it ended");
-        assert!(range.end <= self.delivered, "flush {range} ends beyond what was delivered, {}", self.delivered);
+        assert!(
+            range.end <= self.delivered,
+            "flush {range} ends beyond what was delivered, {}",
+            self.delivered
+        );
         self.rotated = range.end;
     }
 

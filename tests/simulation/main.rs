@@ -61,7 +61,9 @@ fn every_promise_holds_for_every_seed() {
         match catch_unwind(AssertUnwindSafe(|| World::new(seed, Control::None).run())) {
             Ok((_, tally)) => total.add(tally),
             Err(panic) => {
-                eprintln!("seed {seed} failed; again with: SLUICE_SEED={seed} cargo test --test simulation every_promise");
+                eprintln!(
+                    "seed {seed} failed; again with: SLUICE_SEED={seed} cargo test --test simulation every_promise"
+                );
                 std::panic::resume_unwind(panic);
             }
         }

@@ -84,7 +84,9 @@ impl Process {
 
     fn take(&mut self, effect: Effect) {
         match effect {
-            Effect::ReadCommitted { tp, epoch, attempt } => self.work.push(Work::ReadCommitted(tp, epoch, attempt)),
+            Effect::ReadCommitted { tp, epoch, attempt } => {
+                self.work.push(Work::ReadCommitted(tp, epoch, attempt))
+            }
             Effect::ListPublished { tp, epoch, attempt } => self.work.push(Work::List(tp, epoch, attempt)),
             Effect::Start { tp, epoch, attempt, offset } => self.with_lane(&tp, epoch, |lane| {
                 lane.attempt = Some(attempt);

@@ -89,7 +89,8 @@ connectors:
     storage: {{ url: 'file:///nowhere' }}
 "
     );
-    let settings = sluice::config::load_str(&text, &|_| None).expect("the simulation's configuration is valid");
+    let settings =
+        sluice::config::load_str(&text, &|_| None).expect("the simulation's configuration is valid");
     let mut task = TaskSettings::of(&settings.connectors[0], None, None);
     task.errors.on_poison = OnPoison::Skip;
     task.errors.on_tombstone = OnTombstone::Skip;

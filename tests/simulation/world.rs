@@ -102,7 +102,11 @@ impl World {
         while !self.at_rest() {
             self.step();
             steps += 1;
-            assert!(steps < CALM_STEPS, "K7: lag is {} after {steps} steps without faults", self.broker.lag());
+            assert!(
+                steps < CALM_STEPS,
+                "K7: lag is {} after {steps} steps without faults",
+                self.broker.lag()
+            );
         }
         self.check_delivery();
         for process in self.processes.iter().flatten() {
@@ -222,7 +226,9 @@ impl World {
         let tps: Vec<TopicPartition> = self.broker.logs.keys().cloned().collect();
         let tp = &tps[self.rng.below(tps.len())];
         let Some((owner, _)) = self.broker.logs[tp].owner else { return };
-        let Some(process) = self.processes.iter_mut().flatten().find(|process| process.id == owner) else { return };
+        let Some(process) = self.processes.iter_mut().flatten().find(|process| process.id == owner) else {
+            return;
+        };
         if process.stalled_until > self.now {
             return;
         }
@@ -242,14 +248,22 @@ impl World {
                 self.notice_ownership(at, now);
             }
         }
-        let tps: Vec<TopicPartition> =
-            self.broker.logs.iter().filter(|(_, log)| log.owner.is_none()).map(|(tp, _)| tp.clone()).collect();
+        let tps: Vec<TopicPartition> = self
+            .broker
+            .logs
+            .iter()
+            .filter(|(_, log)| log.owner.is_none())
+            .map(|(tp, _)| tp.clone())
+            .collect();
         for tp in tps {
             let Some(at) = self.pick_process() else { return };
             self.epochs += 1;
             let (generation, epoch) = (self.epochs, Epoch(self.epochs));
             let Some(process) = &mut self.processes[at] else { continue };
-            if process.stalled_until > self.now || process.failure.is_some() || process.lanes.contains_key(&tp) {
+            if process.stalled_until > self.now
+                || process.failure.is_some()
+                || process.lanes.contains_key(&tp)
+            {
                 continue;
             }
             self.broker.logs.get_mut(&tp).unwrap().owner = Some((process.id, generation));
@@ -328,7 +342,8 @@ impl World {
     // A process's life
 
     fn pick_process(&mut self) -> Option<usize> {
-        let alive: Vec<usize> = (0..self.processes.len()).filter(|at| self.processes[*at].is_some()).collect();
+        let alive: Vec<usize> =
+            (0..self.processes.len()).filter(|at| self.processes[*at].is_some()).collect();
         if alive.is_empty() { None } else { Some(alive[self.rng.below(alive.len())]) }
     }
 
@@ -398,7 +413,8 @@ impl World {
         let trouble = !self.calm && self.rng.chance(8);
         match work {
             Work::ReadCommitted(tp, epoch, attempt) => {
-                let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(self.broker.position(&tp)) };
+                let result =
+                    if trouble { Err(passing(Stage::Recover)) } else { Ok(self.broker.position(&tp)) };
                 let result = result.map(|mut position| {
                     if self.control == Control::IgnoreIntent {
                         position.metadata.clear();
@@ -456,8 +472,16 @@ impl World {
     }
 
     /// Makes the files of a flush visible one by one; trouble may strike between any two, and after the last.
-    fn publish(&mut self, process: &mut Process, tp: TopicPartition, flush: sluice::task::message::FlushId, trouble: bool) {
-        let (Some(files), Some(staged)) = (process.sealed.get(&flush), process.staged.get(&flush)) else { return };
+    fn publish(
+        &mut self,
+        process: &mut Process,
+        tp: TopicPartition,
+        flush: sluice::task::message::FlushId,
+        trouble: bool,
+    ) {
+        let (Some(files), Some(staged)) = (process.sealed.get(&flush), process.staged.get(&flush)) else {
+            return;
+        };
         let stop_after = if trouble { self.rng.below(files.len() + 1) } else { files.len() };
         let mut published = PublishedFiles::default();
         for (number, file) in files.iter().enumerate() {
@@ -474,17 +498,19 @@ impl World {
                 Outcome::Created => published.created += 1,
                 Outcome::Adopted => published.adopted += 1,
                 Outcome::Conflict => {
-                    let failure = Failure::fatal(Stage::Publish, format!("{} exists with other content", file.name));
-                    process.answers.push(Input::Published { tp, flush, result: Err(StagingError::Fatal(failure)) });
+                    let failure =
+                        Failure::fatal(Stage::Publish, format!("{} exists with other content", file.name));
+                    process.answers.push(Input::Published {
+                        tp,
+                        flush,
+                        result: Err(StagingError::Fatal(failure)),
+                    });
                     return;
                 }
             }
         }
-        let result = if trouble {
-            Err(StagingError::Retriable(passing(Stage::Publish)))
-        } else {
-            Ok(published)
-        };
+        let result =
+            if trouble { Err(StagingError::Retriable(passing(Stage::Publish))) } else { Ok(published) };
         process.answers.push(Input::Published { tp, flush, result });
     }
 
@@ -503,7 +529,8 @@ impl World {
         for record in &self.broker.logs[tp].records {
             let offset = record.offset.as_i64();
             if (before..after).contains(&offset) {
-                let settled = files.contains(&offset) || skipped.is_some_and(|skipped| skipped.contains(&offset));
+                let settled =
+                    files.contains(&offset) || skipped.is_some_and(|skipped| skipped.contains(&offset));
                 assert!(settled, "K1: {tp} commits {after}, but offset {offset} is in no file");
             }
         }
@@ -542,7 +569,10 @@ impl World {
                 let offset = record.offset.as_i64();
                 let delivered = seen.get(tp).is_some_and(|seen| seen.contains_key(&offset));
                 let skipped = self.skipped.get(tp).is_some_and(|skipped| skipped.contains(&offset));
-                assert!(delivered != skipped, "K2: {tp} offset {offset}: delivered {delivered}, skipped {skipped}");
+                assert!(
+                    delivered != skipped,
+                    "K2: {tp} offset {offset}: delivered {delivered}, skipped {skipped}"
+                );
             }
         }
     }
