@@ -202,7 +202,7 @@ impl Supervised {
         let name = format!("start-{}", settings.name);
         let started = std::thread::Builder::new()
             .name(name)
-            .spawn(move || Connector::start(&settings, &process, metrics, status, &give_up));
+            .spawn(move || Connector::start(&settings, &process, &metrics, &status, &give_up));
         *self.life() = match started {
             Ok(handle) => Life::Starting(handle),
             Err(error) => Life::Failed(Failure::fatal(

@@ -175,7 +175,7 @@ impl fmt::Debug for RecordBlock {
             .field("first", &self.first_offset())
             .field("last", &self.last_offset())
             .field("payload_bytes", &self.payload_bytes)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -178,7 +178,7 @@ impl Show<'_> {
         producer: &BaseProducer,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        if produced % 1_000 != 0 {
+        if !produced.is_multiple_of(1_000) {
             return Ok(());
         }
         loop {
@@ -255,7 +255,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

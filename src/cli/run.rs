@@ -98,7 +98,7 @@ fn start_logging(daemon: &DaemonSettings) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(LossyStderr);
     match daemon.log_format {
         LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
         }
         LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
     }

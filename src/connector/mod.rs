@@ -72,8 +72,8 @@ impl Connector {
     pub fn start(
         settings: &ConnectorSettings,
         process: &Process,
-        metrics: Arc<ConnectorMetrics>,
-        status: Arc<ConnectorStatus>,
+        metrics: &Arc<ConnectorMetrics>,
+        status: &Arc<ConnectorStatus>,
         give_up: &AtomicBool,
     ) -> Result<Self, Failure> {
         let value_schema = match &settings.value {
@@ -91,7 +91,7 @@ impl Connector {
         if let Some(registry) = &registry {
             metrics.watch_registry(registry.clone());
         }
-        let ready = Readiness { settings, process, status: &status, give_up };
+        let ready = Readiness { settings, process, status, give_up };
         let store = ready.open_store()?;
         ready.reach_registry(registry.as_ref())?;
         let producer = match &settings.errors.dead_letter_topic {

@@ -64,7 +64,7 @@ impl Observer {
                 "connector stopped: {failure}"
             ),
             None => {
-                tracing::error!(connector = self.connector, stage = %failure.stage(), "connector stopped: {failure}")
+                tracing::error!(connector = self.connector, stage = %failure.stage(), "connector stopped: {failure}");
             }
         }
     }

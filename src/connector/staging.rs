@@ -187,7 +187,7 @@ fn worst<T>(results: Vec<Result<T, StorageError>>) -> Result<Vec<T>, StorageErro
         match result {
             Ok(value) => values.push(value),
             Err(error) if worst.as_ref().is_none_or(|known| rank(&error) > rank(known)) => {
-                worst = Some(error)
+                worst = Some(error);
             }
             Err(_) => {}
         }

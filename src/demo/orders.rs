@@ -59,7 +59,7 @@ impl OrderGenerator {
         put_long(datum, (self.random() % 4) as i64);
         let created = FIRST_ORDER_MICROS + id as i64 * 20_000 + (self.random() % 10_000) as i64;
         put_long(datum, created);
-        if self.random() % 4 == 0 {
+        if self.random().is_multiple_of(4) {
             put_long(datum, 0);
         } else {
             put_long(datum, 1);
@@ -71,13 +71,13 @@ impl OrderGenerator {
         self.append_address(datum);
         self.append_items(datum);
         self.append_attributes(datum);
-        if self.random() % 10 == 0 {
+        if self.random().is_multiple_of(10) {
             put_long(datum, 1);
             put_string(datum, "please leave it with the neighbours");
         } else {
             put_long(datum, 0);
         }
-        datum.push(u8::from(self.random() % 20 == 0));
+        datum.push(u8::from(self.random().is_multiple_of(20)));
         total
     }
 
@@ -87,7 +87,7 @@ impl OrderGenerator {
         put_string(datum, &format!("Long Street {}", number % 250));
         put_string(datum, self.pick(&CITIES));
         put_string(datum, self.pick(&COUNTRIES));
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             put_long(datum, 0);
         } else {
             put_long(datum, 1);
@@ -169,7 +169,11 @@ mod tests {
             let mut datum = Vec::new();
             generator.append_order(&mut datum);
             bytes += datum.len();
-            let value = apache_avro::from_avro_datum(&schema, &mut datum.as_slice(), None).unwrap();
+            let value = apache_avro::reader::datum::GenericDatumReader::builder(&schema)
+                .build()
+                .unwrap()
+                .read_value(&mut datum.as_slice())
+                .unwrap();
             let Value::Record(fields) = value else { panic!("an order is a record") };
             let Value::String(id) = &fields[0].1 else { panic!("an order id is a string") };
             assert!(id.ends_with(&format!("{at:012}")));

@@ -43,8 +43,8 @@ impl FileEncoder {
     ) -> Result<Self, Failure> {
         // The embedded Arrow schema would make some readers see other types than the Parquet ones.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(ChunkSink::default(), schema, options).map_err(fatal)?;
+        let writer = ArrowWriter::try_new_with_options(ChunkSink::default(), schema, options)
+            .map_err(|error| fatal(&error))?;
         Ok(Self { writer, row_group_bytes: row_group_bytes as usize, rows: 0 })
     }
 
@@ -53,10 +53,10 @@ impl FileEncoder {
     /// # Errors
     /// Fatal when the batch does not have the file's schema or cannot be encoded.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.writer.write(batch).map_err(fatal)?;
+        self.writer.write(batch).map_err(|error| fatal(&error))?;
         self.rows += batch.num_rows() as u64;
         if self.writer.in_progress_size() >= self.row_group_bytes {
-            self.writer.flush().map_err(fatal)?;
+            self.writer.flush().map_err(|error| fatal(&error))?;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl FileEncoder {
         for pair in key_values {
             self.writer.append_key_value_metadata(pair);
         }
-        self.writer.finish().map_err(fatal)?;
+        self.writer.finish().map_err(|error| fatal(&error))?;
         let size_bytes = self.writer.bytes_written() as u64;
         let tail = self.take_bytes();
         Ok(EncodedFile { tail, size_bytes })
@@ -117,7 +117,7 @@ impl Write for ChunkSink {
     }
 }
 
-fn fatal(error: ParquetError) -> Failure {
+fn fatal(error: &ParquetError) -> Failure {
     Failure::fatal(Stage::Encode, format!("cannot write Parquet: {error}"))
 }
 

@@ -471,7 +471,7 @@ impl ConsumerThread {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
                 Ok(Command::Start(tp, epoch, attempt, offset)) => {
-                    self.starts.push((tp, epoch, attempt, offset))
+                    self.starts.push((tp, epoch, attempt, offset));
                 }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),

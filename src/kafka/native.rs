@@ -101,7 +101,7 @@ impl BatchQueue {
         };
         let count = usize::try_from(count).unwrap_or(0);
         let messages: Vec<NativeMessage> =
-            self.slots[..count].iter_mut().filter_map(|slot| NativeMessage::take(slot)).collect();
+            self.slots[..count].iter_mut().filter_map(NativeMessage::take).collect();
         cut_into_runs(messages, with_headers, in_flight_bytes)
     }
 }

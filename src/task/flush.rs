@@ -107,6 +107,13 @@ struct Shelf {
     timestamps_ms: Vec<Option<i64>>,
 }
 
+/// What was on a shelf.
+struct Shelved {
+    batch: RecordBatch,
+    rows: Vec<ShelvedRow>,
+    timestamps_ms: Vec<Option<i64>>,
+}
+
 #[derive(Clone, Copy)]
 struct ShelvedRow {
     identity: RowIdentity,
@@ -388,7 +395,7 @@ impl OpenFlush {
             || Failure::poison(Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
         match context.settings.errors.on_tombstone {
             OnTombstone::Skip => Ok(Outcome::Done),
-            OnTombstone::Fail => Err(locate(failure(), context.tp, record.offset, "errors.on_tombstone")),
+            OnTombstone::Fail => Err(locate(&failure(), context.tp, record.offset, "errors.on_tombstone")),
             OnTombstone::DeadLetter => {
                 self.letters.push(letter(record, None, &failure()));
                 Ok(Outcome::Done)
@@ -487,7 +494,7 @@ impl OpenFlush {
     ) -> Result<Outcome, Failure> {
         let Failure::Poison { stage, kind, reason } = &failure else { return Err(failure) };
         let outcome = match context.settings.errors.on_poison {
-            OnPoison::Fail => return Err(locate(failure, context.tp, record.offset, "errors.on_poison")),
+            OnPoison::Fail => return Err(locate(&failure, context.tp, record.offset, "errors.on_poison")),
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
                 self.letters.push(letter(record, schema, &failure));
@@ -512,17 +519,13 @@ impl OpenFlush {
             if self.shelves[at].rows.is_empty() {
                 continue;
             }
-            let (batch, rows, timestamps_ms) = self.shelves[at].finish()?;
+            let shelved = self.shelves[at].finish()?;
             if context.partitioner.is_none() {
-                let identities = rows.iter().map(|row| row.identity);
-                self.write_file(
-                    FileKey { directory: String::new(), reader: at },
-                    batch,
-                    identities,
-                    context,
-                )?;
+                let identities = shelved.rows.iter().map(|row| row.identity);
+                let key = FileKey { directory: String::new(), reader: at };
+                self.write_file(key, shelved.batch, identities, context)?;
             } else {
-                self.write_partitions(at, &batch, &rows, &timestamps_ms, block, context)?;
+                self.write_partitions(at, &shelved, block, context)?;
             }
         }
         Ok(())
@@ -531,13 +534,12 @@ impl OpenFlush {
     fn write_partitions(
         &mut self,
         reader: usize,
-        batch: &RecordBatch,
-        rows: &[ShelvedRow],
-        timestamps_ms: &[Option<i64>],
+        shelved: &Shelved,
         block: &RecordBlock,
         context: &mut FlushContext<'_>,
     ) -> Result<(), Failure> {
-        let row_context = RowContext { timestamps_ms, flush_wall_ms: self.wall_ms };
+        let (batch, rows) = (&shelved.batch, &shelved.rows);
+        let row_context = RowContext { timestamps_ms: &shelved.timestamps_ms, flush_wall_ms: self.wall_ms };
         let partitioned = context.partitioner.partition(batch, &row_context);
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); partitioned.directories.len()];
         for (row, directory) in partitioned.rows.into_iter().enumerate() {
@@ -627,7 +629,7 @@ impl Shelf {
         self.rows.push(ShelvedRow { identity, record: index });
     }
 
-    fn finish(&mut self) -> Result<(RecordBatch, Vec<ShelvedRow>, Vec<Option<i64>>), Failure> {
+    fn finish(&mut self) -> Result<Shelved, Failure> {
         let mut columns = match &mut self.builder {
             Some(builder) => builder.finish().columns().to_vec(),
             None => Vec::new(),
@@ -636,7 +638,8 @@ impl Shelf {
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|error| {
             Failure::fatal(Stage::Decode, format!("columns do not fit their schema: {error}"))
         })?;
-        Ok((batch, mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms)))
+        let (rows, timestamps_ms) = (mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms));
+        Ok(Shelved { batch, rows, timestamps_ms })
     }
 }
 
@@ -662,7 +665,7 @@ fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, t
     }
 }
 
-fn locate(failure: Failure, tp: &TopicPartition, offset: Offset, policy: &str) -> Failure {
+fn locate(failure: &Failure, tp: &TopicPartition, offset: Offset, policy: &str) -> Failure {
     Failure::fatal(
         failure.stage(),
         format!(

@@ -307,7 +307,7 @@ impl Lane {
             }
         }
         self.rotate_when_due(shared, now)?;
-        self.advance_deliveries(shared, now)?;
+        self.advance_deliveries(shared, now);
         self.regulate_fetching(shared);
         Ok(())
     }
@@ -455,7 +455,7 @@ impl Lane {
 
     // Delivering
 
-    fn advance_deliveries(&mut self, shared: &mut Shared, now: Now) -> Result<(), Failure> {
+    fn advance_deliveries(&mut self, shared: &mut Shared, now: Now) {
         for delivery in &mut self.deliveries {
             if let DeliveryStage::Retrying(Step::Seal, until) = delivery.stage
                 && now.tick >= until
@@ -468,7 +468,7 @@ impl Lane {
                 });
             }
         }
-        let Some(front) = self.deliveries.front() else { return Ok(()) };
+        let Some(front) = self.deliveries.front() else { return };
         match front.stage {
             DeliveryStage::Sealed if front.files.is_empty() => self.settle_when_ready(shared),
             DeliveryStage::Sealed if front.is_intended() => self.publish(shared),
@@ -482,7 +482,6 @@ impl Lane {
             },
             _ => {}
         }
-        Ok(())
     }
 
     fn intend(&mut self, shared: &mut Shared) {
@@ -547,9 +546,9 @@ impl Lane {
             Ok(()) => {
                 front.backoff.succeed();
                 if settling {
-                    self.on_settled(commit, shared)
+                    self.on_settled(commit, shared);
                 } else {
-                    self.on_intended()
+                    self.on_intended();
                 }
                 Ok(())
             }

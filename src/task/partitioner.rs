@@ -61,7 +61,7 @@ impl Partitioner {
         let mut combined: Vec<Result<u32, Failure>> = vec![Ok(0); rows];
         let mut directories = vec![String::new()];
         for rule in &self.rules {
-            let parts = self.rule_parts(rule, batch, context);
+            let parts = rule_parts(rule, batch, context);
             let mut joined: HashMap<(u32, u32), u32> = HashMap::new();
             let mut next: Vec<String> = Vec::new();
             for (row, part) in parts.rows.into_iter().enumerate() {
@@ -86,14 +86,14 @@ impl Partitioner {
         }
         Partitioned { directories, rows: combined }
     }
+}
 
-    fn rule_parts(&self, rule: &PartitionRule, batch: &RecordBatch, context: &RowContext<'_>) -> Partitioned {
-        match rule {
-            PartitionRule::Field { path, name } => field_parts(path, name, batch),
-            PartitionRule::Time { source, pattern, timezone } => {
-                let instants = instants(source, batch, context);
-                time_parts(&instants, pattern, *timezone)
-            }
+fn rule_parts(rule: &PartitionRule, batch: &RecordBatch, context: &RowContext<'_>) -> Partitioned {
+    match rule {
+        PartitionRule::Field { path, name } => field_parts(path, name, batch),
+        PartitionRule::Time { source, pattern, timezone } => {
+            let instants = instants(source, batch, context);
+            time_parts(&instants, pattern, *timezone)
         }
     }
 }
@@ -193,18 +193,30 @@ fn value_writer(array: &ArrayRef) -> WriteValue<'_> {
         }
         DataType::Int64 => {
             let values = array.as_primitive::<Int64Type>();
-            Box::new(|row, text| write_text(text, values.value(row)))
+            Box::new(|row, text| {
+                write_text(text, values.value(row));
+                Ok(())
+            })
         }
         DataType::Int32 => {
             let values = array.as_primitive::<Int32Type>();
-            Box::new(|row, text| write_text(text, values.value(row)))
+            Box::new(|row, text| {
+                write_text(text, values.value(row));
+                Ok(())
+            })
         }
         DataType::Binary => {
             let values: &BinaryArray = array.as_binary();
-            Box::new(|row, text| write_hex(text, values.value(row)))
+            Box::new(|row, text| {
+                write_hex(text, values.value(row));
+                Ok(())
+            })
         }
         DataType::FixedSizeBinary(_) => match array.as_any().downcast_ref::<FixedSizeBinaryArray>() {
-            Some(values) => Box::new(|row, text| write_hex(text, values.value(row))),
+            Some(values) => Box::new(|row, text| {
+                write_hex(text, values.value(row));
+                Ok(())
+            }),
             None => Box::new(|_, _| Err(not_scalar(&DataType::Null))),
         },
         other if other.is_nested() => Box::new(move |_, _| Err(not_scalar(other))),
@@ -228,16 +240,15 @@ fn formatted<'a>(array: &'a ArrayRef, data_type: &'a DataType) -> WriteValue<'a>
     }
 }
 
-fn write_text(text: &mut String, value: impl std::fmt::Display) -> Result<(), Failure> {
+fn write_text(text: &mut String, value: impl std::fmt::Display) {
+    // Writing to a string cannot fail.
     let _ = write!(text, "{value}");
-    Ok(())
 }
 
-fn write_hex(text: &mut String, bytes: &[u8]) -> Result<(), Failure> {
+fn write_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(())
 }
 
 fn not_scalar(data_type: &DataType) -> Failure {

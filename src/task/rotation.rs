@@ -122,7 +122,7 @@ mod tests {
     const RULE: RotateSettings = RotateSettings {
         bytes: Some(ByteSize(100)),
         rows: NonZeroU64::new(10),
-        every: Some(Duration::from_millis(1000)),
+        every: Some(Duration::from_secs(1)),
         idle: Some(Duration::from_millis(300)),
     };
 

@@ -8,15 +8,15 @@ use sluice::record::{OwnedRecord, RecordBlock};
 use sluice::task::intent::Intent;
 use sluice::task::message::{BrokerPosition, CommitError};
 
-pub type ProcessId = usize;
+pub(crate) type ProcessId = usize;
 
 #[derive(Default)]
-pub struct Broker {
+pub(crate) struct Broker {
     pub logs: BTreeMap<TopicPartition, Log>,
 }
 
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     pub records: Vec<OwnedRecord>,
     /// Offset after the last record, gaps included.
     pub end: i64,
@@ -29,7 +29,7 @@ pub struct Log {
 }
 
 impl Broker {
-    pub fn position(&self, tp: &TopicPartition) -> BrokerPosition {
+    pub(crate) fn position(&self, tp: &TopicPartition) -> BrokerPosition {
         let log = &self.logs[tp];
         let (committed, metadata) = match &log.committed {
             Some((offset, metadata)) => (Offset::new(*offset), metadata.clone()),
@@ -39,7 +39,7 @@ impl Broker {
     }
 
     /// Commits, if the process is the owner in that generation.
-    pub fn commit(
+    pub(crate) fn commit(
         &mut self,
         process: ProcessId,
         generation: u64,
@@ -64,7 +64,12 @@ impl Broker {
     }
 
     /// Up to `most` records from `position` on, and the position after them.
-    pub fn fetch(&self, tp: &TopicPartition, position: i64, most: usize) -> (Option<RecordBlock>, i64) {
+    pub(crate) fn fetch(
+        &self,
+        tp: &TopicPartition,
+        position: i64,
+        most: usize,
+    ) -> (Option<RecordBlock>, i64) {
         let log = &self.logs[tp];
         let from = log.records.partition_point(|record| record.offset.as_i64() < position);
         let records: Vec<OwnedRecord> = log.records[from..].iter().take(most).cloned().collect();
@@ -77,7 +82,7 @@ impl Broker {
         }
     }
 
-    pub fn lag(&self) -> i64 {
+    pub(crate) fn lag(&self) -> i64 {
         self.logs.values().map(|log| log.end - log.committed.as_ref().map_or(0, |(offset, _)| *offset)).sum()
     }
 }

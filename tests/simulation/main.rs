@@ -3,7 +3,7 @@
 //!
 //! `SLUICE_SEEDS=20000 cargo test --test simulation` runs more seeds, `SLUICE_SEED=17` one of them.
 
-#![allow(clippy::unwrap_used, clippy::pedantic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::pedantic, missing_docs, unreachable_pub)]
 
 mod broker;
 mod process;

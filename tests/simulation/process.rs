@@ -13,7 +13,7 @@ use sluice::task::settings::TaskSettings;
 
 use crate::broker::ProcessId;
 
-pub struct Process {
+pub(crate) struct Process {
     pub id: ProcessId,
     pub task: SinkTask,
     pub budget: MemoryBudget,
@@ -34,7 +34,7 @@ pub struct Process {
 }
 
 /// The consumer's view of a partition.
-pub struct Lane {
+pub(crate) struct Lane {
     pub epoch: Epoch,
     pub generation: u64,
     pub attempt: Option<Attempt>,
@@ -46,7 +46,7 @@ pub struct Lane {
 }
 
 /// What the task asked for.
-pub enum Work {
+pub(crate) enum Work {
     ReadCommitted(TopicPartition, Epoch, Attempt),
     List(TopicPartition, Epoch, Attempt),
     Commit { tp: TopicPartition, epoch: Epoch, commit: CommitId, offset: Offset, metadata: String },
@@ -56,7 +56,7 @@ pub enum Work {
 }
 
 impl Process {
-    pub fn new(id: ProcessId, settings: Arc<TaskSettings>, seed: u64, budget_bytes: u64) -> Self {
+    pub(crate) fn new(id: ProcessId, settings: Arc<TaskSettings>, seed: u64, budget_bytes: u64) -> Self {
         let budget = MemoryBudget::new(budget_bytes);
         Self {
             id,
@@ -75,7 +75,7 @@ impl Process {
         }
     }
 
-    pub fn handle(&mut self, input: Input, now: Now) {
+    pub(crate) fn handle(&mut self, input: Input, now: Now) {
         self.task.handle(input, now);
         while let Some(effect) = self.task.poll_effect() {
             self.take(effect);

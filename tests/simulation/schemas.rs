@@ -20,7 +20,7 @@ const VERSIONS: [&str; 4] = [
     r#"{"type":"record","name":"R","fields":[{"name":"id","type":"string"}]}"#,
 ];
 
-pub fn text(id: SchemaId) -> Result<SchemaText, Failure> {
+pub(crate) fn text(id: SchemaId) -> Result<SchemaText, Failure> {
     match VERSIONS.get(id.0 as usize) {
         Some(json) => Ok(SchemaText { json: (*json).to_owned(), references: Vec::new() }),
         None => Err(Failure::poison(Stage::Schema, "unknown_schema", "no such schema")),
@@ -28,7 +28,7 @@ pub fn text(id: SchemaId) -> Result<SchemaText, Failure> {
 }
 
 /// A value, and whether no file may hold it.
-pub fn value(rng: &mut Rng, id: i64) -> (Option<Vec<u8>>, bool) {
+pub(crate) fn value(rng: &mut Rng, id: i64) -> (Option<Vec<u8>>, bool) {
     if rng.chance(4) {
         return (None, true);
     }
@@ -68,7 +68,7 @@ pub fn value(rng: &mut Rng, id: i64) -> (Option<Vec<u8>>, bool) {
 }
 
 /// Settings as chance has it: any rotation, any partitioner, any evolution.
-pub fn settings(rng: &mut Rng) -> TaskSettings {
+pub(crate) fn settings(rng: &mut Rng) -> TaskSettings {
     let evolution = ["lossless", "per_version"][rng.below(2)];
     let partition_by = match rng.below(4) {
         0 => "[]",

@@ -9,14 +9,14 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 #[derive(Default)]
-pub struct Store {
+pub(crate) struct Store {
     pub files: BTreeMap<String, PublishedFile>,
     pub created: u64,
     pub adopted: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct PublishedFile {
+pub(crate) struct PublishedFile {
     pub rows: u64,
     pub checksum: u64,
     pub offsets: Vec<i64>,
@@ -24,14 +24,14 @@ pub struct PublishedFile {
 
 /// What became of one publication.
 #[derive(Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Created,
     Adopted,
     Conflict,
 }
 
 impl Store {
-    pub fn publish(&mut self, name: &str, file: &PublishedFile, replace: bool) -> Outcome {
+    pub(crate) fn publish(&mut self, name: &str, file: &PublishedFile, replace: bool) -> Outcome {
         match self.files.get(name) {
             Some(existing) if (existing.rows, existing.checksum) == (file.rows, file.checksum) => {
                 // The same name with the same identity must be the same rows.
@@ -50,7 +50,7 @@ impl Store {
 }
 
 /// Reads the offsets of a file; K6: they ascend.
-pub fn read_offsets(bytes: Bytes) -> Vec<i64> {
+pub(crate) fn read_offsets(bytes: Bytes) -> Vec<i64> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a published file is valid Parquet");
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["_offset"]);
     let mut offsets = Vec::new();

@@ -25,7 +25,7 @@ const FAULTY_STEPS: usize = 1_200;
 const CALM_STEPS: usize = 30_000;
 const BUDGET_BYTES: u64 = 8 << 20;
 
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     settings: Arc<TaskSettings>,
     control: Control,
@@ -45,7 +45,7 @@ pub struct World {
 
 /// What happened in a run, so that one sees the faults were met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub crashes: u64,
     pub stalls: u64,
     pub lost: u64,
@@ -59,7 +59,7 @@ pub struct Tally {
 }
 
 impl World {
-    pub fn new(seed: u64, control: Control) -> Self {
+    pub(crate) fn new(seed: u64, control: Control) -> Self {
         let mut rng = Rng::new(seed);
         let settings = Arc::new(schemas::settings(&mut rng));
         let partitions = 1 + rng.below(4) as i32;
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Runs to the end and checks everything; gives the hash of the trace.
-    pub fn run(mut self) -> (u64, Tally) {
+    pub(crate) fn run(mut self) -> (u64, Tally) {
         for _ in 0..FAULTY_STEPS {
             self.step();
         }
@@ -587,7 +587,7 @@ fn passing(stage: Stage) -> Failure {
 }
 
 impl Tally {
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.crashes += other.crashes;
         self.stalls += other.stalls;
         self.lost += other.lost;
