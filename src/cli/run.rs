@@ -73,10 +73,15 @@ async fn listen(signals: Arc<Signals>) {
         tracing::error!("signals cannot be heard; end the process with kill -9, no record is lost");
         return;
     };
+    let Ok(mut reload) = signal(SignalKind::hangup()) else { return };
     loop {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = reload.recv() => {
+                tracing::warn!("SIGHUP: a changed configuration is not taken up while running yet; restart the process");
+                continue;
+            }
         }
         if signals.shutdown.swap(true, Ordering::SeqCst) {
             tracing::warn!("second signal: ending at once; what is not committed will be read again");

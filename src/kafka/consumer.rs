@@ -31,6 +31,7 @@ const IN_FLIGHT_BYTES: usize = 32 << 20;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a bounded run looks whether other members have finished.
 const BOUNDS_LOOK: Duration = Duration::from_millis(500);
 
@@ -584,9 +585,16 @@ impl ConsumerThread {
             .consumer
             .committed_offsets(list, REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the committed offsets"));
+        let mut topic_ids: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
         for (tp, epoch, attempt) in reads {
+            let topic_id = topic_ids
+                .entry(tp.topic.clone())
+                .or_insert_with(|| {
+                    native::topic_id(&self.consumer, &tp.topic, TOPIC_ID_TIMEOUT).map(Arc::from)
+                })
+                .clone();
             let result = match &committed {
-                Ok(list) => self.broker_position(tp, list),
+                Ok(list) => self.broker_position(tp, list, topic_id),
                 Err(failure) => Err(failure.clone()),
             };
             if let (Ok(position), Some(lane)) = (&result, self.lanes.get_mut(tp)) {
@@ -603,6 +611,7 @@ impl ConsumerThread {
         &self,
         tp: &TopicPartition,
         list: &TopicPartitionList,
+        topic_id: Option<Arc<str>>,
     ) -> Result<BrokerPosition, Failure> {
         let elements = list.elements_for_topic(&tp.topic);
         let element = elements.iter().find(|element| element.partition() == tp.partition);
@@ -620,7 +629,7 @@ impl ConsumerThread {
             .fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the first and last offset"))?;
         let (low, high) = (Offset::new(low).unwrap_or_default(), Offset::new(high).unwrap_or_default());
-        Ok(BrokerPosition { committed, metadata, low, high })
+        Ok(BrokerPosition { committed, metadata, low, high, topic_id })
     }
 
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.

@@ -388,3 +388,69 @@ pub(super) fn unassign_now<C: ClientContext + ConsumerContext>(
     // The result does not matter: the client is going away.
     let _ = consumer.incremental_unassign(list);
 }
+
+/// The id the broker gave a topic when it was made; `None` where the broker has none or does not tell.
+pub(super) fn topic_id<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Option<String> {
+    let name = CString::new(topic).ok()?;
+    let mut names = [name.as_ptr()];
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let client = consumer.client().native_ptr();
+    // SAFETY: client and names are valid for the calls; what is created here is destroyed before returning.
+    unsafe {
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let options = sys::rd_kafka_AdminOptions_new(
+            client,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        let queue = sys::rd_kafka_queue_new(client);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
+        let id = if event.is_null() { None } else { described_topic_id(event) };
+        if !event.is_null() {
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(topics);
+        id
+    }
+}
+
+/// # Safety
+/// `event` must be a valid event.
+unsafe fn described_topic_id(event: *mut sys::rd_kafka_event_t) -> Option<String> {
+    // SAFETY: the event is valid and owns everything reached from it.
+    unsafe {
+        if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if count != 1 {
+            return None;
+        }
+        let description = *descriptions;
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(description);
+        if id.is_null()
+            || (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id))
+                == (0, 0)
+        {
+            return None;
+        }
+        let text = sys::rd_kafka_Uuid_base64str(id);
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}

@@ -32,6 +32,7 @@ const BATCH_BYTES: usize = 4 << 20;
 /// What of the task an open flush works with.
 pub(super) struct FlushContext<'a> {
     pub(super) tp: &'a TopicPartition,
+    pub(super) topic_id: Option<&'a str>,
     pub(super) settings: &'a TaskSettings,
     pub(super) partitioner: &'a Partitioner,
     pub(super) schemas: &'a mut SchemaBook,
@@ -290,6 +291,7 @@ impl OpenFlush {
             let footer = FooterContext {
                 connector: &context.settings.connector,
                 tp: context.tp,
+                topic_id: context.topic_id,
                 range,
                 avro_schema: self.shelves[key.reader].reader.as_ref().map(|known| known.json.as_str()),
             };

@@ -2,6 +2,7 @@
 //! to hold records back. Does not own how records become files ([`super::flush`]) nor anything of other partitions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Failure, Stage};
@@ -33,6 +34,7 @@ pub(super) struct Lane {
     stop: Option<Offset>,
     tracker: OffsetTracker,
     high: Offset,
+    topic_id: Option<Arc<str>>,
     open: Option<OpenFlush>,
     /// Batches of dead letters of the open flush that are acknowledged.
     open_letters_acknowledged: usize,
@@ -105,6 +107,7 @@ impl Lane {
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
             high: Offset::ZERO,
+            topic_id: None,
             open: None,
             open_letters_acknowledged: 0,
             deliveries: VecDeque::new(),
@@ -141,6 +144,7 @@ impl Lane {
             Err(failure) => return self.resolve_later(failure, shared, now),
         };
         self.high = position.high;
+        self.topic_id.clone_from(&position.topic_id);
         if position.committed.is_none() {
             shared.effects.push_back(Effect::ListPublished {
                 tp: self.tp.clone(),
@@ -341,6 +345,7 @@ impl Lane {
                 }
                 let mut context = FlushContext {
                     tp: &self.tp,
+                    topic_id: self.topic_id.as_deref(),
                     settings: &shared.settings,
                     partitioner: &self.partitioner,
                     schemas: &mut shared.schemas,
@@ -405,6 +410,7 @@ impl Lane {
         self.reader = open.reader();
         let mut context = FlushContext {
             tp: &self.tp,
+            topic_id: self.topic_id.as_deref(),
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,

@@ -1,5 +1,6 @@
 //! Owns the door of the task: everything it is told ([`Input`]) and everything it asks for ([`Effect`]). Data only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,6 +166,8 @@ pub struct BrokerPosition {
     pub low: Offset,
     /// The offset after the last one that can be read (with open transactions: the last stable offset).
     pub high: Offset,
+    /// Id that the broker gave the topic when it was made, where it tells.
+    pub topic_id: Option<Arc<str>>,
 }
 
 /// Why a commit was not made.

@@ -60,6 +60,7 @@ pub(super) struct ClosedFile {
 pub(super) struct FooterContext<'a> {
     pub(super) connector: &'a str,
     pub(super) tp: &'a TopicPartition,
+    pub(super) topic_id: Option<&'a str>,
     pub(super) range: OffsetRange,
     pub(super) avro_schema: Option<&'a str>,
 }
@@ -142,7 +143,7 @@ impl OpenFile {
         let facts = FileFacts {
             connector: context.connector,
             topic_partition: context.tp,
-            topic_id: None,
+            topic_id: context.topic_id,
             range: context.range,
             rows: self.rows,
             schema_ids: self

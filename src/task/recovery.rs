@@ -126,6 +126,7 @@ mod tests {
             metadata: metadata.to_owned(),
             low: at(10),
             high: at(100),
+            topic_id: None,
         }
     }
 

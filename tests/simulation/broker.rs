@@ -35,7 +35,13 @@ impl Broker {
             Some((offset, metadata)) => (Offset::new(*offset), metadata.clone()),
             None => (None, String::new()),
         };
-        BrokerPosition { committed, metadata, low: Offset::ZERO, high: Offset::new(log.end).unwrap() }
+        BrokerPosition {
+            committed,
+            metadata,
+            low: Offset::ZERO,
+            high: Offset::new(log.end).unwrap(),
+            topic_id: None,
+        }
     }
 
     /// Commits, if the process is the owner in that generation.
