@@ -9,8 +9,20 @@ use std::path::{Path, PathBuf};
 const PURE_ROOMS: [&str; 4] = ["task", "schema", "decode", "encode"];
 /// What none of them may name.
 const DOORS: [&str; 14] = [
-    "tokio", "rdkafka", "object_store", "reqwest", "hyper", "axum", "std::fs", "std::net", "std::thread",
-    "Instant::now", "SystemTime::now", "crate::kafka", "crate::storage", "crate::registry",
+    "tokio",
+    "rdkafka",
+    "object_store",
+    "reqwest",
+    "hyper",
+    "axum",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "Instant::now",
+    "SystemTime::now",
+    "crate::kafka",
+    "crate::storage",
+    "crate::registry",
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

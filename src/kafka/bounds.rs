@@ -10,6 +10,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::config::settings::TopicSelection;
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
+use crate::kafka::watermarks::watermarks;
 use crate::position::{Offset, TopicPartition};
 
 /// How long a bounded run waits for the brokers at its beginning.
@@ -86,6 +87,7 @@ impl Bounds {
             TopicSelection::Names(_) => None,
         };
         let mut bounds = BTreeMap::new();
+        let mut wanted_partitions = Vec::new();
         for topic in metadata.topics() {
             let wanted = match (topics, &pattern) {
                 (TopicSelection::Names(names), _) => names.iter().any(|name| name == topic.name()),
@@ -95,13 +97,16 @@ impl Bounds {
             if !wanted {
                 continue;
             }
-            for partition in topic.partitions() {
-                let (low, high) = consumer
-                    .fetch_watermarks(topic.name(), partition.id(), REQUEST_TIMEOUT)
-                    .map_err(|error| retriable(&error))?;
-                if let Some(end) = Offset::new(high).filter(|_| high > low) {
-                    bounds.insert(TopicPartition::new(topic.name(), partition.id()), end);
-                }
+            wanted_partitions.extend(
+                topic.partitions().iter().map(|partition| TopicPartition::new(topic.name(), partition.id())),
+            );
+        }
+        for (tp, ends) in watermarks(consumer, wanted_partitions.iter(), REQUEST_TIMEOUT)
+            .map_err(|error| retriable(&error))?
+        {
+            let (low, high) = ends.map_err(|error| retriable(&error))?;
+            if high > low {
+                bounds.insert(tp, high);
             }
         }
         if let TopicSelection::Names(names) = topics

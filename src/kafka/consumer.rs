@@ -18,6 +18,7 @@ use crate::kafka::bounds::Bounds;
 use crate::kafka::context::{Context, Rebalance};
 use crate::kafka::native::{self, BatchQueue, OffsetToCommit, QueueWaker, Run};
 use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::watermarks::{Watermarks, watermarks};
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
 
@@ -206,6 +207,22 @@ struct Lane {
     /// Position after the last record handed over: the guard against going ahead.
     delivered: Offset,
     finished: bool,
+    doubt: Doubt,
+}
+
+/// Whether the client's position may lie behind where we think it is.
+///
+/// A batch that holds the end of a partition (or an error) moves the client's position one offset too far, and a pause
+/// makes it fetch from there: the record at that offset would be passed over in silence. So what comes after must begin
+/// exactly where we are, or is fetched again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// The last thing was a record.
+    None,
+    /// The last thing was the end or an error.
+    Open,
+    /// Sought back since: what comes now is right, gaps and all.
+    Sought,
 }
 
 struct Revocation {
@@ -354,6 +371,7 @@ impl ConsumerThread {
                 committed: Offset::ZERO,
                 delivered: Offset::ZERO,
                 finished: false,
+                doubt: Doubt::None,
             };
             let stop = self.bounds.as_ref().map(|bounds| bounds.stop(&tp));
             self.tell(lane.task, Input::Assigned { tp: tp.clone(), epoch, stop });
@@ -585,6 +603,8 @@ impl ConsumerThread {
             .consumer
             .committed_offsets(list, REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the committed offsets"));
+        let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
+            .map_err(|error| position_failure(&error, "read the first and last offsets"));
         let mut topic_ids: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
         for (tp, epoch, attempt) in reads {
             let topic_id = topic_ids
@@ -593,9 +613,9 @@ impl ConsumerThread {
                     native::topic_id(&self.consumer, &tp.topic, TOPIC_ID_TIMEOUT).map(Arc::from)
                 })
                 .clone();
-            let result = match &committed {
-                Ok(list) => self.broker_position(tp, list, topic_id),
-                Err(failure) => Err(failure.clone()),
+            let result = match (&committed, &ends) {
+                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, topic_id),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
             };
             if let (Ok(position), Some(lane)) = (&result, self.lanes.get_mut(tp)) {
                 lane.committed = position.committed.unwrap_or(Offset::ZERO);
@@ -605,31 +625,6 @@ impl ConsumerThread {
                 self.tell(lane.task, input);
             }
         }
-    }
-
-    fn broker_position(
-        &self,
-        tp: &TopicPartition,
-        list: &TopicPartitionList,
-        topic_id: Option<Arc<str>>,
-    ) -> Result<BrokerPosition, Failure> {
-        let elements = list.elements_for_topic(&tp.topic);
-        let element = elements.iter().find(|element| element.partition() == tp.partition);
-        let (committed, metadata) = match element {
-            Some(element) => {
-                element.error().map_err(|error| position_failure(&error, "read the committed offset"))?;
-                let offset =
-                    if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
-                (offset, if offset.is_some() { element.metadata().to_owned() } else { String::new() })
-            }
-            None => (None, String::new()),
-        };
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the first and last offset"))?;
-        let (low, high) = (Offset::new(low).unwrap_or_default(), Offset::new(high).unwrap_or_default());
-        Ok(BrokerPosition { committed, metadata, low, high, topic_id })
     }
 
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
@@ -647,6 +642,7 @@ impl ConsumerThread {
             if let Some(lane) = self.lanes.get_mut(&tp) {
                 lane.attempt = Some(attempt);
                 lane.delivered = offset;
+                lane.doubt = Doubt::None;
             }
         }
     }
@@ -688,44 +684,84 @@ impl ConsumerThread {
             return Ok(());
         }
         let Some(queue) = &mut self.queue else { return Ok(()) };
-        for run in queue.consume(BATCH_WAIT, self.settings.with_headers, &in_flight) {
-            self.hand_over(run)?;
+        let runs = queue.consume(BATCH_WAIT, self.settings.with_headers, &in_flight);
+        let mut sought = Vec::new();
+        for run in runs {
+            self.hand_over(run, &mut sought)?;
         }
         Ok(())
     }
 
-    fn hand_over(&mut self, run: Run) -> Result<(), Failure> {
+    /// `sought` are the partitions sought back within this batch: what else it holds of them is fetched again.
+    fn hand_over(&mut self, run: Run, sought: &mut Vec<TopicPartition>) -> Result<(), Failure> {
+        let (topic, partition) = run.place();
+        if topic.is_empty() {
+            return match run {
+                Run::Error { code, .. } => self.on_client_error(&KafkaError::MessageConsumption(code)),
+                _ => Ok(()),
+            };
+        }
+        let tp = TopicPartition { topic, partition };
+        let Some(lane) = self.lanes.get_mut(&tp) else { return Ok(()) };
+        let (task, epoch) = (lane.task, lane.epoch);
+        let Some(attempt) = lane.attempt.filter(|_| !sought.contains(&tp)) else { return Ok(()) };
         match run {
-            Run::Records { topic, partition, block } => {
-                let tp = TopicPartition { topic, partition };
-                let Some(lane) = self.lanes.get_mut(&tp) else { return Ok(()) };
-                let Some(attempt) = lane.attempt else { return Ok(()) };
-                if let Some(last) = block.last_offset() {
-                    lane.delivered = lane.delivered.max(last.next());
+            Run::Records { block, .. } => {
+                let (Some(first), Some(last)) = (block.first_offset(), block.last_offset()) else {
+                    return Ok(());
+                };
+                if lane.doubt == Doubt::Open && first > lane.delivered {
+                    sought.push(tp.clone());
+                    self.seek_back(&tp);
+                    return Ok(());
                 }
-                let (task, epoch) = (lane.task, lane.epoch);
+                lane.doubt = Doubt::None;
+                lane.delivered = lane.delivered.max(last.next());
                 self.tell(task, Input::Records { tp, epoch, attempt, block });
             }
-            Run::End { topic, partition, position: Some(position) } => {
-                let tp = TopicPartition { topic, partition };
-                let Some(lane) = self.lanes.get_mut(&tp) else { return Ok(()) };
-                let Some(attempt) = lane.attempt else { return Ok(()) };
-                lane.delivered = lane.delivered.max(position);
-                let (task, epoch) = (lane.task, lane.epoch);
-                self.tell(task, Input::Reached { tp, epoch, attempt, position });
+            Run::End { position: Some(position), .. } => {
+                if lane.doubt == Doubt::Open && position > lane.delivered {
+                    sought.push(tp.clone());
+                    self.seek_back(&tp);
+                    return Ok(());
+                }
+                lane.doubt = Doubt::Open;
+                if position >= lane.delivered {
+                    lane.delivered = position;
+                    self.tell(task, Input::Reached { tp, epoch, attempt, position });
+                }
             }
             Run::End { .. } => {}
-            Run::Error { topic, partition, code, reason } => {
-                if topic.is_empty() {
-                    return self.on_client_error(&KafkaError::MessageConsumption(code));
+            Run::Error { code, reason, .. } => {
+                let out_of_range =
+                    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
+                if out_of_range && lane.doubt == Doubt::Open {
+                    sought.push(tp.clone());
+                    self.seek_back(&tp);
+                    return Ok(());
                 }
-                let tp = TopicPartition { topic, partition };
-                let Some(lane) = self.lanes.get(&tp) else { return Ok(()) };
+                lane.doubt = Doubt::Open;
                 let failure = self.read_failure(&tp, code, &reason);
-                self.tell(lane.task, Input::ReadFailed { tp, epoch: lane.epoch, failure });
+                self.tell(task, Input::ReadFailed { tp, epoch, failure });
             }
         }
         Ok(())
+    }
+
+    /// Makes the client fetch from where we are; nothing is taken of the partition until it does.
+    fn seek_back(&mut self, tp: &TopicPartition) {
+        let Some(lane) = self.lanes.get_mut(tp) else { return };
+        let (epoch, attempt, offset) = (lane.epoch, lane.attempt, lane.delivered);
+        tracing::debug!(connector = self.settings.connector, %tp, %offset, "sought back after the end of the partition");
+        lane.doubt = Doubt::Sought;
+        let mut list = TopicPartitionList::with_capacity(1);
+        let listed = list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(offset.as_i64()));
+        let sought = listed.and_then(|()| self.consumer.seek_partitions(list, SEEK_TIMEOUT));
+        let done = sought.is_ok_and(|list| list.elements().iter().all(|element| element.error().is_ok()));
+        if !done && let (Some(lane), Some(attempt)) = (self.lanes.get_mut(tp), attempt) {
+            lane.attempt = None;
+            self.starts.push((tp.clone(), epoch, attempt, offset));
+        }
     }
 
     fn read_failure(&self, tp: &TopicPartition, code: RDKafkaErrorCode, reason: &str) -> Failure {
@@ -790,6 +826,32 @@ impl ConsumerThread {
                 tracing::warn!(connector = self.settings.connector, "{failure}");
                 false
             }
+        }
+    }
+}
+
+fn broker_position(
+    tp: &TopicPartition,
+    list: &TopicPartitionList,
+    ends: &Watermarks,
+    topic_id: Option<Arc<str>>,
+) -> Result<BrokerPosition, Failure> {
+    let elements = list.elements_for_topic(&tp.topic);
+    let element = elements.iter().find(|element| element.partition() == tp.partition);
+    let (committed, metadata) = match element {
+        Some(element) => {
+            element.error().map_err(|error| position_failure(&error, "read the committed offset"))?;
+            let offset =
+                if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+            (offset, if offset.is_some() { element.metadata().to_owned() } else { String::new() })
+        }
+        None => (None, String::new()),
+    };
+    match ends.get(tp) {
+        Some(Ok((low, high))) => Ok(BrokerPosition { committed, metadata, low: *low, high: *high, topic_id }),
+        Some(Err(error)) => Err(position_failure(error, "read the first and last offset")),
+        None => {
+            Err(Failure::retriable(Stage::Recover, format!("{tp}: the broker does not tell where it ends")))
         }
     }
 }

@@ -8,6 +8,7 @@ mod native;
 mod probe;
 mod properties;
 mod reader;
+mod watermarks;
 
 pub use consumer::{
     Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, ConsumerStatus, TaskSender, start,

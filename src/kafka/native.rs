@@ -47,6 +47,16 @@ pub(super) enum Run {
     Error { topic: Arc<str>, partition: i32, code: RDKafkaErrorCode, reason: String },
 }
 
+impl Run {
+    pub(super) fn place(&self) -> (Arc<str>, i32) {
+        match self {
+            Self::Records { topic, partition, .. }
+            | Self::End { topic, partition, .. }
+            | Self::Error { topic, partition, .. } => (topic.clone(), *partition),
+        }
+    }
+}
+
 impl BatchQueue {
     pub(super) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, most_messages: usize) -> Option<Self> {
         // SAFETY: the client pointer is valid while the consumer is borrowed.

@@ -2,6 +2,7 @@
 //! of the user's are refused: the configuration did that.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
 use crate::config::settings::KafkaSettings;
@@ -13,6 +14,8 @@ pub(super) fn consumer_config(settings: &KafkaSettings) -> ClientConfig {
         // Records wait in the client in memory that the budget does not see; this bounds it.
         ("queued.max.messages.kbytes", "32768"),
         ("fetch.queue.backoff.ms", "10"),
+        // Questions about offsets wait behind a fetch that waits for records.
+        ("fetch.wait.max.ms", "200"),
         ("check.crcs", "true"),
         ("client.id", "sluice"),
         // New partitions and topics are found within this time.
@@ -52,6 +55,10 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     for (key, value) in &settings.properties {
         config.set(key, value.expose());
+    }
+    if tracing::enabled!(target: "sluice::kafka::context", tracing::Level::TRACE) {
+        // What `debug` among the user's properties asks for.
+        config.set_log_level(RDKafkaLogLevel::Debug);
     }
     // Everything about connections is told through callbacks; lines of librdkafka's own on stderr are not.
     config.set("log.connection.close", "false");

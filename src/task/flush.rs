@@ -26,8 +26,10 @@ use crate::task::rotation::{FlushSize, RotationReason, due};
 use crate::task::schemas::{KnownSchema, Lookup, SCHEMA_FILE, SchemaBook};
 use crate::task::settings::TaskSettings;
 
-/// Decoded rows are handed to the encoder when their values were this many bytes.
-const BATCH_BYTES: usize = 4 << 20;
+/// Decoded rows are handed to the encoder when their values were this many bytes, or a fraction of `rotate.bytes`:
+/// only then is a file's size known.
+const BATCH_BYTES: u64 = 4 << 20;
+const SMALLEST_BATCH_BYTES: u64 = 64 << 10;
 
 /// What of the task an open flush works with.
 pub(super) struct FlushContext<'a> {
@@ -225,6 +227,7 @@ impl OpenFlush {
         let mut bytes = 0;
         let mut tombstones = 0;
         let mut taken = Taken::All;
+        let batch_bytes = batch_bytes(context.settings);
         while let Some(record) = block.get(*cursor) {
             if record.offset < self.end {
                 *cursor += 1;
@@ -253,7 +256,7 @@ impl OpenFlush {
             self.end = record.offset.next();
             bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
             *cursor += 1;
-            if self.shelved_bytes >= BATCH_BYTES {
+            if self.shelved_bytes >= batch_bytes {
                 self.clear_shelves(block, context)?;
                 if let Some(reason) = self.full(context.settings, now.tick) {
                     taken = Taken::Rotate(reason);
@@ -643,6 +646,11 @@ impl Shelf {
         let (rows, timestamps_ms) = (mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms));
         Ok(Shelved { batch, rows, timestamps_ms })
     }
+}
+
+fn batch_bytes(settings: &TaskSettings) -> usize {
+    let share = settings.rotate.bytes.map_or(BATCH_BYTES, |bytes| bytes.0 / 4);
+    share.clamp(SMALLEST_BATCH_BYTES, BATCH_BYTES) as usize
 }
 
 fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, bytes: bytes::Bytes) {
