@@ -226,7 +226,9 @@ impl LayoutNode {
                 fixed.data.truncate(len * fixed.size);
             }
             Store::Duration(slots) => {
-                slots.iter().for_each(|slot| buffers.i64s[*slot as usize].truncate(len))
+                for slot in slots {
+                    buffers.i64s[*slot as usize].truncate(len);
+                }
             }
             Store::Struct(members) => members.iter().for_each(|member| member.truncate(len, buffers)),
             Store::List { ends, element } => {

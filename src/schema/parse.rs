@@ -253,7 +253,7 @@ impl Parser<'_> {
     fn fixed(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed<NodeId> {
         let (name, aliases) = self.names_of(object, namespace)?;
         let id = self.begin(&name)?;
-        let size = object.get("size").and_then(Value::as_u64).filter(|size| *size <= i32::MAX as u64);
+        let size = object.get("size").and_then(Value::as_u64).filter(|size| i32::try_from(*size).is_ok());
         let Some(size) = size else {
             return Err(
                 self.invalid(format!("fixed {name} needs \"size\", a number of bytes up to {}", i32::MAX))
