@@ -12,6 +12,8 @@ mod model;
 mod names;
 mod parse;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use columns::{Column, ColumnKind, ColumnOptions, arrow_schema, columns};
 pub(crate) use default::encode_default;

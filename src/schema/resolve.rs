@@ -214,11 +214,12 @@ impl Judge<'_> {
 
     fn judge_logical(&mut self, w: &Node, r: &Node) {
         match (w.logical, r.logical) {
-            (Some(Logical::Decimal { precision: w, .. }), Some(Logical::Decimal { precision: r, .. })) => {
-                if w > r {
-                    self.lose(&format!("{w} digits do not fit into {r}"));
-                }
+            (Some(Logical::Decimal { precision: w, .. }), Some(Logical::Decimal { precision: r, .. }))
+                if w > r =>
+            {
+                self.lose(&format!("{w} digits do not fit into {r}"));
             }
+            (Some(Logical::Decimal { .. }), Some(Logical::Decimal { .. })) => {}
             (w, r) if w != r => self.lose("the logical type changes"),
             _ => {}
         }

@@ -292,7 +292,7 @@ fn fault_66_what_no_batch_can_hold_is_told_from_a_full_batch() {
 
     let (plan, mut batch) = same(&record(r#"{"type":"array","items":"null"}"#));
     let items = bytes(&[&varint(1_000_000), &[0]]);
-    let rows = (0..).take_while(|_| plan.decode(&mut batch, &items).is_ok()).count();
+    let rows = (0..100).take_while(|_| plan.decode(&mut batch, &items).is_ok()).count();
     assert_eq!(
         (rows, plan.decode(&mut batch, &items)),
         (MAX_OFFSET / 1_000_000, Err(DecodeError::BatchFull))
