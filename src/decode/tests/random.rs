@@ -145,6 +145,31 @@ fn logical(random: &mut Random, names: &mut usize) -> Json {
     }
 }
 
+/// A random later version of a record schema: top-level fields go, come with a default, move, become nullable or wider.
+pub(super) fn evolve(random: &mut Random, schema: &Json) -> Json {
+    let mut fields: Vec<Json> = Vec::new();
+    for field in schema["fields"].as_array().unwrap() {
+        let mut field = field.clone();
+        match random.below(5) {
+            0 => continue,
+            1 if field["type"] != "null" && !field["type"].is_array() => {
+                field["type"] = json!(["null", field["type"]]);
+            }
+            2 if field["type"] == "int" => field["type"] = json!("long"),
+            2 if field["type"] == "float" => field["type"] = json!("double"),
+            _ => {}
+        }
+        fields.insert(random.below(fields.len() + 1), field);
+    }
+    if random.below(2) == 0 {
+        let at = random.below(fields.len() + 1);
+        fields.insert(at, json!({"name": "n1", "type": ["null", "string"], "default": null}));
+        fields
+            .push(json!({"name": "n2", "type": {"type": "array", "items": "string"}, "default": ["a", "é"]}));
+    }
+    json!({"type": "record", "name": schema["name"], "fields": fields})
+}
+
 /// A random value in the form in which the oracle writes it by the schema without its logical types.
 pub(super) fn value(random: &mut Random, schema: &AvroSchema, node: NodeId) -> Value {
     let node = schema.node(node);
