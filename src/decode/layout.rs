@@ -24,7 +24,7 @@ pub(super) struct LayoutNode {
     /// Its bitmap of values that are there; `None` for a column that is never null.
     pub(super) validity: Option<Slot>,
     pub(super) store: Store,
-    /// Buffers that grow with each value of it, not counting what is in its lists and maps.
+    /// What each value of it takes in memory at least, in cells of a number's size; its lists and maps count as one.
     pub(super) cells: u32,
 }
 
@@ -133,7 +133,8 @@ impl PoolSizes {
         let inner = match &store {
             Store::Struct(members) => members.iter().map(|member| member.cells).sum(),
             Store::Duration(parts) => parts.len() as u32,
-            Store::Map { .. } => 2,
+            // A null takes the whole width, so a wide column counts for several.
+            Store::Fixed(slot) => 1 + self.fixed[*slot as usize] as u32 / 16,
             _ => 1,
         };
         LayoutNode { validity, store, cells: inner + u32::from(nullable) }

@@ -100,6 +100,8 @@ fn fault_49_small_items_of_wide_records_are_bounded() {
     let json = record(&format!(r#"{{"type":"array","items":{item}}}"#));
     let datum = bytes(&[&varint(100_000), &vec![0; 100_000], &[0]]);
     assert_eq!(fault_of(&json, &datum), "too_many_items");
+    let wide = record(r#"{"type":"array","items":["null",{"type":"fixed","name":"F","size":4096}]}"#);
+    assert_eq!(fault_of(&wide, &datum), "too_many_items");
 }
 
 #[test]
