@@ -74,7 +74,7 @@ impl ColumnLayout {
     /// Lays out the columns for values of `reader`.
     ///
     /// # Errors
-    /// As [`columns`]: [`SchemaError::Unsupported`] when the schema has no columnar form.
+    /// As [`columns()`]: [`SchemaError::Unsupported`] when the schema has no columnar form.
     pub fn new(reader: Arc<AvroSchema>, options: ColumnOptions) -> Result<Arc<Self>, SchemaError> {
         let columns = columns(&reader, options)?;
         let mut sizes = PoolSizes::default();

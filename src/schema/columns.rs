@@ -103,7 +103,7 @@ pub enum ColumnKind {
 /// The Arrow schema for values of `schema`.
 ///
 /// # Errors
-/// As [`columns`].
+/// As [`columns()`].
 pub fn arrow_schema(schema: &AvroSchema, options: ColumnOptions) -> Result<Schema, SchemaError> {
     Ok(Schema::new(columns(schema, options)?.iter().map(Column::field).collect::<Vec<_>>()))
 }
