@@ -193,7 +193,10 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
         .map_err(|error| error.to_string())?;
     store.probe().await.map_err(|error| match error {
         StorageError::Retriable { .. } => {
-            format!("{error}; check storage.url, storage.options, the network, and that the storage is up")
+            format!(
+                "{}: {error}; check storage.url, storage.options, the network, and that the storage is up",
+                connector.storage.place()
+            )
         }
         error => error.to_string(),
     })?;

@@ -451,6 +451,24 @@ pub struct StorageSettings {
     pub options: BTreeMap<String, Secret>,
 }
 
+impl StorageSettings {
+    /// Where the storage is, for messages: the URL, and the endpoint where `options` name one (without user and query).
+    #[must_use]
+    pub fn place(&self) -> String {
+        let endpoint = ["endpoint", "aws_endpoint", "endpoint_url", "aws_endpoint_url", "azure_endpoint"]
+            .iter()
+            .find_map(|key| self.options.get(*key))
+            .and_then(|endpoint| Url::parse(endpoint.expose()).ok());
+        match endpoint.as_ref().and_then(|endpoint| Some((endpoint, endpoint.host_str()?))) {
+            Some((endpoint, host)) => match endpoint.port_or_known_default() {
+                Some(port) => format!("{} at {host}:{port}", self.url),
+                None => format!("{} at {host}", self.url),
+            },
+            None => self.url.to_string(),
+        }
+    }
+}
+
 /// `errors`: what happens to records that cannot become rows.
 ///
 /// ```yaml

@@ -212,8 +212,7 @@ struct Readiness<'a> {
 
 impl Readiness<'_> {
     fn open_store(&self) -> Result<Store, Failure> {
-        let url = &self.settings.storage.url;
-        self.patiently(&format!("the output prefix {url}"), || {
+        self.patiently(&format!("the output prefix {}", self.settings.storage.place()), || {
             self.process
                 .runtime
                 .block_on(async {

@@ -5,6 +5,9 @@ use arrow::datatypes::i256;
 
 use super::error::Fault;
 
+/// Where the offsets of a column end: Arrow's are 32 bits wide. Within reach in tests.
+pub(super) const MAX_OFFSET: usize = if cfg!(test) { 16 << 20 } else { i32::MAX as usize };
+
 /// Position of a buffer in the pool of its kind.
 pub(super) type Slot = u32;
 
@@ -156,9 +159,11 @@ impl ByteRuns {
     #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let end = self.data.len() + bytes.len();
-        let end = i32::try_from(end).map_err(|_| Fault::NoRoom)?;
+        if end > MAX_OFFSET {
+            return Err(Fault::NoRoom);
+        }
         self.data.extend_from_slice(bytes);
-        self.ends.push(end);
+        self.ends.push(end as i32);
         Ok(())
     }
 
@@ -184,7 +189,7 @@ impl FixedBytes {
     #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         // Arrow reckons positions in such columns with 32 bits too.
-        if self.data.len() + bytes.len() > i32::MAX as usize {
+        if self.data.len() + bytes.len() > MAX_OFFSET {
             return Err(Fault::NoRoom);
         }
         self.data.extend_from_slice(bytes);

@@ -24,7 +24,7 @@ pub(super) struct LayoutNode {
     /// Its bitmap of values that are there; `None` for a column that is never null.
     pub(super) validity: Option<Slot>,
     pub(super) store: Store,
-    /// Buffers that grow with each value of it, not counting what is in its lists and maps.
+    /// What each value of it takes in memory at least, in cells of a number's size; its lists and maps count as one.
     pub(super) cells: u32,
 }
 
@@ -74,7 +74,7 @@ impl ColumnLayout {
     /// Lays out the columns for values of `reader`.
     ///
     /// # Errors
-    /// As [`columns`]: [`SchemaError::Unsupported`] when the schema has no columnar form.
+    /// As [`columns()`]: [`SchemaError::Unsupported`] when the schema has no columnar form.
     pub fn new(reader: Arc<AvroSchema>, options: ColumnOptions) -> Result<Arc<Self>, SchemaError> {
         let columns = columns(&reader, options)?;
         let mut sizes = PoolSizes::default();
@@ -133,7 +133,8 @@ impl PoolSizes {
         let inner = match &store {
             Store::Struct(members) => members.iter().map(|member| member.cells).sum(),
             Store::Duration(parts) => parts.len() as u32,
-            Store::Map { .. } => 2,
+            // A null takes the whole width, so a wide column counts for several.
+            Store::Fixed(slot) => 1 + self.fixed[*slot as usize] as u32 / 16,
             _ => 1,
         };
         LayoutNode { validity, store, cells: inner + u32::from(nullable) }
@@ -226,7 +227,9 @@ impl LayoutNode {
                 fixed.data.truncate(len * fixed.size);
             }
             Store::Duration(slots) => {
-                slots.iter().for_each(|slot| buffers.i64s[*slot as usize].truncate(len));
+                for slot in slots {
+                    buffers.i64s[*slot as usize].truncate(len);
+                }
             }
             Store::Struct(members) => members.iter().for_each(|member| member.truncate(len, buffers)),
             Store::List { ends, element } => {

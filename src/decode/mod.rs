@@ -22,6 +22,6 @@ pub mod wire;
 mod tests;
 
 pub use batch::BatchBuilder;
-pub use error::DecodeError;
+pub use error::{DecodeError, Fault};
 pub use layout::ColumnLayout;
 pub use plan::DecodePlan;

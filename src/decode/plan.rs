@@ -218,6 +218,6 @@ pub(super) struct Items {
     pub(super) step: Step,
     /// Fewest bytes an item can take, its key included.
     pub(super) min_bytes: u64,
-    /// Buffers that grow with each item.
+    /// What each item takes in memory, in cells.
     pub(super) cells: u64,
 }

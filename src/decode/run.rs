@@ -1,7 +1,7 @@
 //! Owns the doing of a plan's steps for one datum. Stops at the first fault and leaves columns of unequal length: the
 //! caller rolls back.
 
-use super::buffers::{Buffers, last};
+use super::buffers::{Buffers, MAX_OFFSET, last};
 use super::cursor::{Block, Cursor};
 use super::error::{DecodeError, Fault};
 use super::number;
@@ -257,7 +257,10 @@ impl<'d, 'p> Run<'d, 'p> {
 
 #[inline]
 fn add_end(ends: &mut Vec<i32>, count: u64) -> Result<(), Fault> {
-    let end = i64::from(last(ends)).checked_add_unsigned(count).and_then(|end| i32::try_from(end).ok());
-    ends.push(end.ok_or(Fault::NoRoom)?);
+    let end = last(ends) as u64 + count;
+    if end > MAX_OFFSET as u64 {
+        return Err(Fault::NoRoom);
+    }
+    ends.push(end as i32);
     Ok(())
 }

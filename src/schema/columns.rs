@@ -103,7 +103,7 @@ pub enum ColumnKind {
 /// The Arrow schema for values of `schema`.
 ///
 /// # Errors
-/// As [`columns`].
+/// As [`columns()`].
 pub fn arrow_schema(schema: &AvroSchema, options: ColumnOptions) -> Result<Schema, SchemaError> {
     Ok(Schema::new(columns(schema, options)?.iter().map(Column::field).collect::<Vec<_>>()))
 }
@@ -124,7 +124,9 @@ pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column
         _ => vec![mapper.column(VALUE_COLUMN.to_owned(), root)?],
     };
     if options.nullable_top_level {
-        columns.iter_mut().for_each(|column| column.nullable = true);
+        for column in &mut columns {
+            column.nullable = true;
+        }
     }
     Ok(columns)
 }
@@ -222,7 +224,9 @@ impl Mapper<'_> {
                 let names = distinct_names(words, &[]);
                 let members = names.into_iter().zip(&values).map(|(name, id)| self.column(name, *id));
                 let mut members = members.collect::<Result<Vec<_>, _>>()?;
-                members.iter_mut().for_each(|member| member.nullable = true);
+                for member in &mut members {
+                    member.nullable = true;
+                }
                 ColumnKind::Union(members)
             }
         };
@@ -243,12 +247,11 @@ impl Mapper<'_> {
             Shape::Long => ColumnKind::Int64,
             Shape::Float => ColumnKind::Float32,
             Shape::Double => ColumnKind::Float64,
-            Shape::Bytes => ColumnKind::Binary,
             Shape::String | Shape::Enum(_) => ColumnKind::Utf8,
             Shape::Fixed(fixed) if (1..=MAX_FIXED_BYTES).contains(&fixed.size) => {
                 ColumnKind::FixedBinary(fixed.size as i32)
             }
-            Shape::Fixed(_) => ColumnKind::Binary,
+            Shape::Bytes | Shape::Fixed(_) => ColumnKind::Binary,
             Shape::Array(items) => ColumnKind::List(Box::new(self.column("element".to_owned(), *items)?)),
             Shape::Map(values) => ColumnKind::Map(Box::new(self.column("value".to_owned(), *values)?)),
             Shape::Record(record) => {

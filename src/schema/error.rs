@@ -2,6 +2,9 @@
 
 use crate::error::{Failure, Stage};
 
+/// Bytes of a path or a reason.
+const MAX_TEXT_BYTES: usize = 500;
+
 /// Why a schema cannot be used, by what somebody must do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
@@ -43,15 +46,15 @@ impl SchemaError {
     }
 
     pub(crate) fn invalid(path: &[String], reason: impl Into<String>) -> Self {
-        Self::Invalid { path: spell(path), reason: reason.into() }
+        Self::Invalid { path: spell(path), reason: shorten(reason.into()) }
     }
 
     pub(crate) fn unsupported(path: &[String], reason: impl Into<String>) -> Self {
-        Self::Unsupported { path: spell(path), reason: reason.into() }
+        Self::Unsupported { path: spell(path), reason: shorten(reason.into()) }
     }
 
     pub(crate) fn incompatible(path: &[String], reason: impl Into<String>) -> Self {
-        Self::Incompatible { path: spell(path), reason: reason.into() }
+        Self::Incompatible { path: spell(path), reason: shorten(reason.into()) }
     }
 }
 
@@ -63,5 +66,15 @@ impl From<SchemaError> for Failure {
 }
 
 fn spell(path: &[String]) -> String {
-    if path.is_empty() { "the root".to_owned() } else { path.join(".") }
+    if path.is_empty() { "the root".to_owned() } else { shorten(path.join(".")) }
+}
+
+/// Parts of schemas are quoted, and those can be of any length.
+fn shorten(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let boundary = (0..=MAX_TEXT_BYTES).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(boundary.unwrap_or(0));
+        text.push('…');
+    }
+    text
 }

@@ -4,7 +4,7 @@
 //! defaults kept, and as real registries hold schemas that stricter parsers refuse. The `apache-avro` crate serves
 //! as the oracle of the tests.
 
-pub mod columns;
+mod columns;
 mod default;
 mod error;
 pub mod evolution;
@@ -13,8 +13,12 @@ mod model;
 mod names;
 mod parse;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
-pub use columns::{Column, ColumnKind, ColumnOptions, arrow_schema, columns};
+pub use columns::{
+    Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, VALUE_COLUMN, arrow_schema, columns,
+};
 pub(crate) use default::encode_default;
 pub use error::SchemaError;
 pub use model::{

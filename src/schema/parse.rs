@@ -35,6 +35,8 @@ impl AvroSchema {
         }
         let mut parser = Parser { references, read: vec![false; references.len()], ..Parser::default() };
         let root = parser.text(json)?;
+        // Also those that nothing mentions: a second, different definition must not go unseen.
+        parser.read_references(|_| true)?;
         parser.finish(root)
     }
 }

@@ -219,6 +219,7 @@ impl Judge<'_> {
             {
                 self.lose(&format!("{w} digits do not fit into {r}"));
             }
+            (Some(Logical::Decimal { .. }), Some(Logical::Decimal { .. })) => {}
             (w, r) if w != r => self.lose("the logical type changes"),
             _ => {}
         }

@@ -36,8 +36,8 @@ def test_the_demo_writes_what_it_says(demo: tuple[Finished, LocalLake, Sluice]) 
 def test_the_query_that_the_demo_prints_can_be_pasted(demo: tuple[Finished, LocalLake, Sluice], monkeypatch: pytest.MonkeyPatch) -> None:
     finished, lake, sluice = demo
     monkeypatch.chdir(sluice.folder)
-    count = duckdb.sql(f"select count(*) from '{lake.folder}/**/*.parquet'").fetchone()
-    assert count == (RECORDS,)
+    count = duckdb.sql(f"select count(*) from '{lake.folder}/**/*.parquet'").fetchall()
+    assert count == [(RECORDS,)]
     assert "duckdb" in finished.text.lower() and "select" in finished.text.lower()
 
 

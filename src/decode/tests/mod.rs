@@ -4,6 +4,7 @@ mod differential;
 mod encode;
 mod hostile;
 mod orders;
+mod random;
 mod resolution;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Decimal128Type, Int32Type, TimestampMillisecondType};
 
@@ -61,7 +62,7 @@ fn order(number: i64) -> Vec<u8> {
         .replace(r#","logicalType":"decimal","precision":12,"scale":2"#, "");
     let plain = plain.replace(r#","logicalType":"timestamp-millis""#, "");
     let plain = apache_avro::Schema::parse_str(&plain).unwrap();
-    apache_avro::to_avro_datum(&plain, value).unwrap()
+    GenericDatumWriter::builder(&plain).build().unwrap().write_value_to_vec(value).unwrap()
 }
 
 #[test]
