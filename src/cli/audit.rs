@@ -1,5 +1,5 @@
 //! `sluice audit`: proves delivery from the files alone, or against the broker. Owns the command and its order of steps; does
-//! not own what counts as proved ([`crate::audit`]), nor reading ([`reading`]) and asking ([`broker`]).
+//! not own what counts as proved ([`crate::audit`]), nor reading (`reading`) and asking (`broker`).
 
 mod broker;
 mod offsets;

@@ -1,5 +1,5 @@
 //! `sluice inspect`: a Parquet file's footer for people or as JSON. Owns the command and where the footer comes from; does
-//! not own its forms ([`report`], [`text`]).
+//! not own its forms (`report`, `text`).
 
 mod bounds;
 mod report;

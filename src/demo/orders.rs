@@ -32,7 +32,16 @@ const CURRENCIES: [&str; 5] = ["EUR", "USD", "GBP", "JPY", "BRL"];
 const COUNTRIES: [&str; 8] = ["DE", "FR", "PT", "US", "GB", "JP", "BR", "IN"];
 const CITIES: [&str; 10] =
     ["Berlin", "Lyon", "Porto", "Boston", "Leeds", "Osaka", "Recife", "Pune", "Hamburg", "Nantes"];
-const NAMES: [&str; 8] = ["Ada", "Grace", "Edsger", "Barbara", "Alan", "Tony", "Margaret", "Niklaus"];
+const NAMES: [&str; 8] = [
+    "Ada Lovelace",
+    "Grace Hopper",
+    "Edsger Dijkstra",
+    "Barbara Liskov",
+    "Alan Turing",
+    "Tony Hoare",
+    "Margaret Hamilton",
+    "Niklaus Wirth",
+];
 const CHANNELS: [&str; 4] = ["web", "app", "store", "phone"];
 /// 2026-01-01T00:00:00Z, microseconds since the epoch.
 const FIRST_ORDER_MICROS: i64 = 1_767_225_600_000_000;
@@ -84,7 +93,7 @@ impl OrderGenerator {
     fn append_address(&mut self, datum: &mut Vec<u8>) {
         let number = self.random() % 10_000;
         put_string(datum, self.pick(&NAMES));
-        put_string(datum, &format!("Long Street {}", number % 250));
+        put_string(datum, &format!("Long Street {}, Floor {}", number % 250, number % 7));
         put_string(datum, self.pick(&CITIES));
         put_string(datum, self.pick(&COUNTRIES));
         if number.is_multiple_of(5) {
@@ -99,7 +108,7 @@ impl OrderGenerator {
         let count = 1 + self.random() % 4;
         put_long(datum, count as i64);
         for _ in 0..count {
-            put_string(datum, &format!("SKU-{:06}", self.random() % 50_000));
+            put_string(datum, &format!("SKU-{:06}-BLUE-XL", self.random() % 50_000));
             put_long(datum, 1 + (self.random() % 5) as i64);
             put_long(datum, 99 + (self.random() % 100_000) as i64);
         }
@@ -107,11 +116,13 @@ impl OrderGenerator {
     }
 
     fn append_attributes(&mut self, datum: &mut Vec<u8>) {
-        put_long(datum, 2);
+        put_long(datum, 3);
         put_string(datum, "channel");
         put_string(datum, self.pick(&CHANNELS));
         put_string(datum, "campaign");
         put_string(datum, &format!("spring-{}", self.random() % 40));
+        put_string(datum, "device");
+        put_string(datum, &format!("phone-{}", self.random() % 12));
         put_long(datum, 0);
     }
 
