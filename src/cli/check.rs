@@ -71,13 +71,26 @@ struct Finding {
     connector: String,
     /// What was asked for.
     what: &'static str,
+    /// Where it is configured, `file:line:column`; empty where it has no one place.
+    place: String,
     /// What was found, or what is wrong and what to do.
     outcome: Result<String, String>,
 }
 
 impl Finding {
-    fn new(connector: &str, what: &'static str, outcome: Result<String, String>) -> Self {
-        Self { connector: connector.to_owned(), what, outcome }
+    fn of_daemon(what: &'static str, outcome: Result<String, String>) -> Self {
+        Self { connector: "daemon".to_owned(), what, place: String::new(), outcome }
+    }
+
+    fn new(connector: &ConnectorSettings, what: &'static str, outcome: Result<String, String>) -> Self {
+        let written_at = &connector.written_at;
+        let place = match what {
+            "kafka" => &written_at.kafka,
+            "registry" => &written_at.registry,
+            "storage" => &written_at.storage,
+            _ => &written_at.connector,
+        };
+        Self { connector: connector.name.clone(), what, place: place.clone(), outcome }
     }
 }
 
@@ -87,7 +100,7 @@ async fn reach(settings: &Settings, deadline: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Local files are made where they belong; only uploads wait in the scratch directory.
     if settings.connectors.iter().any(|connector| connector.storage.url.scheme() != "file") {
-        findings.push(Finding::new("daemon", "scratch_dir", try_scratch_dir(scratch_dir)));
+        findings.push(Finding::of_daemon("scratch_dir", try_scratch_dir(scratch_dir)));
     }
     let connectors =
         settings.connectors.iter().map(|connector| reach_connector(connector, scratch_dir, deadline));
@@ -100,7 +113,6 @@ async fn reach_connector(
     scratch_dir: &Path,
     deadline: Duration,
 ) -> Vec<Finding> {
-    let name = connector.name.as_str();
     let registry = async {
         match &connector.registry {
             Some(settings) => Some(within(deadline, "registry.url", reach_registry(settings)).await),
@@ -114,10 +126,10 @@ async fn reach_connector(
     );
     let mut findings = match kafka {
         Ok(probe) => kafka_findings(connector, &probe),
-        Err(reason) => vec![Finding::new(name, "kafka", Err(reason))],
+        Err(reason) => vec![Finding::new(connector, "kafka", Err(reason))],
     };
-    findings.extend(registry.map(|outcome| Finding::new(name, "registry", outcome)));
-    findings.push(Finding::new(name, "storage", storage));
+    findings.extend(registry.map(|outcome| Finding::new(connector, "registry", outcome)));
+    findings.push(Finding::new(connector, "storage", storage));
     findings.extend(schema_files(connector));
     findings
 }
@@ -144,8 +156,7 @@ async fn reach_kafka(connector: &ConnectorSettings) -> Result<TopicProbe, String
 }
 
 fn kafka_findings(connector: &ConnectorSettings, probe: &TopicProbe) -> Vec<Finding> {
-    let name = connector.name.as_str();
-    let mut findings = vec![Finding::new(name, "kafka", Ok(kafka_summary(connector, probe)))];
+    let mut findings = vec![Finding::new(connector, "kafka", Ok(kafka_summary(connector, probe)))];
     findings.extend(probe.missing.iter().map(|topic| {
         let of_records = matches!(&connector.kafka.topics, TopicSelection::Names(names) if names.contains(topic));
         let (kind, setting) =
@@ -153,7 +164,7 @@ fn kafka_findings(connector: &ConnectorSettings, probe: &TopicProbe) -> Vec<Find
         let reason = format!(
             "{kind} {topic} does not exist, or the credentials may not describe it; create it, allow it, or mend {setting}"
         );
-        Finding::new(name, "kafka", Err(reason))
+        Finding::new(connector, "kafka", Err(reason))
     }));
     findings
 }
@@ -214,7 +225,7 @@ fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
         Evolution::Lossless | Evolution::PerVersion | Evolution::Latest => None,
     };
     let files = value.into_iter().chain(reader);
-    files.map(|(what, path)| Finding::new(&connector.name, what, read_schema(path))).collect()
+    files.map(|(what, path)| Finding::new(connector, what, read_schema(path))).collect()
 }
 
 fn read_schema(path: &Path) -> Result<String, String> {
@@ -277,5 +288,6 @@ fn shape(connector: &ConnectorSettings) -> String {
 
 fn problem_line(finding: &Finding) -> String {
     let reason = finding.outcome.as_ref().err().map_or("", String::as_str);
-    format!("{}: {}: {}", finding.connector, finding.what, printable(reason))
+    let place = if finding.place.is_empty() { String::new() } else { format!("{}: ", finding.place) };
+    format!("{place}{}: {}: {}", finding.connector, finding.what, printable(reason))
 }

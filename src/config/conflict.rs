@@ -1,7 +1,7 @@
 //! Owns the rules between connectors: names, groups and places in the lake. Does not own any connector's own rules.
 
 use super::problem::{Place, Problems};
-use super::settings::{ConnectorSettings, StorageSettings, TopicSelection};
+use super::settings::{ConnectorSettings, StorageSettings, TopicSelection, WrittenAt};
 use super::tree::Scalar;
 
 /// A connector with what messages about it need.
@@ -13,6 +13,21 @@ pub(super) struct Labelled {
     pub(super) place: Place,
     pub(super) kafka_place: Place,
     pub(super) storage_place: Place,
+    /// Of `registry`, or of the connector where there is none.
+    pub(super) registry_place: Place,
+}
+
+impl Labelled {
+    /// The settings, with the places that messages about running services name.
+    pub(super) fn located(mut self, problems: &Problems) -> ConnectorSettings {
+        self.settings.written_at = WrittenAt {
+            connector: problems.spelled(self.place),
+            kafka: problems.spelled(self.kafka_place),
+            registry: problems.spelled(self.registry_place),
+            storage: problems.spelled(self.storage_place),
+        };
+        self.settings
+    }
 }
 
 /// A connector's name as written.

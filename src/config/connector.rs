@@ -7,7 +7,7 @@ use super::conflict::{self, Labelled};
 use super::section::Section;
 use super::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat,
+    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat, WrittenAt,
 };
 use super::tree::{Content, Node, Scalar};
 use super::{files, kafka, partition, registry, storage, value};
@@ -63,6 +63,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
         storage: storage?,
         errors,
         tasks,
+        written_at: WrittenAt::default(),
     };
     Some(Labelled {
         settings,
@@ -70,6 +71,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
         place: section.place_of("name"),
         kafka_place: kafka_section.place(),
         storage_place: storage_section.place_of("url"),
+        registry_place: section.place_of("registry"),
     })
 }
 

@@ -122,7 +122,7 @@ fn whole(roots: &[Node], problems: &Problems) -> Settings {
     conflict::report(&connectors, problems);
     Settings {
         daemon: daemon(&tops, problems),
-        connectors: connectors.into_iter().map(|labelled| labelled.settings).collect(),
+        connectors: connectors.into_iter().map(|labelled| labelled.located(problems)).collect(),
     }
 }
 

@@ -123,6 +123,11 @@ impl Problems {
         self.sources[place.source].directory.join(path)
     }
 
+    /// `place` as it stands at the head of a message: `file:line:column`.
+    pub(super) fn spelled(&self, place: Place) -> String {
+        format!("{}:{}:{}", self.sources[place.source].file.display(), place.line, place.column)
+    }
+
     /// `place` as a second position in a message.
     pub(super) fn refer_to(&self, place: Place, from: Place) -> String {
         if place.source == from.source {

@@ -149,6 +149,21 @@ pub struct ConnectorSettings {
     pub errors: ErrorSettings,
     /// `tasks`: worker threads, 1 to 1024. Default: the machine's cores.
     pub tasks: NonZeroUsize,
+    /// Where it is written; no key of its own.
+    pub written_at: WrittenAt,
+}
+
+/// Where the parts of a connector stand in the configuration, `file:line:column`, for messages about its services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenAt {
+    /// The connector.
+    pub connector: String,
+    /// `kafka`
+    pub kafka: String,
+    /// `registry`
+    pub registry: String,
+    /// `storage.url`
+    pub storage: String,
 }
 
 /// `kafka`: what a connector reads and as whom.

@@ -33,6 +33,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often positions are looked at for moves without a record.
+const POSITIONS_LOOK: Duration = Duration::from_millis(200);
 /// How often a bounded run looks whether other members have finished.
 const BOUNDS_LOOK: Duration = Duration::from_millis(500);
 
@@ -169,6 +171,7 @@ pub fn start(
         bounds: None,
         next_bounds_look: Instant::now(),
         next_highs_look: Instant::now(),
+        next_positions_look: Instant::now(),
         draining: false,
     };
     let handle = std::thread::Builder::new()
@@ -193,6 +196,7 @@ struct ConsumerThread {
     bounds: Option<Bounds>,
     next_bounds_look: Instant,
     next_highs_look: Instant,
+    next_positions_look: Instant,
     draining: bool,
 }
 
@@ -212,14 +216,14 @@ struct Lane {
 
 /// Whether the client's position may lie behind where we think it is.
 ///
-/// A batch that holds the end of a partition (or an error) moves the client's position one offset too far, and a pause
-/// makes it fetch from there: the record at that offset would be passed over in silence. So what comes after must begin
-/// exactly where we are, or is fetched again.
+/// A batch that holds an error of a partition moves the client's position behind the offset the error names, and a pause
+/// makes it fetch from there: records would be passed over in silence. So what comes after an error must begin exactly
+/// where we are, or is fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doubt {
     /// The last thing was a record.
     None,
-    /// The last thing was the end or an error.
+    /// The last thing was an error.
     Open,
     /// Sought back since: what comes now is right, gaps and all.
     Sought,
@@ -265,6 +269,7 @@ impl ConsumerThread {
             self.start_waiting();
             self.finish_revocation()?;
             self.look_at_highs();
+            self.look_at_positions();
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
@@ -719,27 +724,7 @@ impl ConsumerThread {
                 lane.delivered = lane.delivered.max(last.next());
                 self.tell(task, Input::Records { tp, epoch, attempt, block });
             }
-            Run::End { position: Some(position), .. } => {
-                if lane.doubt == Doubt::Open && position > lane.delivered {
-                    sought.push(tp.clone());
-                    self.seek_back(&tp);
-                    return Ok(());
-                }
-                lane.doubt = Doubt::Open;
-                if position >= lane.delivered {
-                    lane.delivered = position;
-                    self.tell(task, Input::Reached { tp, epoch, attempt, position });
-                }
-            }
-            Run::End { .. } => {}
             Run::Error { code, reason, .. } => {
-                let out_of_range =
-                    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
-                if out_of_range && lane.doubt == Doubt::Open {
-                    sought.push(tp.clone());
-                    self.seek_back(&tp);
-                    return Ok(());
-                }
                 lane.doubt = Doubt::Open;
                 let failure = self.read_failure(&tp, code, &reason);
                 self.tell(task, Input::ReadFailed { tp, epoch, failure });
@@ -752,7 +737,7 @@ impl ConsumerThread {
     fn seek_back(&mut self, tp: &TopicPartition) {
         let Some(lane) = self.lanes.get_mut(tp) else { return };
         let (epoch, attempt, offset) = (lane.epoch, lane.attempt, lane.delivered);
-        tracing::debug!(connector = self.settings.connector, %tp, %offset, "sought back after the end of the partition");
+        tracing::debug!(connector = self.settings.connector, %tp, %offset, "sought back after an error");
         lane.doubt = Doubt::Sought;
         let mut list = TopicPartitionList::with_capacity(1);
         let listed = list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(offset.as_i64()));
@@ -811,6 +796,28 @@ impl ConsumerThread {
             })
             .collect();
         *self.status.highs.lock().unwrap_or_else(PoisonError::into_inner) = highs;
+    }
+
+    /// Passes on positions that have moved without a record: behind transaction markers and aborted records.
+    fn look_at_positions(&mut self) {
+        if Instant::now() < self.next_positions_look {
+            return;
+        }
+        self.next_positions_look = Instant::now() + POSITIONS_LOOK;
+        let Ok(list) = self.consumer.position() else { return };
+        for element in list.elements() {
+            let KafkaOffset::Offset(raw) = element.offset() else { continue };
+            let Some(position) = Offset::new(raw) else { continue };
+            let tp = TopicPartition::new(element.topic(), element.partition());
+            let Some(lane) = self.lanes.get_mut(&tp) else { continue };
+            let Some(attempt) = lane.attempt.filter(|_| lane.doubt == Doubt::None) else { continue };
+            // The position moves only as this thread takes batches, and every record of those is handed over.
+            if position > lane.delivered {
+                lane.delivered = position;
+                let (task, epoch) = (lane.task, lane.epoch);
+                self.tell(task, Input::Reached { tp, epoch, attempt, position });
+            }
+        }
     }
 
     fn reached_bounds(&mut self) -> bool {

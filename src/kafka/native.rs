@@ -41,8 +41,6 @@ unsafe impl Send for QueuePointer {}
 pub(super) enum Run {
     /// Records in offset order.
     Records { topic: Arc<str>, partition: i32, block: RecordBlock },
-    /// The position has reached the end of the partition.
-    End { topic: Arc<str>, partition: i32, position: Option<Offset> },
     /// Fetching failed.
     Error { topic: Arc<str>, partition: i32, code: RDKafkaErrorCode, reason: String },
 }
@@ -50,9 +48,9 @@ pub(super) enum Run {
 impl Run {
     pub(super) fn place(&self) -> (Arc<str>, i32) {
         match self {
-            Self::Records { topic, partition, .. }
-            | Self::End { topic, partition, .. }
-            | Self::Error { topic, partition, .. } => (topic.clone(), *partition),
+            Self::Records { topic, partition, .. } | Self::Error { topic, partition, .. } => {
+                (topic.clone(), *partition)
+            }
         }
     }
 }
@@ -281,9 +279,6 @@ fn close_run(
 
 fn error_run(message: &NativeMessage, code: RDKafkaErrorCode) -> Run {
     let (topic, partition): (Arc<str>, i32) = (Arc::from(message.topic()), message.get().partition);
-    if code == RDKafkaErrorCode::PartitionEOF {
-        return Run::End { topic, partition, position: Offset::new(message.get().offset) };
-    }
     // SAFETY: for an error message the payload, where there is one, is a C string owned by the message.
     let reason = unsafe {
         let text = sys::rd_kafka_message_errstr(message.0.as_ptr());

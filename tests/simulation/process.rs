@@ -46,6 +46,7 @@ pub(crate) struct Lane {
 }
 
 /// What the task asked for.
+#[derive(Debug)]
 pub(crate) enum Work {
     ReadCommitted(TopicPartition, Epoch, Attempt),
     List(TopicPartition, Epoch, Attempt),

@@ -22,7 +22,7 @@ use crate::store::{self, Outcome, PublishedFile, Store};
 
 /// Steps with faults, and steps that may follow without any until lag must be 0.
 const FAULTY_STEPS: usize = 1_200;
-const CALM_STEPS: usize = 30_000;
+const CALM_STEPS: usize = 300_000;
 const BUDGET_BYTES: u64 = 8 << 20;
 
 pub(crate) struct World {
@@ -104,8 +104,9 @@ impl World {
             steps += 1;
             assert!(
                 steps < CALM_STEPS,
-                "K7: lag is {} after {steps} steps without faults",
-                self.broker.lag()
+                "K7: lag is {} after {steps} steps without faults\n{}",
+                self.broker.lag(),
+                self.describe()
             );
         }
         self.check_delivery();
@@ -575,6 +576,29 @@ impl World {
                 );
             }
         }
+    }
+
+    /// For a run that does not come to rest.
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for (tp, log) in &self.broker.logs {
+            text += &format!("{tp}: end {}, committed {:?}, owner {:?}\n", log.end, log.committed, log.owner);
+        }
+        for process in self.processes.iter().flatten() {
+            let (id, work, answers) = (process.id, process.work.len(), process.answers.len());
+            let used = process.budget.used_bytes();
+            text += &format!(
+                "process {id}: work {work}, answers {answers}, memory {used}, {:?}\n",
+                process.failure
+            );
+            for work in &process.work {
+                text += &format!("  asked for: {work:?}\n");
+            }
+            for lane in process.task.snapshot() {
+                text += &format!("  {lane:?}\n");
+            }
+        }
+        text
     }
 
     fn clock(&self) -> Now {
