@@ -25,7 +25,7 @@ use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input
 /// Messages of one batch at the most.
 const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
-const BATCH_WAIT: Duration = Duration::from_millis(50);
+const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
@@ -703,7 +703,7 @@ impl ConsumerThread {
         if topic.is_empty() {
             return match run {
                 Run::Error { code, .. } => self.on_client_error(&KafkaError::MessageConsumption(code)),
-                _ => Ok(()),
+                Run::Records { .. } => Ok(()),
             };
         }
         let tp = TopicPartition { topic, partition };
