@@ -76,6 +76,12 @@ impl Connector {
         status: &Arc<ConnectorStatus>,
         give_up: &AtomicBool,
     ) -> Result<Self, Failure> {
+        if let Some(reason) = settings.not_built_yet().first() {
+            return Err(Failure::fatal(
+                Stage::Encode,
+                format!("{}: {reason}", settings.written_at.connector),
+            ));
+        }
         let value_schema = match &settings.value {
             ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
             ValueFormat::AvroRegistry => None,
