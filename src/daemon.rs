@@ -112,7 +112,8 @@ impl Daemon {
         let snapshot =
             move || DaemonSnapshot { connectors: statuses.iter().map(|status| status.snapshot()).collect() };
         let state = AdminState { snapshot: Arc::new(snapshot), commands, metrics: metrics.clone() };
-        tracing::info!(listen = %settings.daemon.listen, "endpoints served");
+        let listen = listener.local_addr().unwrap_or(settings.daemon.listen);
+        tracing::info!(%listen, "endpoints served");
         process.runtime.spawn(async move {
             if let Err(error) = crate::admin::serve(listener, state, std::future::pending()).await {
                 tracing::warn!("the endpoints ended: {error}");

@@ -53,6 +53,16 @@ impl Failure {
         Self::Poison { stage, kind, reason: reason.into() }
     }
 
+    /// What happened, without stage and kind.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Poison { reason, .. } | Self::Retriable { reason, .. } | Self::Fatal { reason, .. } => {
+                reason
+            }
+        }
+    }
+
     /// The stage where it happened.
     #[must_use]
     pub fn stage(&self) -> Stage {

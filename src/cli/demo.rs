@@ -29,9 +29,9 @@ use crate::registry::local::LocalRegistry;
 use crate::task::budget::MemoryBudget;
 
 const TOPIC: &str = "orders";
-const PARTITIONS: i32 = 4;
+const PARTITIONS: i32 = 8;
 /// The mock broker keeps only a few megabytes of a partition: production waits for consumption.
-const MOST_AHEAD: u64 = 40_000;
+const MOST_AHEAD: u64 = 100_000;
 const SEED: u64 = 42;
 
 /// Runs the demo.

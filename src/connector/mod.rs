@@ -41,6 +41,8 @@ pub use status::ConnectorStatus;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at a service that does not answer at the beginning.
 const START_PAUSE: Duration = Duration::from_secs(2);
+/// The wait is told of at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What all connectors of the process share.
 #[derive(Clone)]
@@ -253,6 +255,7 @@ impl Readiness<'_> {
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let began = Instant::now();
+        let mut told: Option<Instant> = None;
         loop {
             let failure = match attempt() {
                 Ok(value) => return Ok(value),
@@ -260,19 +263,23 @@ impl Readiness<'_> {
                 Err(failure) => return Err(failure),
             };
             self.status.note_failure(&failure);
+            let reason = failure.reason();
             if self.give_up.load(Ordering::SeqCst) {
                 return Err(Failure::fatal(
                     failure.stage(),
-                    format!("stopped while waiting for {what}: {failure}"),
+                    format!("stopped while waiting for {what}: {reason}"),
                 ));
             }
             if self.process.until_end && began.elapsed() >= PATIENCE {
                 return Err(Failure::fatal(
                     failure.stage(),
-                    format!("{what} did not answer within {} s: {failure}", PATIENCE.as_secs()),
+                    format!("{what} did not answer within {} s: {reason}", PATIENCE.as_secs()),
                 ));
             }
-            tracing::warn!(connector = self.settings.name, "waiting for {what}: {failure}");
+            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                told = Some(Instant::now());
+                tracing::warn!(connector = self.settings.name, "waiting for {what}: {reason}");
+            }
             std::thread::sleep(START_PAUSE);
         }
     }

@@ -686,11 +686,6 @@ fn locate(failure: &Failure, tp: &TopicPartition, offset: Offset, policy: &str) 
 }
 
 fn letter(record: &Record<'_>, schema: Option<SchemaId>, failure: &Failure) -> DeadLetter {
-    let reason = match failure {
-        Failure::Poison { reason, .. }
-        | Failure::Retriable { reason, .. }
-        | Failure::Fatal { reason, .. } => reason,
-    };
     DeadLetter {
         offset: record.offset,
         timestamp_ms: record.timestamp_ms,
@@ -699,6 +694,6 @@ fn letter(record: &Record<'_>, schema: Option<SchemaId>, failure: &Failure) -> D
         headers: record.headers.to_vec(),
         schema,
         stage: failure.stage(),
-        reason: reason.clone(),
+        reason: failure.reason().to_owned(),
     }
 }

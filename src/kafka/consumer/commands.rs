@@ -1,0 +1,215 @@
+//! Owns the execution of what tasks and daemon ask of the consumer thread: commits behind the guard, positions, starts,
+//! pauses.
+
+use super::{
+    Announcement, Command, ConsumerThread, Doubt, REQUEST_TIMEOUT, SEEK_TIMEOUT, TOPIC_ID_TIMEOUT,
+    broker_position, commit_error, position_failure,
+};
+use crate::error::{Failure, Stage};
+use crate::kafka::native;
+use crate::kafka::native::OffsetToCommit;
+use crate::kafka::watermarks::watermarks;
+use crate::position::{Epoch, Offset, TopicPartition};
+use crate::task::message::{Attempt, CommitError, CommitId, Input};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+
+impl ConsumerThread {
+    pub(super) fn obey(&mut self) -> Result<(), Failure> {
+        let mut reads = Vec::new();
+        let mut commits = Vec::new();
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::ReadCommitted(tp, epoch, attempt)) => reads.push((tp, epoch, attempt)),
+                Ok(Command::Commit { tp, epoch, commit, offset, metadata }) => {
+                    commits.push((tp, epoch, commit, offset, metadata));
+                }
+                Ok(Command::Start(tp, epoch, attempt, offset)) => {
+                    self.starts.push((tp, epoch, attempt, offset));
+                }
+                Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
+                Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
+                Ok(Command::Release(tp, epoch)) => {
+                    if self.lanes.get(&tp).is_some_and(|lane| lane.epoch == epoch) {
+                        self.lanes.remove(&tp);
+                    }
+                }
+                Ok(Command::Finished(tp, epoch)) => {
+                    if let Some(lane) = self.lanes.get_mut(&tp).filter(|lane| lane.epoch == epoch) {
+                        lane.finished = true;
+                    }
+                }
+                Ok(Command::Drain) => self.drain(),
+                Ok(Command::Fail(failure)) => return Err(failure),
+                Ok(Command::Tell(announcement)) => self.announce(announcement),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Failure::fatal(Stage::Consume, "every task of the connector has ended"));
+                }
+            }
+        }
+        self.commit(commits);
+        self.read_committed(&reads);
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self) {
+        if !self.draining {
+            self.draining = true;
+            for task in &self.tasks {
+                let _ = task.send(Input::Drain);
+            }
+        }
+    }
+
+    pub(super) fn announce(&self, announcement: Announcement) {
+        for task in &self.tasks {
+            let _ = task.send(match announcement {
+                Announcement::FlushNow => Input::FlushNow,
+                Announcement::SetPaused(paused) => Input::SetPaused(paused),
+            });
+        }
+    }
+
+    /// Commits what passes the guards, all in one request, and tells each task what became of its commit.
+    pub(super) fn commit(&mut self, commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>) {
+        let (mut passed, mut refused) = (Vec::new(), Vec::new());
+        for commit in commits {
+            match self.guard(&commit.0, commit.1, commit.3) {
+                Ok(()) => passed.push(commit),
+                Err(reason) => refused.push((commit, reason)),
+            }
+        }
+        for ((tp, _, commit, offset, _), reason) in refused {
+            tracing::debug!(connector = self.settings.connector, %tp, %offset, "commit held back: {reason}");
+            if let Some(lane) = self.lanes.get(&tp) {
+                self.tell(
+                    lane.task,
+                    Input::CommitDone { tp, commit, result: Err(CommitError::Refused(reason)) },
+                );
+            }
+        }
+        if passed.is_empty() {
+            return;
+        }
+        let offsets: Vec<OffsetToCommit<'_>> = passed
+            .iter()
+            .map(|(tp, _, _, offset, metadata)| OffsetToCommit {
+                topic: &tp.topic,
+                partition: tp.partition,
+                offset: *offset,
+                metadata,
+            })
+            .collect();
+        let results = native::commit(&self.consumer, &offsets);
+        for ((tp, _, commit, offset, _), result) in passed.into_iter().zip(results) {
+            let Some(lane) = self.lanes.get_mut(&tp) else { continue };
+            if result.is_ok() {
+                lane.committed = offset;
+            }
+            let task = lane.task;
+            self.tell(task, Input::CommitDone { tp, commit, result: result.map_err(commit_error) });
+        }
+    }
+
+    /// Never for a partition that this epoch does not own, never backwards, never beyond what was handed over.
+    pub(super) fn guard(&self, tp: &TopicPartition, epoch: Epoch, offset: Offset) -> Result<(), String> {
+        let Some(lane) = self.lanes.get(tp).filter(|lane| lane.epoch == epoch) else {
+            return Err("the partition is no longer ours".to_owned());
+        };
+        if offset < lane.committed {
+            return Err(format!("offset {offset} lies before {}, which is committed", lane.committed));
+        }
+        if offset > lane.delivered {
+            return Err(format!("offset {offset} lies beyond {}, which was handed over", lane.delivered));
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_committed(&mut self, reads: &[(TopicPartition, Epoch, Attempt)]) {
+        if reads.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(reads.len());
+        for (tp, _, _) in reads {
+            list.add_partition(&tp.topic, tp.partition);
+        }
+        let committed = self
+            .consumer
+            .committed_offsets(list, REQUEST_TIMEOUT)
+            .map_err(|error| position_failure(&error, "read the committed offsets"));
+        let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
+            .map_err(|error| position_failure(&error, "read the first and last offsets"));
+        let mut topic_ids: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+        for (tp, epoch, attempt) in reads {
+            let topic_id = topic_ids
+                .entry(tp.topic.clone())
+                .or_insert_with(|| {
+                    native::topic_id(&self.consumer, &tp.topic, TOPIC_ID_TIMEOUT).map(Arc::from)
+                })
+                .clone();
+            let result = match (&committed, &ends) {
+                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, topic_id),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
+            };
+            if let (Ok(position), Some(lane)) = (&result, self.lanes.get_mut(tp)) {
+                lane.committed = position.committed.unwrap_or(Offset::ZERO);
+            }
+            if let Some(lane) = self.lanes.get(tp).filter(|lane| lane.epoch == *epoch) {
+                let input = Input::Committed { tp: tp.clone(), epoch: *epoch, attempt: *attempt, result };
+                self.tell(lane.task, input);
+            }
+        }
+    }
+
+    /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
+    pub(super) fn start_waiting(&mut self) {
+        let starts = std::mem::take(&mut self.starts);
+        for (tp, epoch, attempt, offset) in starts {
+            if self.lanes.get(&tp).is_none_or(|lane| lane.epoch != epoch) {
+                continue;
+            }
+            if let Err(error) = self.start_one(&tp, offset) {
+                tracing::debug!(connector = self.settings.connector, %tp, %offset, "not started yet: {error}");
+                self.starts.push((tp, epoch, attempt, offset));
+                continue;
+            }
+            if let Some(lane) = self.lanes.get_mut(&tp) {
+                lane.attempt = Some(attempt);
+                lane.delivered = offset;
+                lane.doubt = Doubt::None;
+            }
+        }
+    }
+
+    pub(super) fn start_one(&self, tp: &TopicPartition, offset: Offset) -> Result<(), KafkaError> {
+        let Some(queue) = &self.queue else { return Ok(()) };
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(offset.as_i64()))?;
+        // Sought while paused: what is fetched from here on lies at or behind the offset.
+        let sought = self.consumer.seek_partitions(list.clone(), SEEK_TIMEOUT)?;
+        for element in sought.elements() {
+            element.error()?;
+        }
+        if !queue.forward(&self.consumer, &tp.topic, tp.partition) {
+            return Err(KafkaError::Seek("the client does not know the partition".to_owned()));
+        }
+        self.consumer.resume(&list)
+    }
+
+    pub(super) fn set_paused(&self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
+        if self.lanes.get(tp).is_none_or(|lane| lane.epoch != epoch) {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&tp.topic, tp.partition);
+        let result = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = result {
+            tracing::warn!(connector = self.settings.connector, %tp, "cannot pause or resume: {error}");
+        }
+    }
+}

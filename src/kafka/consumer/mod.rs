@@ -1,0 +1,403 @@
+//! Owns the consumer thread: the only place that touches the consumer. Records go to the tasks, commits and seeks
+//! are executed as the tasks ask, rebalances are acted on in order. It decides nothing, but checks every commit once more.
+
+mod assignment;
+mod commands;
+mod positions;
+mod records;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use crate::config::settings::{KafkaSettings, TopicSelection};
+use crate::error::{Failure, Stage};
+use crate::kafka::bounds::Bounds;
+use crate::kafka::context::Context;
+use crate::kafka::native::{BatchQueue, QueueWaker};
+use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::watermarks::Watermarks;
+use crate::position::{Epoch, Offset, TopicPartition};
+use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
+
+/// Messages of one batch at the most.
+const BATCH_MESSAGES: usize = 10_000;
+/// How long a batch may take to fill; commands wake the thread earlier.
+const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// How long a revoked partition may take to flush before it is dropped.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often positions are looked at for moves without a record.
+const POSITIONS_LOOK: Duration = Duration::from_millis(200);
+/// How often a bounded run looks whether other members have finished.
+const BOUNDS_LOOK: Duration = Duration::from_millis(500);
+
+/// Where a task takes its inputs.
+pub type TaskSender = Sender<Input>;
+
+/// What the tasks and the daemon ask of the consumer thread.
+#[derive(Debug)]
+pub enum Command {
+    /// See [`crate::task::message::Effect::ReadCommitted`].
+    ReadCommitted(TopicPartition, Epoch, Attempt),
+    /// See [`crate::task::message::Effect::Start`].
+    Start(TopicPartition, Epoch, Attempt, Offset),
+    /// See [`crate::task::message::Effect::Pause`].
+    Pause(TopicPartition, Epoch),
+    /// See [`crate::task::message::Effect::Resume`].
+    Resume(TopicPartition, Epoch),
+    /// See [`crate::task::message::Effect::Commit`].
+    Commit {
+        /// Which partition.
+        tp: TopicPartition,
+        /// Of this assignment.
+        epoch: Epoch,
+        /// To be given back.
+        commit: CommitId,
+        /// The offset.
+        offset: Offset,
+        /// Its metadata.
+        metadata: String,
+    },
+    /// See [`crate::task::message::Effect::Release`].
+    Release(TopicPartition, Epoch),
+    /// See [`crate::task::message::Effect::Finished`].
+    Finished(TopicPartition, Epoch),
+    /// Flush everything, commit, leave the group.
+    Drain,
+    /// Leave at once, for this reason; nothing more is committed.
+    Fail(Failure),
+    /// For every task.
+    Tell(Announcement),
+}
+
+/// What the daemon wants every task to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// See [`Input::FlushNow`].
+    FlushNow,
+    /// See [`Input::SetPaused`].
+    SetPaused(bool),
+}
+
+/// Sends commands and wakes the thread. Cheap to clone.
+#[derive(Clone)]
+pub struct CommandSender {
+    commands: Sender<Command>,
+    waker: Arc<Mutex<Option<QueueWaker>>>,
+}
+
+impl CommandSender {
+    /// Sends a command. After the thread has ended nothing happens: there is nothing left to command.
+    pub fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
+            waker.wake();
+        }
+    }
+}
+
+/// What the thread needs.
+pub struct ConsumerSettings {
+    /// Name of the connector, for threads and messages.
+    pub connector: String,
+    /// `kafka:`
+    pub kafka: KafkaSettings,
+    /// Whether somebody reads headers.
+    pub with_headers: bool,
+    /// `--until-end`.
+    pub until_end: bool,
+}
+
+/// What people may see of the thread.
+#[derive(Debug, Default)]
+pub struct ConsumerStatus {
+    /// Assignments received.
+    pub rebalances: AtomicU64,
+    /// Whether the group has given an assignment, even an empty one.
+    pub assigned: std::sync::atomic::AtomicBool,
+    /// Bytes of records on their way to the tasks or held by them.
+    pub in_flight_bytes: Arc<AtomicUsize>,
+    /// End of each partition as last fetched.
+    pub highs: Mutex<BTreeMap<TopicPartition, Offset>>,
+    /// The client's last trouble.
+    pub trouble: Mutex<Option<String>>,
+}
+
+/// How the thread ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerEnd {
+    /// As [`Command::Drain`] asked.
+    Drained,
+    /// Everything below the noted ends is committed.
+    ReachedEnd,
+}
+
+/// Starts the thread. Its result comes when it has left the group.
+///
+/// # Errors
+/// Fatal when the client cannot be made of the properties.
+pub fn start(
+    settings: ConsumerSettings,
+    tasks: Vec<TaskSender>,
+    status: Arc<ConsumerStatus>,
+) -> Result<(CommandSender, JoinHandle<Result<ConsumerEnd, Failure>>), Failure> {
+    let (sender, commands) = channel();
+    let waker = Arc::new(Mutex::new(None));
+    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
+        .create_with_context(Context::new(&settings.connector))
+        .map_err(|error| client_failure(&error))?;
+    let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
+        .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
+    *waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.waker());
+    let name = format!("consume-{}", settings.connector);
+    let thread = ConsumerThread {
+        queue: Some(queue),
+        consumer,
+        settings,
+        tasks,
+        status,
+        commands,
+        lanes: HashMap::new(),
+        epochs: 0,
+        revoking: None,
+        starts: Vec::new(),
+        bounds: None,
+        next_bounds_look: Instant::now(),
+        next_highs_look: Instant::now(),
+        next_positions_look: Instant::now(),
+        draining: false,
+    };
+    let handle = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || thread.run())
+        .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))?;
+    Ok((CommandSender { commands: sender, waker }, handle))
+}
+
+struct ConsumerThread {
+    /// Dropped before the consumer, whichever way the thread ends.
+    queue: Option<BatchQueue>,
+    consumer: BaseConsumer<Context>,
+    settings: ConsumerSettings,
+    tasks: Vec<TaskSender>,
+    status: Arc<ConsumerStatus>,
+    commands: Receiver<Command>,
+    lanes: HashMap<TopicPartition, Lane>,
+    epochs: u64,
+    revoking: Option<Revocation>,
+    starts: Vec<(TopicPartition, Epoch, Attempt, Offset)>,
+    bounds: Option<Bounds>,
+    next_bounds_look: Instant,
+    next_highs_look: Instant,
+    next_positions_look: Instant,
+    draining: bool,
+}
+
+/// What the thread knows of a partition that is ours.
+struct Lane {
+    epoch: Epoch,
+    task: usize,
+    /// Set while records flow.
+    attempt: Option<Attempt>,
+    /// Highest offset committed in this epoch: the guard against going back.
+    committed: Offset,
+    /// Position after the last record handed over: the guard against going ahead.
+    delivered: Offset,
+    finished: bool,
+    doubt: Doubt,
+}
+
+/// Whether the client's position may lie behind where we think it is.
+///
+/// A batch that holds an error of a partition moves the client's position behind the offset the error names, and a pause
+/// makes it fetch from there: records would be passed over in silence. So what comes after an error must begin exactly
+/// where we are, or is fetched again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// The last thing was a record.
+    None,
+    /// The last thing was an error.
+    Open,
+    /// Sought back since: what comes now is right, gaps and all.
+    Sought,
+}
+
+struct Revocation {
+    partitions: Vec<TopicPartition>,
+    deadline: Instant,
+}
+
+impl ConsumerThread {
+    fn run(mut self) -> Result<ConsumerEnd, Failure> {
+        let end = self.run_until_end();
+        if end.is_err() {
+            self.drop_all();
+        }
+        // Nothing may wake or fill the queue any more when the client goes.
+        self.queue = None;
+        while let Some(event) = self.consumer.context().next_rebalance() {
+            self.give_up_now(&event);
+        }
+        self.consumer.context().close();
+        self.await_records();
+        end
+    }
+
+    /// Waits until the tasks have dropped every record: the client must outlive what it handed out.
+    fn await_records(&self) {
+        while self.status.in_flight_bytes.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn run_until_end(&mut self) -> Result<ConsumerEnd, Failure> {
+        if self.settings.until_end {
+            self.bounds = Some(Bounds::note(&self.consumer, &self.settings.kafka.topics)?);
+        }
+        self.subscribe()?;
+        loop {
+            self.poll_client()?;
+            self.act_on_rebalances()?;
+            self.obey()?;
+            self.start_waiting();
+            self.finish_revocation()?;
+            self.look_at_highs();
+            self.look_at_positions();
+            if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
+                return Ok(ConsumerEnd::Drained);
+            }
+            if self.reached_bounds() {
+                return Ok(ConsumerEnd::ReachedEnd);
+            }
+            self.consume()?;
+        }
+    }
+
+    fn subscribe(&self) -> Result<(), Failure> {
+        let topics: Vec<&str> = match &self.settings.kafka.topics {
+            TopicSelection::Names(names) => names.iter().map(String::as_str).collect(),
+            TopicSelection::Regex(pattern) => vec![pattern.as_str()],
+        };
+        self.consumer.subscribe(&topics).map_err(|error| client_failure(&error))
+    }
+
+    /// Serves callbacks. Records do not come this way once their partition feeds our queue.
+    fn poll_client(&mut self) -> Result<(), Failure> {
+        while let Some(result) = self.consumer.poll(Duration::ZERO) {
+            let Err(error) = result else { continue };
+            if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                return Err(Failure::fatal(
+                    Stage::Consume,
+                    format!(
+                        "the kafka client cannot go on: {code}: {reason}; if it was fenced, another process uses the same group.instance.id"
+                    ),
+                ));
+            }
+            self.on_client_error(&error)?;
+        }
+        if let Some(trouble) = self.consumer.context().last_error() {
+            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
+        Ok(())
+    }
+
+    fn on_client_error(&self, error: &KafkaError) -> Result<(), Failure> {
+        match error.rdkafka_error_code() {
+            Some(
+                code @ (RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::UnsupportedSASLMechanism),
+            ) => Err(Failure::fatal(
+                Stage::Consume,
+                format!(
+                    "the broker refuses us: {code}; check the credentials in kafka.properties and the access rules of topic and group {}",
+                    self.settings.kafka.group
+                ),
+            )),
+            Some(RDKafkaErrorCode::PartitionEOF) => Ok(()),
+            _ => {
+                tracing::warn!(connector = self.settings.connector, "kafka: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn broker_position(
+    tp: &TopicPartition,
+    list: &TopicPartitionList,
+    ends: &Watermarks,
+    topic_id: Option<Arc<str>>,
+) -> Result<BrokerPosition, Failure> {
+    let elements = list.elements_for_topic(&tp.topic);
+    let element = elements.iter().find(|element| element.partition() == tp.partition);
+    let (committed, metadata) = match element {
+        Some(element) => {
+            element.error().map_err(|error| position_failure(&error, "read the committed offset"))?;
+            let offset =
+                if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+            (offset, if offset.is_some() { element.metadata().to_owned() } else { String::new() })
+        }
+        None => (None, String::new()),
+    };
+    match ends.get(tp) {
+        Some(Ok((low, high))) => Ok(BrokerPosition { committed, metadata, low: *low, high: *high, topic_id }),
+        Some(Err(error)) => Err(position_failure(error, "read the first and last offset")),
+        None => {
+            Err(Failure::retriable(Stage::Recover, format!("{tp}: the broker does not tell where it ends")))
+        }
+    }
+}
+
+fn commit_error(code: RDKafkaErrorCode) -> CommitError {
+    let reason = code.to_string();
+    match code {
+        RDKafkaErrorCode::UnknownMemberId
+        | RDKafkaErrorCode::IllegalGeneration
+        | RDKafkaErrorCode::FencedInstanceId
+        | RDKafkaErrorCode::StaleMemberEpoch
+        | RDKafkaErrorCode::FencedMemberEpoch
+        | RDKafkaErrorCode::AssignmentLost
+        | RDKafkaErrorCode::UnknownTopicOrPartition => CommitError::Refused(reason),
+        RDKafkaErrorCode::GroupAuthorizationFailed
+        | RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::OffsetMetadataTooLarge
+        | RDKafkaErrorCode::InvalidGroupId => CommitError::Denied(reason),
+        _ => CommitError::Unknown(reason),
+    }
+}
+
+fn position_failure(error: &KafkaError, what: &str) -> Failure {
+    match error.rdkafka_error_code() {
+        Some(
+            code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed),
+        ) => Failure::fatal(Stage::Recover, format!("cannot {what}: {code}; allow READ on topic and group")),
+        _ => Failure::retriable(Stage::Recover, format!("cannot {what}: {error}")),
+    }
+}
+
+fn client_failure(error: &KafkaError) -> Failure {
+    Failure::fatal(
+        Stage::Consume,
+        format!("the kafka client refuses: {}; check kafka.properties", refusal(error)),
+    )
+}
+
+fn spell(partitions: &[(String, i32)]) -> String {
+    let names: Vec<String> =
+        partitions.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
+    names.join(" ")
+}

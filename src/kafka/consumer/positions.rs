@@ -1,0 +1,67 @@
+//! Owns what the consumer thread reads off the client now and then: ends of partitions, positions that moved without a
+//! record, the bounds of a bounded run.
+
+use super::{BOUNDS_LOOK, ConsumerThread, Doubt, POSITIONS_LOOK};
+use crate::kafka::native;
+use crate::position::{Offset, TopicPartition};
+use crate::task::message::Input;
+use rdkafka::Offset as KafkaOffset;
+use rdkafka::consumer::Consumer as _;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+impl ConsumerThread {
+    pub(super) fn look_at_highs(&mut self) {
+        if Instant::now() < self.next_highs_look {
+            return;
+        }
+        self.next_highs_look = Instant::now() + Duration::from_secs(1);
+        let highs: BTreeMap<TopicPartition, Offset> = self
+            .lanes
+            .keys()
+            .filter_map(|tp| {
+                Some((tp.clone(), native::cached_high(&self.consumer, &tp.topic, tp.partition)?))
+            })
+            .collect();
+        *self.status.highs.lock().unwrap_or_else(PoisonError::into_inner) = highs;
+    }
+
+    /// Passes on positions that have moved without a record: behind transaction markers and aborted records.
+    pub(super) fn look_at_positions(&mut self) {
+        if Instant::now() < self.next_positions_look {
+            return;
+        }
+        self.next_positions_look = Instant::now() + POSITIONS_LOOK;
+        let Ok(list) = self.consumer.position() else { return };
+        for element in list.elements() {
+            let KafkaOffset::Offset(raw) = element.offset() else { continue };
+            let Some(position) = Offset::new(raw) else { continue };
+            let tp = TopicPartition::new(element.topic(), element.partition());
+            let Some(lane) = self.lanes.get_mut(&tp) else { continue };
+            let Some(attempt) = lane.attempt.filter(|_| lane.doubt == Doubt::None) else { continue };
+            // The position moves only as this thread takes batches, and every record of those is handed over.
+            if position > lane.delivered {
+                lane.delivered = position;
+                let (task, epoch) = (lane.task, lane.epoch);
+                self.tell(task, Input::Reached { tp, epoch, attempt, position });
+            }
+        }
+    }
+
+    pub(super) fn reached_bounds(&mut self) -> bool {
+        let Some(bounds) = &self.bounds else { return false };
+        let idle = self.revoking.is_none() && self.lanes.values().all(|lane| lane.finished);
+        if !idle || Instant::now() < self.next_bounds_look {
+            return false;
+        }
+        self.next_bounds_look = Instant::now() + BOUNDS_LOOK;
+        match bounds.reached(&self.consumer) {
+            Ok(reached) => reached,
+            Err(failure) => {
+                tracing::warn!(connector = self.settings.connector, "{failure}");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Owns the hand-over of records from the client to the tasks, and the doubt about the client's position after errors.
+
+use super::{BATCH_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, REQUEST_TIMEOUT, SEEK_TIMEOUT};
+use crate::error::{Failure, Stage};
+use crate::kafka::native::Run;
+use crate::position::TopicPartition;
+use crate::task::message::Input;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl ConsumerThread {
+    pub(super) fn consume(&mut self) -> Result<(), Failure> {
+        let in_flight = self.status.in_flight_bytes.clone();
+        if in_flight.load(Ordering::Relaxed) >= IN_FLIGHT_BYTES {
+            // The tasks are behind. Only they can change that, and they wake us when they want something.
+            std::thread::park_timeout(Duration::from_millis(2));
+            return Ok(());
+        }
+        let Some(queue) = &mut self.queue else { return Ok(()) };
+        let runs = queue.consume(BATCH_WAIT, self.settings.with_headers, &in_flight);
+        let mut sought = Vec::new();
+        for run in runs {
+            self.hand_over(run, &mut sought)?;
+        }
+        Ok(())
+    }
+
+    /// `sought` are the partitions sought back within this batch: what else it holds of them is fetched again.
+    pub(super) fn hand_over(&mut self, run: Run, sought: &mut Vec<TopicPartition>) -> Result<(), Failure> {
+        let (topic, partition) = run.place();
+        if topic.is_empty() {
+            return match run {
+                Run::Error { code, .. } => self.on_client_error(&KafkaError::MessageConsumption(code)),
+                Run::Records { .. } => Ok(()),
+            };
+        }
+        let tp = TopicPartition { topic, partition };
+        let Some(lane) = self.lanes.get_mut(&tp) else { return Ok(()) };
+        let (task, epoch) = (lane.task, lane.epoch);
+        let Some(attempt) = lane.attempt.filter(|_| !sought.contains(&tp)) else { return Ok(()) };
+        match run {
+            Run::Records { block, .. } => {
+                let (Some(first), Some(last)) = (block.first_offset(), block.last_offset()) else {
+                    return Ok(());
+                };
+                if lane.doubt == Doubt::Open && first > lane.delivered {
+                    sought.push(tp.clone());
+                    self.seek_back(&tp);
+                    return Ok(());
+                }
+                lane.doubt = Doubt::None;
+                lane.delivered = lane.delivered.max(last.next());
+                self.tell(task, Input::Records { tp, epoch, attempt, block });
+            }
+            Run::Error { code, reason, .. } => {
+                lane.doubt = Doubt::Open;
+                let failure = self.read_failure(&tp, code, &reason);
+                self.tell(task, Input::ReadFailed { tp, epoch, failure });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the client fetch from where we are; nothing is taken of the partition until it does.
+    pub(super) fn seek_back(&mut self, tp: &TopicPartition) {
+        let Some(lane) = self.lanes.get_mut(tp) else { return };
+        let (epoch, attempt, offset) = (lane.epoch, lane.attempt, lane.delivered);
+        tracing::debug!(connector = self.settings.connector, %tp, %offset, "sought back after an error");
+        lane.doubt = Doubt::Sought;
+        let mut list = TopicPartitionList::with_capacity(1);
+        let listed = list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(offset.as_i64()));
+        let sought = listed.and_then(|()| self.consumer.seek_partitions(list, SEEK_TIMEOUT));
+        let done = sought.is_ok_and(|list| list.elements().iter().all(|element| element.error().is_ok()));
+        if !done && let (Some(lane), Some(attempt)) = (self.lanes.get_mut(tp), attempt) {
+            lane.attempt = None;
+            self.starts.push((tp.clone(), epoch, attempt, offset));
+        }
+    }
+
+    pub(super) fn read_failure(&self, tp: &TopicPartition, code: RDKafkaErrorCode, reason: &str) -> Failure {
+        match code {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                let begins =
+                    self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT).map_or_else(
+                        |_| "an unknown offset".to_owned(),
+                        |(low, high)| format!("[{low}, {high})"),
+                    );
+                Failure::fatal(
+                    Stage::Consume,
+                    format!(
+                        "{tp}: the offset to be read is out of range ({reason}); the broker has {begins}: what lies before it is gone; to go on without it, reset the group's offset"
+                    ),
+                )
+            }
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
+                Failure::fatal(
+                    Stage::Consume,
+                    format!(
+                        "{tp}: {reason}; allow READ on the topic and the group, then restart the connector"
+                    ),
+                )
+            }
+            _ => Failure::retriable(Stage::Consume, format!("{tp}: {reason}")),
+        }
+    }
+
+    pub(super) fn tell(&self, task: usize, input: Input) {
+        // A task that has ended has said why; its connector is about to stop.
+        let _ = self.tasks[task].send(input);
+    }
+}

@@ -1,0 +1,223 @@
+//! Owns how a lane takes records into its open flush, ends the flush, and drains.
+
+use super::{DELIVERIES, Held, Lane, LaneState};
+use crate::error::Failure;
+use crate::position::Offset;
+use crate::record::RecordBlock;
+use crate::task::Shared;
+use crate::task::clock::Now;
+use crate::task::delivery::Delivery;
+use crate::task::flush::{Cut, FlushContext, OpenFlush, Taken};
+use crate::task::message::{Attempt, Effect, Event};
+use crate::task::rotation::{RotationReason, due};
+
+impl Lane {
+    pub(in crate::task) fn on_records(&mut self, attempt: Attempt, block: RecordBlock) {
+        if !self.takes(attempt) {
+            return;
+        }
+        if let Some(last) = block.last_offset() {
+            self.high = self.high.max(last.next());
+        }
+        self.held_bytes += block.payload_bytes();
+        self.held.push_back(Held::Block { block, cursor: 0 });
+    }
+
+    pub(in crate::task) fn on_reached(&mut self, attempt: Attempt, position: Offset) {
+        if self.takes(attempt) {
+            self.high = self.high.max(position);
+            self.held.push_back(Held::Reached(position));
+        }
+    }
+
+    pub(super) fn takes(&self, attempt: Attempt) -> bool {
+        attempt == self.attempt
+            && self.state == LaneState::Running
+            && self.draining.is_none()
+            && !self.finished
+    }
+
+    /// Does whatever can be done now: takes held records, ends flushes that are due, moves deliveries on.
+    pub(in crate::task) fn pump(&mut self, shared: &mut Shared, now: Now) -> Result<(), Failure> {
+        if let LaneState::BackingOff(until) = self.state
+            && now.tick >= until
+        {
+            self.resolve(shared);
+        }
+        while self.may_take(shared) {
+            let Some(mut held) = self.held.pop_front() else { break };
+            let taken = self.take(&mut held, shared, now)?;
+            match (taken, held) {
+                (Taken::All, Held::Block { block, .. }) => self.held_bytes -= block.payload_bytes(),
+                (Taken::All, Held::Reached(_)) => {}
+                (Taken::NeedSchema(id), held) => {
+                    self.held.push_front(held);
+                    self.needs_schema = Some(id);
+                    shared.request_schema(id, now);
+                }
+                (Taken::Rotate(reason), held) => {
+                    self.held.push_front(held);
+                    self.rotate(reason, shared, now)?;
+                }
+                (Taken::Cut, held) => {
+                    self.held.push_front(held);
+                    self.rotate(self.cut_reason(), shared, now)?;
+                }
+            }
+            if self.at_stop_rotated() {
+                self.held.clear();
+                self.held_bytes = 0;
+            }
+        }
+        self.rotate_when_due(shared, now)?;
+        self.advance_deliveries(shared, now);
+        self.regulate_fetching(shared);
+        Ok(())
+    }
+
+    pub(super) fn may_take(&self, shared: &Shared) -> bool {
+        self.state == LaneState::Running
+            && !self.held.is_empty()
+            && self.needs_schema.is_none()
+            && self.deliveries.len() < DELIVERIES
+            && self.draining.is_none()
+            && !shared.paused
+            && !shared.budget.exhausted()
+            && !self.at_stop_rotated()
+    }
+
+    pub(super) fn take(
+        &mut self,
+        held: &mut Held,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<Taken, Failure> {
+        if self.open.is_none() {
+            self.open = Some(self.open_flush(shared, now));
+            self.open_letters_acknowledged = 0;
+        }
+        let Some(open) = &mut self.open else { return Ok(Taken::All) };
+        match held {
+            Held::Reached(position) => {
+                self.tracker.deliver(*position);
+                open.advance(*position);
+                Ok(if open.reached_cut() { Taken::Cut } else { Taken::All })
+            }
+            Held::Block { block, cursor } => {
+                if let Some(last) = block.last_offset() {
+                    self.tracker.deliver(last.next());
+                }
+                let mut context = FlushContext {
+                    tp: &self.tp,
+                    topic_id: self.topic_id.as_deref(),
+                    settings: &shared.settings,
+                    partitioner: &self.partitioner,
+                    schemas: &mut shared.schemas,
+                    effects: &mut shared.effects,
+                };
+                let taken = open.take(block, cursor, &mut context, now)?;
+                // A cut reached by the last record of a block counts at once, not with the next record.
+                Ok(if taken == Taken::All && open.reached_cut() { Taken::Cut } else { taken })
+            }
+        }
+    }
+
+    pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
+        let (cut, wall_ms) = match &self.replay {
+            Some(intent) => (Cut::Replay(intent.end), intent.wall_ms),
+            None => (self.stop.map_or(Cut::None, Cut::Stop), now.wall_ms),
+        };
+        let id = shared.next_flush();
+        OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)
+    }
+
+    pub(super) fn cut_reason(&self) -> RotationReason {
+        if self.replay.is_some() { RotationReason::Replay } else { RotationReason::End }
+    }
+
+    pub(super) fn at_stop(&self) -> bool {
+        self.replay.is_none() && self.stop.is_some_and(|stop| self.tracker.settled() >= stop)
+    }
+
+    pub(super) fn at_stop_rotated(&self) -> bool {
+        self.replay.is_none() && self.stop.is_some_and(|stop| self.tracker.rotated() >= stop)
+    }
+
+    pub(super) fn rotate_when_due(&mut self, shared: &mut Shared, now: Now) -> Result<(), Failure> {
+        if self.replay.is_some() || self.deliveries.len() >= DELIVERIES {
+            return Ok(());
+        }
+        let Some(open) = &self.open else { return Ok(()) };
+        match due(&shared.settings.rotate, &open.size(), now.tick) {
+            Some(reason) => self.rotate(reason, shared, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the open flush, unless it is a replay whose cut is not reached.
+    pub(in crate::task) fn rotate(
+        &mut self,
+        reason: RotationReason,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        if self.replay.is_some() && !self.open.as_ref().is_some_and(OpenFlush::reached_cut) {
+            return Ok(());
+        }
+        let Some(open) = self.open.take() else { return Ok(()) };
+        if open.range().is_empty() {
+            return Ok(());
+        }
+        let flush = open.id;
+        self.reader = open.reader();
+        let mut context = FlushContext {
+            tp: &self.tp,
+            topic_id: self.topic_id.as_deref(),
+            settings: &shared.settings,
+            partitioner: &self.partitioner,
+            schemas: &mut shared.schemas,
+            effects: &mut shared.effects,
+        };
+        let sealing = open.seal(&mut context)?;
+        self.tracker.rotate(sealing.range);
+        shared.effects.push_back(Effect::Report(Event::Rotated {
+            tp: self.tp.clone(),
+            range: sealing.range,
+            reason,
+            rows: sealing.rows,
+            files: sealing.files.len(),
+            bytes: sealing.bytes,
+        }));
+        let replayed = self.replay.take().is_some();
+        let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
+        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, now.tick));
+        Ok(())
+    }
+
+    /// Ends or drops what is open and gives the partition up once what is on its way is settled.
+    pub(in crate::task) fn drain(
+        &mut self,
+        reason: RotationReason,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        if self.draining.is_some() {
+            return Ok(());
+        }
+        self.draining = Some(reason);
+        self.held.clear();
+        self.held_bytes = 0;
+        if self.state == LaneState::Running {
+            self.rotate(reason, shared, now)?;
+        }
+        if let Some(open) = self.open.take() {
+            shared.effects.push_back(Effect::Discard { flush: open.id });
+        }
+        Ok(())
+    }
+
+    /// Whether a drained lane has nothing left to settle.
+    pub(in crate::task) fn is_drained(&self) -> bool {
+        self.draining.is_some() && self.deliveries.is_empty()
+    }
+}

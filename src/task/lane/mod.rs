@@ -1,0 +1,212 @@
+//! Owns one topic-partition while it is ours: where to start, which flush is open, which are on their way, and when
+//! to hold records back. Does not own how records become files ([`super::flush`]) nor anything of other partitions.
+
+mod beginning;
+mod intake;
+mod protocol;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::position::{Epoch, Offset, SchemaId, TopicPartition};
+use crate::record::RecordBlock;
+use crate::task::backoff::Backoff;
+use crate::task::clock::{Now, Tick};
+use crate::task::delivery::{Delivery, DeliveryStage};
+use crate::task::flush::OpenFlush;
+use crate::task::intent::Intent;
+use crate::task::message::{Attempt, BrokerPosition, Effect};
+use crate::task::names::name_overhead_bytes;
+use crate::task::partitioner::Partitioner;
+use crate::task::rotation::{RotationReason, deadline};
+use crate::task::tracker::OffsetTracker;
+use crate::task::{Shared, Wait};
+
+/// Flushes on their way at the most: one in the protocol, one sealed behind it.
+const DELIVERIES: usize = 2;
+
+pub(super) struct Lane {
+    pub(super) tp: TopicPartition,
+    pub(super) epoch: Epoch,
+    attempt: Attempt,
+    state: LaneState,
+    stop: Option<Offset>,
+    tracker: OffsetTracker,
+    high: Offset,
+    topic_id: Option<Arc<str>>,
+    open: Option<OpenFlush>,
+    /// Batches of dead letters of the open flush that are acknowledged.
+    open_letters_acknowledged: usize,
+    deliveries: VecDeque<Delivery>,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    needs_schema: Option<SchemaId>,
+    fetching_paused: bool,
+    draining: Option<RotationReason>,
+    /// The intent that is being replayed.
+    replay: Option<Intent>,
+    /// The reader schema in force at the end of the last flush.
+    reader: Option<SchemaId>,
+    backoff: Backoff,
+    finished: bool,
+    partitioner: Partitioner,
+    pub(super) reserved_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum LaneState {
+    /// Waits for the broker's position.
+    Resolving,
+    /// Waits for the list of published files.
+    Listing(BrokerPosition),
+    /// Waits to resolve again.
+    BackingOff(Tick),
+    /// Takes records.
+    Running,
+}
+
+enum Held {
+    Block { block: RecordBlock, cursor: usize },
+    Reached(Offset),
+}
+
+/// What people may see of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneSnapshot {
+    /// Which one.
+    pub tp: TopicPartition,
+    /// Whether records flow: the start is found.
+    pub running: bool,
+    /// Committed.
+    pub settled: Offset,
+    /// Next offset to be taken.
+    pub position: Offset,
+    /// End of the partition as last heard of.
+    pub high: Offset,
+    /// Rows of the open flush.
+    pub open_rows: u64,
+    /// Memory of the open flush and records held back.
+    pub buffered_bytes: u64,
+    /// When the oldest record not yet settled arrived.
+    pub oldest_unsettled: Option<Tick>,
+    /// Flushes on their way.
+    pub deliveries: usize,
+    /// Whether fetching is paused.
+    pub paused: bool,
+}
+
+impl Lane {
+    pub(super) fn new(tp: TopicPartition, epoch: Epoch, stop: Option<Offset>, shared: &mut Shared) -> Self {
+        let partitioner = Partitioner::new(shared.settings.partition_by.clone(), name_overhead_bytes(&tp));
+        let mut lane = Self {
+            tp,
+            epoch,
+            attempt: Attempt(0),
+            state: LaneState::Resolving,
+            stop,
+            tracker: OffsetTracker::starting_at(Offset::ZERO),
+            high: Offset::ZERO,
+            topic_id: None,
+            open: None,
+            open_letters_acknowledged: 0,
+            deliveries: VecDeque::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            needs_schema: None,
+            fetching_paused: false,
+            draining: None,
+            replay: None,
+            reader: None,
+            backoff: Backoff::default(),
+            finished: false,
+            partitioner,
+            reserved_bytes: 0,
+        };
+        lane.resolve(shared);
+        lane
+    }
+
+    pub(super) fn on_schema(&mut self, id: SchemaId, shared: &Shared) {
+        if self.needs_schema == Some(id) && !shared.is_waiting_for(id) {
+            self.needs_schema = None;
+        }
+    }
+
+    /// Asks again for a schema that was not to be had.
+    pub(super) fn request_schema(&self, shared: &mut Shared, now: Now) {
+        if let Some(id) = self.needs_schema {
+            shared.request_schema(id, now);
+        }
+    }
+
+    fn regulate_fetching(&mut self, shared: &mut Shared) {
+        if self.state != LaneState::Running || self.draining.is_some() || self.finished {
+            return;
+        }
+        let hold = self.held_bytes > shared.settings.held_bytes || self.at_stop_rotated();
+        if hold && !self.fetching_paused {
+            self.fetching_paused = true;
+            shared.effects.push_back(Effect::Pause { tp: self.tp.clone(), epoch: self.epoch });
+        } else if self.fetching_paused && self.held.is_empty() && !self.at_stop_rotated() {
+            self.fetching_paused = false;
+            shared.effects.push_back(Effect::Resume { tp: self.tp.clone(), epoch: self.epoch });
+        }
+    }
+
+    /// When the lane wants to be pumped again without further input.
+    pub(super) fn deadline(&self, shared: &Shared) -> Wait {
+        let mut wait = Wait::default();
+        if let LaneState::BackingOff(until) = self.state {
+            wait.until(until);
+        }
+        for delivery in &self.deliveries {
+            if let DeliveryStage::Retrying(_, until) = delivery.stage {
+                wait.until(until);
+            }
+        }
+        if self.replay.is_none()
+            && self.deliveries.len() < DELIVERIES
+            && let Some(open) = &self.open
+            && let Some(until) = deadline(&shared.settings.rotate, &open.size())
+        {
+            wait.until(until);
+        }
+        wait
+    }
+
+    /// Whether the lane holds records only because of the memory budget.
+    pub(super) fn waits_for_budget(&self, shared: &Shared) -> bool {
+        !self.held.is_empty() && shared.budget.exhausted()
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (self.held_bytes + self.open.as_ref().map_or(0, OpenFlush::memory_bytes)) as u64
+    }
+
+    /// Memory that ending the open flush would free, where it can be ended.
+    pub(super) fn rotatable_bytes(&self) -> usize {
+        if self.replay.is_some() || self.deliveries.len() >= DELIVERIES {
+            return 0;
+        }
+        self.open
+            .as_ref()
+            .map_or(0, |open| if open.range().is_empty() { 0 } else { open.memory_bytes().max(1) })
+    }
+
+    pub(super) fn snapshot(&self) -> LaneSnapshot {
+        let oldest = self.deliveries.front().map(|delivery| delivery.rotated_at);
+        let open = self.open.as_ref().filter(|open| !open.range().is_empty());
+        LaneSnapshot {
+            tp: self.tp.clone(),
+            running: self.state == LaneState::Running,
+            settled: self.tracker.settled(),
+            position: self.open.as_ref().map_or(self.tracker.rotated(), |open| open.range().end),
+            high: self.high.max(self.tracker.delivered()),
+            open_rows: self.open.as_ref().map_or(0, OpenFlush::rows),
+            buffered_bytes: self.memory_bytes(),
+            oldest_unsettled: oldest.or(open.map(OpenFlush::opened_at)),
+            deliveries: self.deliveries.len(),
+            paused: self.fetching_paused,
+        }
+    }
+}

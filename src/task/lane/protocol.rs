@@ -1,0 +1,295 @@
+//! Owns the order of the protocol between a lane's flushes: seal, intend, publish, settle, each tried again where that may
+//! help.
+
+use super::Lane;
+use crate::error::{Failure, Stage};
+use crate::position::Offset;
+use crate::task::Shared;
+use crate::task::clock::Now;
+use crate::task::delivery::{Delivery, DeliveryStage, Step};
+use crate::task::message::{CommitError, CommitId, Effect, Event, FlushId, PublishedFiles, StagingError};
+use std::time::Duration;
+
+impl Lane {
+    pub(super) fn advance_deliveries(&mut self, shared: &mut Shared, now: Now) {
+        for delivery in &mut self.deliveries {
+            if let DeliveryStage::Retrying(Step::Seal, until) = delivery.stage
+                && now.tick >= until
+            {
+                delivery.stage = DeliveryStage::Sealing;
+                shared.effects.push_back(Effect::Seal {
+                    tp: self.tp.clone(),
+                    flush: delivery.flush,
+                    files: delivery.files.clone(),
+                });
+            }
+        }
+        let Some(front) = self.deliveries.front() else { return };
+        match front.stage {
+            DeliveryStage::Sealed if front.files.is_empty() => self.settle_when_ready(shared),
+            DeliveryStage::Sealed if front.is_intended() => self.publish(shared),
+            DeliveryStage::Sealed => self.intend(shared),
+            DeliveryStage::Published => self.settle_when_ready(shared),
+            DeliveryStage::Retrying(step, until) if now.tick >= until => match step {
+                Step::Seal => {}
+                Step::Intend => self.intend(shared),
+                Step::Publish => self.publish(shared),
+                Step::Settle => self.settle_when_ready(shared),
+            },
+            _ => {}
+        }
+    }
+
+    pub(super) fn intend(&mut self, shared: &mut Shared) {
+        let plan = shared.settings.plan;
+        let Some(front) = self.deliveries.front_mut() else { return };
+        let commit = shared.next_commit();
+        front.stage = DeliveryStage::Intending(commit);
+        let (offset, metadata) = (front.range.start, front.intent(plan).to_metadata());
+        self.commit(commit, offset, metadata, shared);
+    }
+
+    pub(super) fn publish(&mut self, shared: &mut Shared) {
+        let Some(front) = self.deliveries.front_mut() else { return };
+        assert!(front.is_intended(), "range {} would be published without its intent", front.range);
+        front.stage = DeliveryStage::Publishing;
+        shared.effects.push_back(Effect::Publish { tp: self.tp.clone(), flush: front.flush });
+    }
+
+    pub(super) fn settle_when_ready(&mut self, shared: &mut Shared) {
+        let plan = shared.settings.plan;
+        // One commit a flush on a busy partition: the next intent travels with this end.
+        let next =
+            self.deliveries.get(1).filter(|next| next.may_be_announced()).map(|next| next.intent(plan));
+        let Some(front) = self.deliveries.front_mut() else { return };
+        if !front.may_settle() {
+            return;
+        }
+        let commit = shared.next_commit();
+        front.stage = DeliveryStage::Settling(commit);
+        let end = front.range.end;
+        if next.is_some() {
+            self.deliveries[1].stage = DeliveryStage::Intending(commit);
+        }
+        self.commit(commit, end, next.map_or_else(String::new, |intent| intent.to_metadata()), shared);
+    }
+
+    pub(super) fn commit(
+        &self,
+        commit: CommitId,
+        offset: Offset,
+        metadata: String,
+        shared: &mut Shared,
+    ) {
+        self.tracker.check_commit(offset);
+        shared.effects.push_back(Effect::Commit {
+            tp: self.tp.clone(),
+            epoch: self.epoch,
+            commit,
+            offset,
+            metadata,
+        });
+    }
+
+    pub(in crate::task) fn on_commit_done(
+        &mut self,
+        commit: CommitId,
+        result: Result<(), CommitError>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let Some(front) = self.deliveries.front_mut() else { return Ok(()) };
+        let settling = match front.stage {
+            DeliveryStage::Settling(pending) if pending == commit => true,
+            DeliveryStage::Intending(pending) if pending == commit => false,
+            _ => return Ok(()),
+        };
+        match result {
+            Ok(()) => {
+                front.backoff.succeed();
+                if settling {
+                    self.on_settled(commit, shared);
+                } else {
+                    self.on_intended();
+                }
+                Ok(())
+            }
+            Err(CommitError::Refused(reason)) => {
+                self.recover(format!("the commit was refused: {reason}"), shared, now);
+                Ok(())
+            }
+            Err(CommitError::Denied(reason)) => Err(Failure::fatal(
+                if settling { Stage::Settle } else { Stage::Intend },
+                format!(
+                    "{}: the commit is denied: {reason}; allow the group to commit (READ on the group)",
+                    self.tp
+                ),
+            )),
+            Err(CommitError::Unknown(reason)) => {
+                let (stage, step) =
+                    if settling { (Stage::Settle, Step::Settle) } else { (Stage::Intend, Step::Intend) };
+                let failure = Failure::retriable(stage, format!("{}: commit: {reason}", self.tp));
+                let wait = front.backoff.next(None, shared.random());
+                front.stage = DeliveryStage::Retrying(step, now.tick.after(wait));
+                // An announced intent goes out again with the repeated commit.
+                if let Some(next) = self.deliveries.get_mut(1)
+                    && next.stage == DeliveryStage::Intending(commit)
+                {
+                    next.stage = DeliveryStage::Sealed;
+                }
+                shared.retrying(&self.tp, failure, wait);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn on_intended(&mut self) {
+        if let Some(front) = self.deliveries.front_mut() {
+            front.set_intended();
+            front.stage = DeliveryStage::Sealed;
+        }
+    }
+
+    pub(super) fn on_settled(&mut self, commit: CommitId, shared: &mut Shared) {
+        let Some(settled) = self.deliveries.pop_front() else { return };
+        assert!(settled.may_settle(), "range {} was committed before it was settled", settled.range);
+        self.tracker.settle(settled.range);
+        self.backoff.succeed();
+        shared.effects.push_back(Effect::Discard { flush: settled.flush });
+        shared
+            .effects
+            .push_back(Effect::Report(Event::Settled { tp: self.tp.clone(), range: settled.range }));
+        if let Some(next) = self.deliveries.front_mut()
+            && next.stage == DeliveryStage::Intending(commit)
+        {
+            next.set_intended();
+            next.stage = DeliveryStage::Sealed;
+        }
+        if self.at_stop() {
+            self.finish(shared);
+        }
+    }
+
+    pub(super) fn finish(&mut self, shared: &mut Shared) {
+        if !self.finished {
+            self.finished = true;
+            shared.effects.push_back(Effect::Finished { tp: self.tp.clone(), epoch: self.epoch });
+        }
+    }
+
+    pub(in crate::task) fn on_sealed(
+        &mut self,
+        flush: FlushId,
+        result: Result<(), StagingError>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        if self.open.as_ref().is_some_and(|open| open.id == flush) {
+            // Staging failed while the flush was still open.
+            return match result {
+                Ok(()) => Ok(()),
+                Err(StagingError::Fatal(failure)) => Err(failure),
+                Err(StagingError::Retriable(failure) | StagingError::Spoiled(failure)) => {
+                    self.recover(failure.to_string(), shared, now);
+                    Ok(())
+                }
+            };
+        }
+        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.flush == flush) else {
+            return Ok(());
+        };
+        match result {
+            Ok(()) if delivery.stage == DeliveryStage::Sealing => {
+                delivery.backoff.succeed();
+                delivery.stage = DeliveryStage::Sealed;
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(StagingError::Fatal(failure)) => Err(failure),
+            Err(StagingError::Spoiled(failure)) => {
+                self.recover(failure.to_string(), shared, now);
+                Ok(())
+            }
+            Err(StagingError::Retriable(failure)) => {
+                let wait = retry(delivery, Step::Seal, &failure, shared.random(), now);
+                shared.retrying(&self.tp, failure, wait);
+                Ok(())
+            }
+        }
+    }
+
+    pub(in crate::task) fn on_published(
+        &mut self,
+        flush: FlushId,
+        result: Result<PublishedFiles, StagingError>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let Some(delivery) = self.deliveries.front_mut().filter(|front| front.flush == flush) else {
+            return Ok(());
+        };
+        if delivery.stage != DeliveryStage::Publishing {
+            return Ok(());
+        }
+        match result {
+            Ok(published) => {
+                delivery.backoff.succeed();
+                delivery.set_published();
+                shared.effects.push_back(Effect::Report(Event::Published {
+                    tp: self.tp.clone(),
+                    range: delivery.range,
+                    names: delivery.files.iter().map(|file| file.name.clone()).collect(),
+                    rows: delivery.rows,
+                    bytes: delivery.bytes,
+                    adopted: published.adopted,
+                    replayed: delivery.replayed,
+                    took: now.tick.since(delivery.rotated_at),
+                }));
+                Ok(())
+            }
+            Err(StagingError::Fatal(failure)) => Err(failure),
+            Err(StagingError::Spoiled(failure)) => {
+                self.recover(failure.to_string(), shared, now);
+                Ok(())
+            }
+            Err(StagingError::Retriable(failure)) => {
+                let wait = retry(delivery, Step::Publish, &failure, shared.random(), now);
+                shared.retrying(&self.tp, failure, wait);
+                Ok(())
+            }
+        }
+    }
+
+    pub(in crate::task) fn on_dead_lettered(
+        &mut self,
+        flush: FlushId,
+        result: Result<(), Failure>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        match result {
+            Ok(()) => {
+                if self.open.as_ref().is_some_and(|open| open.id == flush) {
+                    self.open_letters_acknowledged += 1;
+                } else if let Some(delivery) =
+                    self.deliveries.iter_mut().find(|delivery| delivery.flush == flush)
+                {
+                    delivery.acknowledge_letters();
+                }
+                Ok(())
+            }
+            Err(failure @ Failure::Fatal { .. }) => Err(failure),
+            Err(failure) => {
+                self.recover(failure.to_string(), shared, now);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn retry(delivery: &mut Delivery, step: Step, failure: &Failure, random: u64, now: Now) -> Duration {
+    let asked = if let Failure::Retriable { after, .. } = failure { *after } else { None };
+    let wait = delivery.backoff.next(asked, random);
+    delivery.stage = DeliveryStage::Retrying(step, now.tick.after(wait));
+    wait
+}
