@@ -86,12 +86,7 @@ impl Lane {
             && !self.at_stop_rotated()
     }
 
-    pub(super) fn take(
-        &mut self,
-        held: &mut Held,
-        shared: &mut Shared,
-        now: Now,
-    ) -> Result<Taken, Failure> {
+    pub(super) fn take(&mut self, held: &mut Held, shared: &mut Shared, now: Now) -> Result<Taken, Failure> {
         if self.open.is_none() {
             self.open = Some(self.open_flush(shared, now));
             self.open_letters_acknowledged = 0;

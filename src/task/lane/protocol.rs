@@ -74,13 +74,7 @@ impl Lane {
         self.commit(commit, end, next.map_or_else(String::new, |intent| intent.to_metadata()), shared);
     }
 
-    pub(super) fn commit(
-        &self,
-        commit: CommitId,
-        offset: Offset,
-        metadata: String,
-        shared: &mut Shared,
-    ) {
+    pub(super) fn commit(&self, commit: CommitId, offset: Offset, metadata: String, shared: &mut Shared) {
         self.tracker.check_commit(offset);
         shared.effects.push_back(Effect::Commit {
             tp: self.tp.clone(),
