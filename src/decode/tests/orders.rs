@@ -1,6 +1,4 @@
-//! A record as shops have them: nested, nullable, logical types; also what decoding one costs.
-
-use std::time::Instant;
+//! A record as shops have them: nested, nullable, logical types.
 
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
@@ -115,24 +113,4 @@ fn fault_43_a_tombstone_can_be_a_row_of_nulls() {
 #[should_panic(expected = "may all be null")]
 fn a_row_of_nulls_needs_nullable_columns() {
     BatchBuilder::new(&layout(ORDER)).append_null_row();
-}
-
-/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --lib decode_cost -- --ignored --nocapture`
-#[test]
-#[ignore = "prints a figure, proves nothing"]
-fn decode_cost() {
-    let (plan, mut batch) = same(ORDER);
-    let datums: Vec<Vec<u8>> = (0..10_000).map(order).collect();
-    let bytes: usize = datums.iter().map(Vec::len).sum();
-    for _ in 0..10 {
-        let start = Instant::now();
-        for _ in 0..5 {
-            for datum in &datums {
-                plan.decode(&mut batch, datum).unwrap();
-            }
-            assert_eq!(batch.finish().num_rows(), 10_000);
-        }
-        let nanos = start.elapsed().as_nanos() / 50_000;
-        println!("{nanos} ns a record of {} bytes", bytes / datums.len());
-    }
 }
