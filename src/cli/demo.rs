@@ -19,7 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::cli::{DemoArguments, EXIT_DONE, EXIT_FAILED, runtime};
 use crate::config;
-use crate::config::settings::{ByteSize, Settings};
+use crate::config::settings::Settings;
 use crate::connector::{FileWritten, Process};
 use crate::daemon::{self, DaemonEnd, Signals};
 use crate::demo::orders::{ORDER_SCHEMA, OrderGenerator};
@@ -106,7 +106,7 @@ fn settings(brokers: &str, registry: &str, output: &Path) -> anyhow::Result<Sett
         .map_err(|()| anyhow::anyhow!("{} is not an absolute path", output.display()))?;
     let text = format!(
         "version: 1
-daemon: {{ listen: 127.0.0.1:0, memory: 256MiB }}
+daemon: {{ listen: 127.0.0.1:0, memory: 512MiB }}
 connectors:
   - name: demo
     kafka:
@@ -118,10 +118,7 @@ connectors:
     storage: {{ url: '{url}' }}
 "
     );
-    let mut settings = config::load_str(&text, &|_| None)
-        .map_err(|errors| anyhow::anyhow!("demo configuration: {errors}"))?;
-    settings.daemon.memory = ByteSize(256 << 20);
-    Ok(settings)
+    config::load_str(&text, &|_| None).map_err(|errors| anyhow::anyhow!("demo configuration: {errors}"))
 }
 
 /// Produces orders as fast as they are consumed, and shows how far it is.
