@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -69,13 +69,11 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
             .name("daemon".to_owned())
             .spawn(move || daemon::run(&settings, &process, &metrics, &signals))?
     };
-    let ended = Arc::new(AtomicBool::new(false));
     let show = Show { metrics: metrics.connector("demo"), daemon: &daemon, records: arguments.records };
     let produced = show.run(&cluster.bootstrap_servers(), schema);
     signals.shutdown.store(true, Ordering::SeqCst);
     let end = daemon.join().map_err(|_| anyhow::anyhow!("the daemon panicked"))?;
     let took = began.elapsed();
-    ended.store(true, Ordering::SeqCst);
     runtime.shutdown_background();
     if let DaemonEnd::Failed(failures) = &end {
         for (_, failure) in failures {
