@@ -33,7 +33,9 @@ impl Bounds {
                 Ok(bounds) => return Ok(bounds),
                 Err(failure @ Failure::Fatal { .. }) => return Err(failure),
                 Err(failure) if began.elapsed() >= PATIENCE => {
-                    let heard = consumer.context().last_error().unwrap_or_else(|| failure.to_string());
+                    serve_callbacks(consumer);
+                    let heard =
+                        consumer.context().last_error().unwrap_or_else(|| failure.reason().to_owned());
                     return Err(Failure::fatal(
                         Stage::Consume,
                         format!(
@@ -42,7 +44,7 @@ impl Bounds {
                         ),
                     ));
                 }
-                Err(_) => {}
+                Err(_) => serve_callbacks(consumer),
             }
         }
     }
@@ -122,6 +124,11 @@ impl Bounds {
         }
         Ok(Self(bounds))
     }
+}
+
+/// Which broker cannot be reached, and why, comes by callback; a callback comes with a poll.
+fn serve_callbacks(consumer: &BaseConsumer<Context>) {
+    let _ = consumer.poll(Duration::from_millis(200));
 }
 
 fn retriable(error: &KafkaError) -> Failure {
