@@ -29,6 +29,8 @@ pub(crate) struct Consumer {
     /// The client has noticed that it was put out.
     put_out: bool,
     draining: bool,
+    /// Until when nothing of it reaches the broker.
+    pub cut_off_until: u64,
     /// What the thread tells the task, in order.
     pub told: VecDeque<Input>,
 }
@@ -86,6 +88,7 @@ impl Consumer {
             in_flight: Vec::new(),
             put_out: false,
             draining: false,
+            cut_off_until: 0,
             told: VecDeque::new(),
         }
     }
@@ -104,11 +107,8 @@ impl Consumer {
     }
 
     pub(crate) fn takes_partitions(&self, outside: &Outside) -> bool {
-        !self.draining && !self.put_out && outside.coordinator.is_member(self.id, self.epoch)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.told.is_empty() && self.commands.is_empty() && self.reads.is_empty() && self.in_flight.is_empty()
+        self.cut_off_until <= outside.now
+            && !self.draining && !self.put_out && outside.coordinator.is_member(self.id, self.epoch)
     }
 
     pub(crate) fn lanes(&self) -> usize {
@@ -128,7 +128,8 @@ impl Consumer {
 
     /// A heartbeat is answered: perhaps the group has gone on without us.
     pub(crate) fn heartbeat(&mut self, outside: &Outside) {
-        if !self.put_out && !outside.coordinator.is_member(self.id, self.epoch) {
+        let reachable = self.cut_off_until <= outside.now;
+        if reachable && !self.put_out && !outside.coordinator.is_member(self.id, self.epoch) {
             self.put_out = true;
             self.rebalances.push_back(Rebalance::Lost);
         }
@@ -136,14 +137,24 @@ impl Consumer {
 
     // What the thread does
 
+    /// Whether the thread has anything to do but to fetch.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.rebalances.is_empty()
+            || !self.commands.is_empty()
+            || !self.reads.is_empty()
+            || !self.in_flight.is_empty()
+            || self.revoking.is_some()
+    }
+
     pub(crate) fn turn(&mut self, outside: &mut Outside) {
+        let reachable = self.cut_off_until <= outside.now;
         if !self.in_flight.is_empty() {
             // The thread waits for the answer, so no partition is given up meanwhile.
             let careless = outside.control == Control::GiveUpWithCommitInFlight;
-            if careless && self.revoking.is_none() && matches!(self.rebalances.front(), Some(Rebalance::Revoke(_))) {
+            if careless && self.revoking.is_none() && !self.rebalances.is_empty() {
                 self.act_on_rebalance(outside);
                 self.give_up_revoked(outside);
-            } else if outside.rng.chance(40) {
+            } else if reachable && outside.rng.chance(30) {
                 self.finish_commits(outside);
             }
         } else if self.revoking.is_none() && !self.rebalances.is_empty() && outside.rng.chance(40) {
@@ -154,7 +165,7 @@ impl Consumer {
             self.read_committed(outside);
         } else if self.revoking.is_some() && outside.rng.chance(30) {
             self.finish_revocation(outside);
-        } else {
+        } else if reachable {
             self.consume(outside);
         }
     }
@@ -299,7 +310,7 @@ impl Consumer {
 
     fn read_committed(&mut self, outside: &mut Outside) {
         let Some((tp, epoch, attempt)) = self.reads.pop_front() else { return };
-        let trouble = outside.trouble(Service::Broker);
+        let trouble = outside.trouble(Service::Broker) || self.cut_off_until > outside.now;
         let Some(lane) = self.lanes.get_mut(&tp) else { return };
         let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(outside.position(&tp)) };
         if let Ok(position) = &result {
@@ -312,15 +323,8 @@ impl Consumer {
 
     /// Hands on records of one partition, or its position where there are none.
     fn consume(&mut self, outside: &mut Outside) {
-        let flowing: Vec<TopicPartition> = self
-            .lanes
-            .iter()
-            .filter(|(tp, lane)| {
-                lane.attempt.is_some() && !lane.paused && lane.delivered < outside.logs.end(tp)
-            })
-            .map(|(tp, _)| tp.clone())
-            .collect();
-        if flowing.is_empty() || self.told.len() > 12 {
+        let flowing: Vec<TopicPartition> = self.flowing(outside).cloned().collect();
+        if flowing.is_empty() {
             return;
         }
         let tp = flowing[outside.rng.below(flowing.len())].clone();
@@ -333,6 +337,19 @@ impl Consumer {
             Some(block) => Input::Records { tp, epoch, attempt, block },
             None => Input::Reached { tp, epoch, attempt, position: Offset::new(delivered).unwrap() },
         });
+    }
+
+    /// Whether there is something to fetch, and room for it.
+    pub(crate) fn can_fetch(&self, outside: &Outside) -> bool {
+        self.told.len() <= 12 && self.flowing(outside).next().is_some()
+    }
+
+    fn flowing(&self, outside: &Outside) -> impl Iterator<Item = &TopicPartition> {
+        let end = |tp: &TopicPartition| outside.logs.end(tp);
+        self.lanes
+            .iter()
+            .filter(move |(tp, lane)| lane.attempt.is_some() && !lane.paused && lane.delivered < end(tp))
+            .map(|(tp, _)| tp)
     }
 
     fn with_lane(&mut self, tp: &TopicPartition, epoch: Epoch, act: impl FnOnce(&mut Lane)) {

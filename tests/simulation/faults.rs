@@ -17,7 +17,8 @@ impl World {
         match self.outside.rng.below(100) {
             0..45 => self.rebalance(),
             45..57 => self.crash(),
-            57..70 => self.stall(),
+            57..66 => self.stall(),
+            66..70 => self.cut_off(),
             70..77 => self.shut_down(),
             77..82 => self.outage(),
             82..90 => self.whim(),
@@ -65,6 +66,14 @@ impl World {
         if outside.rng.chance(50) && self.processes.len() < MOST_PROCESSES {
             self.start_process();
         }
+    }
+
+    /// The network between one member and the broker breaks: its store goes on to be reached.
+    fn cut_off(&mut self) {
+        let Some(at) = self.pick_awake() else { return };
+        let outside = &mut self.outside;
+        self.processes[at].consumer.cut_off_until = outside.now + 500 + outside.rng.below(12_000) as u64;
+        outside.tally.count("members cut off");
     }
 
     /// SIGTERM: it may finish, unless it is killed on the way.
@@ -133,11 +142,12 @@ impl World {
 
     /// The coordinator takes the partitions of members it has not heard of.
     pub(crate) fn expire_sessions(&mut self) {
+        let silent_from = self.outside.now + SESSION_MS;
         for member in self.outside.coordinator.members() {
-            let alive = self
-                .processes
-                .iter()
-                .any(|process| process.id == member && process.stalled_until <= self.outside.now + SESSION_MS);
+            let alive = self.processes.iter().any(|process| {
+                let silent_until = process.stalled_until.max(process.consumer.cut_off_until);
+                process.id == member && silent_until <= silent_from
+            });
             if !alive {
                 self.outside.coordinator.leave(member);
                 self.outside.tally.count("members put out");

@@ -37,6 +37,15 @@ pub(crate) struct Process {
     largest_ends: BTreeMap<TopicPartition, Offset>,
 }
 
+/// What runs beside each other in a process.
+#[derive(Clone, Copy)]
+enum Thread {
+    Task,
+    Consumer,
+    Staging,
+    Chores,
+}
+
 /// Small requests of other services than the store.
 enum Chore {
     List(TopicPartition, Epoch, Attempt),
@@ -71,18 +80,38 @@ impl Process {
         self.stalled_until <= outside.now
     }
 
-    /// A little work of one of its threads.
+    /// A little work of one of its threads that has something to do.
     pub(crate) fn turn(&mut self, outside: &mut Outside) {
-        match outside.rng.below(100) {
-            0..45 => self.hear(outside),
-            45..70 => self.consumer.turn(outside),
-            70..90 if self.staging.has_work(outside) => {
-                let said = self.staging.turn(outside);
-                self.answers.extend(said);
+        let work = self.work(outside);
+        if !work.is_empty() {
+            match work[outside.rng.below(work.len())] {
+                Thread::Task => self.hear(outside),
+                Thread::Consumer => self.consumer.turn(outside),
+                Thread::Staging => {
+                    let said = self.staging.turn(outside);
+                    self.answers.extend(said);
+                }
+                Thread::Chores => self.do_chore(outside),
             }
-            _ => self.do_chore(outside),
+            self.check_memory(outside);
         }
-        self.check_memory(outside);
+    }
+
+    pub(crate) fn is_idle(&self, outside: &Outside) -> bool {
+        self.work(outside).is_empty()
+    }
+
+    fn work(&self, outside: &Outside) -> Vec<Thread> {
+        let heard = !self.answers.is_empty() || !self.consumer.told.is_empty();
+        [
+            (Thread::Task, heard || self.is_due(outside)),
+            (Thread::Consumer, self.consumer.has_work() || self.consumer.can_fetch(outside)),
+            (Thread::Staging, self.staging.has_work(outside)),
+            (Thread::Chores, !self.chores.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(thread, has_work)| has_work.then_some(thread))
+        .collect()
     }
 
     /// The clock or an operator.
@@ -90,14 +119,7 @@ impl Process {
         self.answers.push(input);
     }
 
-    pub(crate) fn is_idle(&self, outside: &Outside) -> bool {
-        self.answers.is_empty()
-            && self.chores.is_empty()
-            && self.consumer.is_idle()
-            && !self.staging.has_work(outside)
-    }
-
-    pub(crate) fn is_due(&self, outside: &Outside) -> bool {
+    fn is_due(&self, outside: &Outside) -> bool {
         self.task.poll_timeout().is_some_and(|until| until <= outside.clock().tick)
     }
 

@@ -20,7 +20,7 @@ use crate::tally::Tally;
 use crate::{records, settings};
 
 /// Steps with faults, and steps that may follow without any until lag must be 0.
-const FAULTY_STEPS: usize = 2_000;
+const FAULTY_STEPS: usize = 1_500;
 const CALM_STEPS: usize = 300_000;
 /// Steps after that, for zombies to finish what they are at.
 const LAST_STEPS: usize = 300;
@@ -118,7 +118,7 @@ impl World {
             40..75 if !calm => self.strike(),
             75..95 => self.expire_sessions(),
             95..190 => self.pass_time(),
-            190..220 => self.heartbeat(),
+            190..230 => self.heartbeat(),
             _ => self.let_work(),
         }
         self.assign_free_partitions();
@@ -130,6 +130,7 @@ impl World {
         self.outside.away.clear();
         for process in &mut self.processes {
             process.stalled_until = 0;
+            process.consumer.cut_off_until = 0;
             process.interrupt(Input::SetPaused(false));
         }
     }
@@ -155,7 +156,13 @@ impl World {
     }
 
     fn let_work(&mut self) {
-        if let Some(at) = self.pick_awake() {
+        if self.outside.calm {
+            self.processes.sort_by_key(|process| (process.is_idle(&self.outside), process.id));
+            let busy =
+                self.processes.iter().filter(|process| !process.is_idle(&self.outside)).count().max(1);
+            let at = self.outside.rng.below(busy);
+            self.processes[at].turn(&mut self.outside);
+        } else if let Some(at) = self.pick_awake() {
             self.processes[at].turn(&mut self.outside);
         }
     }
@@ -175,10 +182,10 @@ impl World {
             let next = self.processes.iter().filter_map(Process::deadline).min();
             if idle {
                 outside.now = outside.now.max(next.unwrap_or(0)) + 1_000;
-            }
-            // Nothing rotates by itself when a run has only row limits: an operator ends what is open.
-            for process in &mut self.processes {
-                process.interrupt(Input::FlushNow);
+                // Nothing rotates by itself when a run has only row limits: an operator ends what is open.
+                for process in &mut self.processes {
+                    process.interrupt(Input::FlushNow);
+                }
             }
         } else if outside.rng.chance(4) {
             let hours = [-3, -1, 1, 5, 48][outside.rng.below(5)];
