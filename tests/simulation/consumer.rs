@@ -151,6 +151,9 @@ impl Consumer {
         if !self.in_flight.is_empty() {
             // The thread waits for the answer, so no partition is given up meanwhile.
             let careless = outside.control == Control::GiveUpWithCommitInFlight;
+            if careless {
+                self.heartbeat(outside);
+            }
             if careless && self.revoking.is_none() && !self.rebalances.is_empty() {
                 self.act_on_rebalance(outside);
                 self.give_up_revoked(outside);

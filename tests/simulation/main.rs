@@ -98,10 +98,10 @@ fn the_same_seed_gives_the_same_trace() {
 fn catch(control: Control) {
     let mut blind_to: Vec<Promise> = Vec::new();
     for wanted in control.caught_by() {
-        let mut seen: BTreeMap<Promise, u64> = BTreeMap::new();
+        let mut seen: BTreeMap<Promise, String> = BTreeMap::new();
         let caught = CONTROL_SEEDS.clone().find_map(|seed| {
             let broken = run(seed, control, &blind_to).broken?;
-            *seen.entry(broken.promise).or_default() += 1;
+            seen.entry(broken.promise).or_insert_with(|| broken.what.clone());
             (broken.promise == *wanted).then_some((seed, broken))
         });
         let Some((seed, broken)) = caught else {

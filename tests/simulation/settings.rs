@@ -8,10 +8,14 @@ use sluice::task::settings::TaskSettings;
 
 use crate::rng::Rng;
 
-const PARTITION_RULES: [&str; 5] = [
+/// The costly ones are rare.
+const PARTITION_RULES: [&str; 8] = [
+    "[]",
     "[]",
     "[{ field: k }]",
+    "[{ field: k }]",
     "[{ field: k }, { time: record, path: 'dt=%Y-%m-%d/hour=%H', timezone: UTC }]",
+    "[{ time: wallclock, path: 'at=%Y-%m-%dT%H%M', timezone: UTC }]",
     "[{ time: wallclock, path: 'at=%Y-%m-%dT%H%M', timezone: UTC }]",
     "[{ field: id }, { time: wallclock, path: 'at=%H', timezone: UTC }]",
 ];

@@ -8,6 +8,7 @@ use sluice::error::{Failure, Stage};
 use sluice::position::TopicPartition;
 use sluice::task::budget::MemoryBudget;
 use sluice::task::message::{FlushId, Input, PublishedFiles, SealedFile, StagingError};
+use sluice::task::names::parse_object_name;
 
 use crate::control::Control;
 use crate::coordinator::ProcessId;
@@ -187,12 +188,20 @@ impl Actor {
         let trouble = outside.trouble(Service::Store);
         // A request that fails may have done its work.
         if !left.is_empty() && (!trouble || outside.rng.chance(50)) {
-            let file = left.remove(outside.rng.below(left.len()));
+            // Any directory, but its files in the order of their names.
+            let any = left[outside.rng.below(left.len())];
+            let directory = |file: usize| self.sealed[file].name.rsplit_once('/').unwrap().0;
+            let place = |file: usize| parse_object_name(&self.sealed[file].name).unwrap().2;
+            let file = *left
+                .iter()
+                .filter(|file| directory(**file) == directory(any))
+                .min_by_key(|file| place(**file))
+                .unwrap();
+            left.retain(|other| *other != file);
             let sealed = &self.sealed[file];
-            let (_, done_before) = (file, done.created);
             match publish_one(process, &self.tp, sealed, &self.files[file], outside) {
                 Outcome::Adopted => done.adopted += 1,
-                Outcome::Created | Outcome::Replaced => done.created = done_before + 1,
+                Outcome::Created | Outcome::Replaced => done.created += 1,
                 Outcome::Conflict => {
                     let reason = format!("{} exists with other content", sealed.name);
                     return self

@@ -20,12 +20,12 @@ use crate::tally::Tally;
 use crate::{records, settings};
 
 /// Steps with faults, and steps that may follow without any until lag must be 0.
-const FAULTY_STEPS: usize = 1_500;
+const FAULTY_STEPS: usize = 2_000;
 const CALM_STEPS: usize = 300_000;
 /// Steps after that, for zombies to finish what they are at.
 const LAST_STEPS: usize = 300;
 /// From next to nothing, so that memory is short, to plenty.
-const BUDGETS: [u64; 3] = [192 << 10, 1 << 20, 8 << 20];
+const BUDGETS: [u64; 3] = [96 << 10, 1 << 20, 8 << 20];
 pub(crate) const MOST_PROCESSES: usize = 4;
 const MOST_PARTITIONS: usize = 6;
 
@@ -114,8 +114,8 @@ impl World {
         let action = self.outside.rng.below(1_000);
         self.outside.trace.chose((action, self.outside.now));
         match action {
-            0..40 if !calm => self.produce(),
-            40..75 if !calm => self.strike(),
+            0..30 if !calm => self.produce(),
+            30..50 if !calm => self.strike(),
             75..95 => self.expire_sessions(),
             95..190 => self.pass_time(),
             190..230 => self.heartbeat(),
@@ -141,7 +141,7 @@ impl World {
         let tp = &names[outside.rng.below(names.len())];
         let rng = &mut outside.rng;
         let log = outside.logs.partitions.get_mut(tp).unwrap();
-        for _ in 0..1 + rng.below(30) {
+        for _ in 0..1 + rng.below(20) {
             let gap = if rng.chance(10) { 1 + rng.below(5) as i64 } else { 0 };
             let (value, fate) = records::value(rng, log.end + gap, &self.settings);
             let written = outside.wall_offset + outside.now as i64 + rng.below(7_200_000) as i64;
