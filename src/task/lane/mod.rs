@@ -33,6 +33,8 @@ pub(super) struct Lane {
     state: LaneState,
     stop: Option<Offset>,
     tracker: OffsetTracker,
+    /// Where reading began in this attempt.
+    began_at: Offset,
     high: Offset,
     topic_id: Option<Arc<str>>,
     open: Option<OpenFlush>,
@@ -46,6 +48,10 @@ pub(super) struct Lane {
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
     replay: Option<Intent>,
+    /// Whether the broker holds the intent that is being replayed.
+    replay_intended: bool,
+    /// The group's offset was held against the files once.
+    compared: bool,
     /// The reader schema in force at the end of the last flush.
     reader: Option<SchemaId>,
     backoff: Backoff,
@@ -108,6 +114,7 @@ impl Lane {
             state: LaneState::Resolving,
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
+            began_at: Offset::ZERO,
             high: Offset::ZERO,
             topic_id: None,
             open: None,
@@ -119,6 +126,8 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
+            replay_intended: false,
+            compared: false,
             reader: None,
             backoff: Backoff::default(),
             finished: false,
