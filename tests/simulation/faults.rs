@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sluice::config::settings::{OnPoison, OnTombstone};
 use sluice::task::message::Input;
 
 use crate::outside::Service;
@@ -130,13 +131,20 @@ impl World {
         self.outside.tally.add("records compacted", gone.len() as u64);
     }
 
-    /// The group loses an offset that announces nothing.
+    /// While everything is down, the group loses its offsets. Dead letters of a pending flush would be lost with them, so
+    /// with such a policy only offsets that announce nothing go.
     fn forget_offsets(&mut self) {
-        let tp = self.pick_partition();
-        if self.outside.coordinator.committed(&tp).is_some_and(|(_, metadata)| metadata.is_empty()) {
-            self.outside.coordinator.set_committed(&tp, None);
-            self.outside.ledger.set_back(&tp, 0);
-            self.outside.tally.count("offsets forgotten");
+        let errors = &self.settings.errors;
+        let letters =
+            errors.on_poison == OnPoison::DeadLetter || errors.on_tombstone == OnTombstone::DeadLetter;
+        self.restart_all();
+        for tp in self.outside.logs.names() {
+            let Some((_, metadata)) = self.outside.coordinator.committed(&tp) else { continue };
+            if metadata.is_empty() || !letters {
+                self.outside.coordinator.set_committed(&tp, None);
+                self.outside.ledger.set_back(&tp, 0);
+                self.outside.tally.count("offsets forgotten");
+            }
         }
     }
 

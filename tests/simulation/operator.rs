@@ -22,7 +22,7 @@ impl World {
         let reason = failure.reason().to_owned();
         match tp {
             Some(tp) if reason.contains("exists with other content") => self.resolve_conflict(&tp, &reason),
-            Some(tp) if reason.contains("was begun with other settings") => self.resolve_plan(&tp),
+            Some(tp) if reason.contains("with other settings") => self.resolve_plan(&tp),
             _ => self.outside.ledger.break_promise(Promise::K7, format!("a connector stopped: {reason}")),
         }
         self.replace();
@@ -46,6 +46,10 @@ impl World {
         self.outside.tally.count("stops before another plan");
         if let Some(range) = self.pending(tp) {
             self.abandon(tp, range);
+        } else if self.outside.coordinator.committed(tp).is_none()
+            && let Some(last) = self.outside.store.last_flush(tp)
+        {
+            self.remove_files(tp, last.range);
         }
     }
 
@@ -58,14 +62,18 @@ impl World {
     /// With everything stopped, deletes the files of exactly this range and commits its start without metadata.
     fn abandon(&mut self, tp: &TopicPartition, range: OffsetRange) {
         self.outside.tally.count("flushes abandoned");
+        self.remove_files(tp, range);
+        self.outside.coordinator.set_committed(tp, Some(range.start.as_i64()));
+        self.outside.ledger.set_back(tp, range.start.as_i64());
+        self.restart_all();
+    }
+
+    fn remove_files(&mut self, tp: &TopicPartition, range: OffsetRange) {
         for (name, found) in self.outside.store.list(tp) {
             if found == range {
                 self.outside.store.remove(&name);
                 self.outside.ledger.removed(tp, &name);
             }
         }
-        self.outside.coordinator.set_committed(tp, Some(range.start.as_i64()));
-        self.outside.ledger.set_back(tp, range.start.as_i64());
-        self.restart_all();
     }
 }

@@ -48,6 +48,7 @@ enum Thread {
 
 /// Small requests of other services than the store.
 enum Chore {
+    Claim(TopicPartition, Epoch, Attempt, String),
     List(TopicPartition, Epoch, Attempt),
     FetchSchema(SchemaId),
     Letters(TopicPartition, FlushId, VecDeque<DeadLetter>),
@@ -170,7 +171,10 @@ impl Process {
             Effect::ReadCommitted { tp, epoch, attempt } => {
                 self.consumer.command(Command::ReadCommitted(tp, epoch, attempt));
             }
-            Effect::ListPublished { tp, epoch, attempt } => {
+            Effect::Claim { tp, epoch, attempt, claim } => {
+                self.chores.push(Chore::Claim(tp, epoch, attempt, claim.to_json()));
+            }
+            Effect::ListPublished { tp, epoch, attempt, .. } => {
                 self.chores.push(Chore::List(tp, epoch, attempt));
             }
             Effect::Start { tp, epoch, attempt, offset } => {
@@ -215,12 +219,12 @@ impl Process {
     fn observe(&mut self, event: Event, outside: &mut Outside) {
         match event {
             Event::Started { replay, found, .. } => {
-                outside.tally.count("starts");
-                if replay.is_some() {
-                    outside.tally.count("intents found");
-                } else if found == "files" {
-                    outside.tally.count("starts after the last file");
-                }
+                outside.tally.count(match (found, replay) {
+                    ("files", None) => "starts after the last file",
+                    ("files", Some(_)) => "starts within a flush half published",
+                    (_, Some(_)) => "intents found",
+                    (_, None) => "starts without an intent",
+                });
             }
             Event::Rotated { tp, range, reason, .. } => {
                 outside.tally.count(tally::rotation(reason));
@@ -242,11 +246,17 @@ impl Process {
         }
         let chore = self.chores.swap_remove(outside.rng.below(self.chores.len()));
         match chore {
+            Chore::Claim(tp, epoch, attempt, claim) => {
+                let standing = outside.store.claim(&tp, claim);
+                let result =
+                    if outside.trouble(Service::Store) { Err(passing(Stage::Recover)) } else { Ok(standing) };
+                self.answers.push(Input::Claimed { tp, epoch, attempt, result });
+            }
             Chore::List(tp, epoch, attempt) => {
                 let result = if outside.trouble(Service::Store) {
                     Err(passing(Stage::Recover))
                 } else {
-                    Ok(outside.store.list(&tp).into_iter().map(|(_, range)| range).collect())
+                    Ok(outside.store.last_flush(&tp))
                 };
                 self.answers.push(Input::Listed { tp, epoch, attempt, result });
             }

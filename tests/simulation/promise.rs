@@ -139,7 +139,7 @@ impl Ledger {
     }
 
     /// K2, K6: a file is visible, with these offsets in this order; perhaps instead of another.
-    pub(crate) fn published(&mut self, tp: &TopicPartition, name: &str, rows: u64, offsets: Vec<i64>) {
+    pub(crate) fn published(&mut self, tp: &TopicPartition, name: &str, rows: u64, offsets: &[i64]) {
         let (_, range, _) = parse_object_name(name).expect("a name of ours");
         let mut trouble = Vec::new();
         if offsets.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -155,7 +155,7 @@ impl Ledger {
                 trouble.push((Promise::K2, format!("{name} was replaced, and offset {former} is gone")));
             }
         }
-        for offset in &offsets {
+        for offset in offsets {
             if !(range.start.as_i64()..range.end.as_i64()).contains(offset) {
                 trouble.push((Promise::K2, format!("{name} holds offset {offset}")));
             }
@@ -166,7 +166,7 @@ impl Ledger {
                 trouble.push((Promise::K2, format!("{tp} offset {offset} is in {other} and in {name}")));
             }
         }
-        self.files.insert(name.to_owned(), offsets);
+        self.files.insert(name.to_owned(), offsets.to_vec());
         for (promise, what) in trouble {
             self.break_promise(promise, what);
         }

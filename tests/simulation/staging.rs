@@ -13,7 +13,7 @@ use sluice::task::names::parse_object_name;
 use crate::control::Control;
 use crate::coordinator::ProcessId;
 use crate::outside::{Outside, Service, passing};
-use crate::store::{self, Outcome};
+use crate::store::Outcome;
 
 pub(crate) struct Staging {
     id: ProcessId,
@@ -201,7 +201,7 @@ impl Actor {
             let sealed = &self.sealed[file];
             match publish_one(process, &self.tp, sealed, &self.files[file], outside) {
                 Outcome::Adopted => done.adopted += 1,
-                Outcome::Created | Outcome::Replaced => done.created += 1,
+                Outcome::Created(_) => done.created += 1,
                 Outcome::Conflict => {
                     let reason = format!("{} exists with other content", sealed.name);
                     return self
@@ -240,13 +240,12 @@ fn publish_one(
     outside: &mut Outside,
 ) -> Outcome {
     outside.ledger.publishing(tp, &file.name);
-    let outcome = outside.store.publish(file, outside.control == Control::ReplaceFiles);
+    let outcome = outside.store.publish(file, bytes, outside.control == Control::ReplaceFiles);
     if outside.coordinator.owner(tp) != Some(process) {
         outside.tally.count("files published by a zombie");
     }
-    match outcome {
-        Outcome::Created | Outcome::Replaced => {
-            let offsets = store::read_offsets(Bytes::copy_from_slice(bytes));
+    match &outcome {
+        Outcome::Created(offsets) => {
             outside.ledger.published(tp, &file.name, file.rows, offsets);
             outside.tally.count("files created");
         }

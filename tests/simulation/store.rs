@@ -7,36 +7,45 @@ use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sluice::encode::FooterKey;
 use sluice::position::{OffsetRange, TopicPartition};
-use sluice::task::message::SealedFile;
+use sluice::task::message::{FlushFooter, PublishedFlush, SealedFile};
 use sluice::task::names::parse_object_name;
 
 #[derive(Default)]
 pub(crate) struct Store {
-    /// Identity of each visible file: rows and checksum.
-    files: BTreeMap<String, (u64, u64)>,
+    files: BTreeMap<String, Visible>,
+    /// By topic.
+    claims: BTreeMap<String, String>,
 }
 
-/// What became of one publication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Visible {
+    rows: u64,
+    checksum: u64,
+    footer: FlushFooter,
+}
+
+/// What became of one publication; with the offsets of the file that is visible since.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Created,
+    Created(Vec<i64>),
     Adopted,
-    Replaced,
     Conflict,
 }
 
 impl Store {
-    pub(crate) fn publish(&mut self, file: &SealedFile, replace: bool) -> Outcome {
-        let identity = (file.rows, file.checksum);
-        let outcome = match self.files.get(&file.name) {
-            None => Outcome::Created,
-            Some(existing) if *existing == identity => return Outcome::Adopted,
-            Some(_) if replace => Outcome::Replaced,
-            Some(_) => return Outcome::Conflict,
-        };
-        self.files.insert(file.name.clone(), identity);
-        outcome
+    pub(crate) fn publish(&mut self, file: &SealedFile, bytes: &[u8], replace: bool) -> Outcome {
+        match self.files.get(&file.name) {
+            Some(existing) if (existing.rows, existing.checksum) == (file.rows, file.checksum) => {
+                return Outcome::Adopted;
+            }
+            Some(_) if !replace => return Outcome::Conflict,
+            _ => {}
+        }
+        let (offsets, footer) = read(Bytes::copy_from_slice(bytes));
+        self.files
+            .insert(file.name.clone(), Visible { rows: file.rows, checksum: file.checksum, footer });
+        Outcome::Created(offsets)
     }
 
     /// Name and range of every file of a topic-partition.
@@ -49,6 +58,22 @@ impl Store {
             .collect()
     }
 
+    /// The flush that ends last of those with files.
+    pub(crate) fn last_flush(&self, tp: &TopicPartition) -> Option<PublishedFlush> {
+        let files = self.list(tp);
+        let (name, range) = files.iter().max_by_key(|(_, range)| (range.end, range.start))?;
+        Some(PublishedFlush {
+            range: *range,
+            files: files.iter().filter(|(_, other)| other == range).count(),
+            footer: Some(self.files[name].footer.clone()),
+        })
+    }
+
+    /// Claims a topic; gives the claim that stands.
+    pub(crate) fn claim(&mut self, tp: &TopicPartition, claim: String) -> String {
+        self.claims.entry(tp.topic.to_string()).or_insert(claim).clone()
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
         self.files.remove(name);
     }
@@ -58,13 +83,21 @@ impl Store {
     }
 }
 
-/// The offsets of a file's rows, in their order.
-pub(crate) fn read_offsets(bytes: Bytes) -> Vec<i64> {
+/// The offsets of a file's rows, in their order, and what its footer says of its flush.
+fn read(bytes: Bytes) -> (Vec<i64>, FlushFooter) {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a published file is valid Parquet");
+    let pairs = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    let value_of = |key: FooterKey| {
+        pairs.iter().find(|pair| pair.key == key.as_str()).and_then(|pair| pair.value.clone()).unwrap()
+    };
+    let footer = FlushFooter {
+        files: value_of(FooterKey::FlushFiles).parse().unwrap(),
+        intent: value_of(FooterKey::Intent),
+    };
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["_offset"]);
     let mut offsets = Vec::new();
     for batch in builder.with_projection(mask).build().unwrap() {
         offsets.extend(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
     }
-    offsets
+    (offsets, footer)
 }

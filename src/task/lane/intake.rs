@@ -185,7 +185,8 @@ impl Lane {
         }));
         let replayed = self.replay.take().is_some();
         let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
-        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, now.tick));
+        let intended = replayed && self.replay_intended;
+        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, intended, now.tick));
         Ok(())
     }
 

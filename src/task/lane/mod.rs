@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::position::{Epoch, Offset, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::task::backoff::Backoff;
+use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
@@ -32,6 +33,8 @@ pub(super) struct Lane {
     state: LaneState,
     stop: Option<Offset>,
     tracker: OffsetTracker,
+    /// Where reading began in this attempt.
+    began_at: Offset,
     high: Offset,
     topic_id: Option<Arc<str>>,
     open: Option<OpenFlush>,
@@ -45,6 +48,10 @@ pub(super) struct Lane {
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
     replay: Option<Intent>,
+    /// Whether the broker holds the intent that is being replayed.
+    replay_intended: bool,
+    /// The group's offset was held against the files once.
+    compared: bool,
     /// The reader schema in force at the end of the last flush.
     reader: Option<SchemaId>,
     backoff: Backoff,
@@ -57,6 +64,8 @@ pub(super) struct Lane {
 enum LaneState {
     /// Waits for the broker's position.
     Resolving,
+    /// Waits for the claim that stands on the topic's directory.
+    Claiming(BrokerPosition, Claim),
     /// Waits for the list of published files.
     Listing(BrokerPosition),
     /// Waits to resolve again.
@@ -105,6 +114,7 @@ impl Lane {
             state: LaneState::Resolving,
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
+            began_at: Offset::ZERO,
             high: Offset::ZERO,
             topic_id: None,
             open: None,
@@ -116,6 +126,8 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
+            replay_intended: false,
+            compared: false,
             reader: None,
             backoff: Backoff::default(),
             finished: false,
