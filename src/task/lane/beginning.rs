@@ -1,6 +1,6 @@
 //! Owns the first part of a lane's life: finding where to begin, and beginning again after trouble.
 
-use super::{Lane, LaneState};
+use super::{Lane, LaneState, Replay};
 use crate::error::Failure;
 use crate::task::Shared;
 use crate::task::claim::Claim;
@@ -114,13 +114,13 @@ impl Lane {
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.began_at = beginning.offset;
-        self.replay_intended = beginning.intended;
         self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
-        self.replay = beginning.intent;
+        let intended = beginning.intended;
+        self.replay = beginning.intent.map(|intent| Replay { intent, intended });
         shared.effects.push_back(Effect::Report(Event::Started {
             tp: self.tp.clone(),
             offset: beginning.offset,
-            replay: self.replay.as_ref().map(|intent| intent.end),
+            replay: self.replay.as_ref().map(|replay| replay.intent.end),
             found: beginning.found,
         }));
         if self.at_stop() {

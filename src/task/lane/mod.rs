@@ -47,9 +47,7 @@ pub(super) struct Lane {
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
-    replay: Option<Intent>,
-    /// Whether the broker holds the intent that is being replayed.
-    replay_intended: bool,
+    replay: Option<Replay>,
     /// The group's offset was held against the files once.
     compared: bool,
     /// The reader schema in force at the end of the last flush.
@@ -72,6 +70,13 @@ enum LaneState {
     BackingOff(Tick),
     /// Takes records.
     Running,
+}
+
+/// A flush that is made again with the same cut.
+struct Replay {
+    intent: Intent,
+    /// Whether the broker holds the intent.
+    intended: bool,
 }
 
 enum Held {
@@ -126,7 +131,6 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
-            replay_intended: false,
             compared: false,
             reader: None,
             backoff: Backoff::default(),
