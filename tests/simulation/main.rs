@@ -21,6 +21,7 @@ mod settings;
 mod staging;
 mod store;
 mod tally;
+mod wakeups;
 mod world;
 
 use std::collections::BTreeMap;

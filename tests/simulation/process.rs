@@ -33,6 +33,8 @@ pub(crate) struct Process {
     /// Until when it does nothing: a stopped process, which may wake as a zombie.
     pub stalled_until: u64,
     pub failure: Option<(Option<TopicPartition>, Failure)>,
+    /// Ticks on end that led to nothing.
+    useless_ticks: u32,
     /// For a control: the largest end of a flush of each partition.
     largest_ends: BTreeMap<TopicPartition, Offset>,
 }
@@ -73,6 +75,7 @@ impl Process {
             answers: Vec::new(),
             stalled_until: 0,
             failure: None,
+            useless_ticks: 0,
             largest_ends: BTreeMap::new(),
         }
     }
@@ -159,10 +162,16 @@ impl Process {
             return;
         };
         outside.trace.note(self.id, &input);
+        self.useless_ticks = if matches!(input, Input::Tick) { self.useless_ticks + 1 } else { 0 };
         self.task.handle(input, outside.clock());
         while let Some(effect) = self.task.poll_effect() {
             outside.trace.note(self.id, &effect);
+            self.useless_ticks = 0;
             self.carry_out(effect, outside);
+        }
+        if self.useless_ticks > MOST_USELESS_TICKS && self.is_due(outside) {
+            let what = format!("process {} is woken again and again for nothing", self.id);
+            outside.ledger.break_promise(Promise::K7, what);
         }
     }
 
@@ -310,6 +319,8 @@ impl Process {
     }
 }
 
+/// A task that wants to be woken at once more often than this without doing anything spins.
+const MOST_USELESS_TICKS: u32 = 100;
 /// What a batch of 40 of these records may take in Arrow, over all its files.
 const BATCH_BYTES: u64 = 128 << 10;
 
