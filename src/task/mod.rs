@@ -60,6 +60,9 @@ struct Shared {
     commits: u64,
     random: u64,
     now: Tick,
+    /// The partition whose replay goes on although the budget is used up. A replay cannot be ended early to free memory,
+    /// so several of them could otherwise wait for each other forever.
+    replay_first: Option<TopicPartition>,
 }
 
 /// The earliest of several deadlines.
@@ -96,6 +99,7 @@ impl SinkTask {
             commits: 0,
             random: seed | 1,
             now: Tick(0),
+            replay_first: None,
         };
         Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
     }
@@ -261,6 +265,7 @@ impl SinkTask {
         act: impl FnOnce(&mut Lane, &mut Shared) -> Result<(), Failure>,
     ) -> Result<(), (Option<TopicPartition>, Failure)> {
         let located = |failure| (Some(tp.clone()), failure);
+        self.shared.replay_first = self.find_replay_first();
         let Some(lane) = self.lanes.get_mut(tp).filter(|lane| epoch.is_none_or(|epoch| epoch == lane.epoch))
         else {
             return Ok(());
@@ -275,6 +280,13 @@ impl SinkTask {
             return Ok(());
         }
         self.ease_memory(now).map_err(located)
+    }
+
+    fn find_replay_first(&self) -> Option<TopicPartition> {
+        if !self.shared.budget.exhausted() {
+            return None;
+        }
+        self.lanes.values().find(|lane| lane.is_replaying()).map(|lane| lane.tp.clone())
     }
 
     /// Over three quarters of the budget, ends the largest open flush: only that frees memory.

@@ -82,7 +82,7 @@ impl Lane {
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
             && !shared.paused
-            && !shared.budget.exhausted()
+            && (!shared.budget.exhausted() || shared.replay_first.as_ref() == Some(&self.tp))
             && !self.at_stop_rotated()
     }
 

@@ -194,6 +194,11 @@ impl Lane {
         wait
     }
 
+    /// Whether an intent is being replayed whose cut is not reached.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
     /// Whether the lane holds records only because of the memory budget.
     pub(super) fn waits_for_budget(&self, shared: &Shared) -> bool {
         !self.held.is_empty() && shared.budget.exhausted()
