@@ -20,7 +20,7 @@ use crate::tally::Tally;
 use crate::{records, settings};
 
 /// Steps with faults, and steps that may follow without any until lag must be 0.
-const FAULTY_STEPS: usize = 2_000;
+const FAULTY_STEPS: usize = 1_600;
 const CALM_STEPS: usize = 300_000;
 /// Steps after that, for zombies to finish what they are at.
 const LAST_STEPS: usize = 300;

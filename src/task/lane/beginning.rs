@@ -1,7 +1,7 @@
 //! Owns the first part of a lane's life: finding where to begin, and beginning again after trouble.
 
 use super::{Lane, LaneState, Replay};
-use crate::error::Failure;
+use crate::error::{Failure, Stage};
 use crate::task::Shared;
 use crate::task::claim::Claim;
 use crate::task::clock::Now;
@@ -81,6 +81,14 @@ impl Lane {
             return Ok(());
         }
         match (&self.state, result) {
+            (LaneState::Listing(position), Ok(Some(last)))
+                if last.range.end > position.high && !self.doubted =>
+            {
+                // Perhaps only what the broker said is old by now: ask it once more before giving up.
+                self.doubted = true;
+                let reason = format!("{}: files go on to {}, past the partition's end", self.tp, last.range.end);
+                return self.resolve_later(Failure::retriable(Stage::Recover, reason), shared, now);
+            }
             (LaneState::Listing(position), Ok(last)) => {
                 let settings = &shared.settings;
                 let beginning =

@@ -50,6 +50,8 @@ pub(super) struct Lane {
     replay: Option<Replay>,
     /// The group's offset was held against the files once.
     compared: bool,
+    /// The broker's answer was asked for again because the files went past it.
+    doubted: bool,
     /// The reader schema in force at the end of the last flush.
     reader: Option<SchemaId>,
     backoff: Backoff,
@@ -132,6 +134,7 @@ impl Lane {
             draining: None,
             replay: None,
             compared: false,
+            doubted: false,
             reader: None,
             backoff: Backoff::default(),
             finished: false,
