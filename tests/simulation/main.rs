@@ -1,8 +1,8 @@
 //! Simulation of the delivery protocol: the real sink task among models of broker, store, registry and dead-letter topic,
 //! with crashes between any two steps, zombies, lost and reordered answers, rebalances and clock jumps, all from one seed.
 //!
-//! `SLUICE_SEEDS=20000 cargo test --test simulation` runs more seeds, `SLUICE_SEED=17` one of them, and with
-//! `SLUICE_TRACE=1` that one prints what the tasks were told and asked for.
+//! `SLUICE_SEEDS=20000 cargo test --test simulation` runs more seeds (others with `SLUICE_FIRST_SEED`), `SLUICE_SEED=17`
+//! one of them, and with `SLUICE_TRACE=1` that one prints what the tasks were told and asked for.
 
 #![allow(clippy::unwrap_used, clippy::pedantic, missing_docs, unreachable_pub)]
 
@@ -43,7 +43,10 @@ fn number(variable: &str) -> Option<u64> {
 fn seeds() -> Range<u64> {
     match number("SLUICE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SLUICE_SEEDS").unwrap_or(2_000),
+        None => {
+            let first = number("SLUICE_FIRST_SEED").unwrap_or(0);
+            first..first + number("SLUICE_SEEDS").unwrap_or(2_000)
+        }
     }
 }
 

@@ -120,6 +120,10 @@ impl Process {
 
     /// The clock or an operator.
     pub(crate) fn interrupt(&mut self, input: Input) {
+        if matches!(input, Input::SetPaused(_)) {
+            // An operator's wishes do not overtake each other.
+            self.answers.retain(|answer| !matches!(answer, Input::SetPaused(_)));
+        }
         self.answers.push(input);
     }
 
