@@ -8,9 +8,7 @@ use sluice::error::{Failure, Stage};
 use sluice::position::{Epoch, Offset, SchemaId, TopicPartition};
 use sluice::task::SinkTask;
 use sluice::task::budget::MemoryBudget;
-use sluice::task::message::{
-    Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles,
-};
+use sluice::task::message::{Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles};
 use sluice::task::settings::TaskSettings;
 
 use crate::consumer::{Command, Commit, Consumer};
@@ -313,10 +311,12 @@ impl Process {
     /// K5: memory stays within the budget plus a batch of each partition.
     fn check_memory(&self, outside: &mut Outside) {
         let (used, limit) = (self.budget.used_bytes(), self.budget.limit_bytes());
-        let most = limit + BATCH_BYTES * (self.consumer.lanes() as u64 + 1);
-        if used > limit {
-            outside.tally.count("steps over the budget");
+        if used <= limit {
+            return;
         }
+        outside.tally.count("steps over the budget");
+        // The task may still hold partitions that the consumer has given up.
+        let most = limit + BATCH_BYTES * (self.task.snapshot().len() as u64 + 1);
         if used > most {
             outside.ledger.break_promise(Promise::K5, format!("{used} bytes used of {limit}"));
         }
@@ -327,4 +327,3 @@ impl Process {
 const MOST_USELESS_TICKS: u32 = 100;
 /// What a batch of 40 of these records may take in Arrow, over all its files.
 const BATCH_BYTES: u64 = 128 << 10;
-

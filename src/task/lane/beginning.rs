@@ -82,11 +82,12 @@ impl Lane {
         }
         match (&self.state, result) {
             (LaneState::Listing(position), Ok(Some(last)))
-                if last.range.end > position.high && !self.doubted =>
+                if last.range.end > position.high && self.doubted != Some(last.range.end) =>
             {
                 // Perhaps only what the broker said is old by now: ask it once more before giving up.
-                self.doubted = true;
-                let reason = format!("{}: files go on to {}, past the partition's end", self.tp, last.range.end);
+                self.doubted = Some(last.range.end);
+                let reason =
+                    format!("{}: files go on to {}, past the partition's end", self.tp, last.range.end);
                 return self.resolve_later(Failure::retriable(Stage::Recover, reason), shared, now);
             }
             (LaneState::Listing(position), Ok(last)) => {

@@ -50,8 +50,8 @@ pub(super) struct Lane {
     replay: Option<Replay>,
     /// The group's offset was held against the files once.
     compared: bool,
-    /// The broker's answer was asked for again because the files went past it.
-    doubted: bool,
+    /// End of files past the partition's end, for which the broker was asked again.
+    doubted: Option<Offset>,
     /// The reader schema in force at the end of the last flush.
     reader: Option<SchemaId>,
     backoff: Backoff,
@@ -134,7 +134,7 @@ impl Lane {
             draining: None,
             replay: None,
             compared: false,
-            doubted: false,
+            doubted: None,
             reader: None,
             backoff: Backoff::default(),
             finished: false,
