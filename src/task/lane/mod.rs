@@ -175,6 +175,10 @@ impl Lane {
         if let LaneState::BackingOff(until) = self.state {
             wait.until(until);
         }
+        // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
+        if let Some(until) = self.needs_schema.and_then(|id| shared.schemas.retry_at(id)) {
+            wait.until(until);
+        }
         for delivery in &self.deliveries {
             if let DeliveryStage::Retrying(_, until) = delivery.stage {
                 wait.until(until);
