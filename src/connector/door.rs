@@ -11,6 +11,7 @@ use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
 use crate::position::{Epoch, OffsetRange, SchemaId, TopicPartition};
 use crate::registry::Registry;
@@ -57,6 +58,7 @@ impl Door {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
+            failpoint!("task.input");
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
                 self.carry_out(effect);
@@ -83,7 +85,10 @@ impl Door {
             Effect::Commit { tp, epoch, commit, offset, metadata } => {
                 self.commands.send(Command::Commit { tp, epoch, commit, offset, metadata });
             }
-            Effect::Release { tp, epoch } => self.commands.send(Command::Release(tp, epoch)),
+            Effect::Release { tp, epoch } => {
+                failpoint!("release.before");
+                self.commands.send(Command::Release(tp, epoch));
+            }
             Effect::Finished { tp, epoch } => self.commands.send(Command::Finished(tp, epoch)),
             Effect::Append { tp, flush, file, bytes } => self.staging.append(&tp, flush, file, bytes),
             Effect::Seal { tp, flush, files } => self.staging.seal(&tp, flush, files),
@@ -111,10 +116,12 @@ impl Door {
     fn list_published(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt) {
         let (store, reply) = (self.store.clone(), self.reply.clone());
         self.runtime.spawn(async move {
+            failpoint!("recover.list.before");
             let result = match store.list(&tp.topic).await {
                 Ok(files) => Ok(ranges_of(&tp, files.iter().map(|file| file.path.as_str()))),
                 Err(error) => Err(error.into_failure(Stage::Recover)),
             };
+            failpoint!("recover.list.after");
             let _ = reply.send(Input::Listed { tp, epoch, attempt, result });
         });
     }
