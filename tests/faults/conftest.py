@@ -10,6 +10,15 @@ from harness.lab import Lab
 from harness.sluice import BINARY
 from services import Stack
 
+from faults.extent import LONG
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what only the long form runs."""
+    left_out = [item for item in items if item.get_closest_marker("long") and not LONG]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:

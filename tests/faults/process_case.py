@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.lab import Lab
-from harness.sluice import BINARY, assert_no_panic
+from harness.sluice import REPOSITORY, assert_no_panic
 from services.process import Service
 
 from faults.side_by_side import Wait
+
+BINARY = Path(os.environ.get("SLUICE_FAILPOINTS_BIN") or REPOSITORY / "target/failpoints/sluice").resolve()
+"""Built with the feature `failpoints`; `tests/run faults` does that."""
 
 
 class Run:

@@ -18,13 +18,12 @@ from harness.lake import LocalLake
 from harness.waiting import until
 
 from faults.chaos import Chaos, Doors
+from faults.extent import KILLS, LONG
 from faults.fleet import Fleet
 from faults.proof import prove
 from faults.reader import PartialReader
 from faults.steady import PARTITION_BY, SteadyProducer, truth
 
-KILLS = int(os.environ.get("SLUICE_KILLS") or 12)
-LONG = KILLS >= 50
 PARTITIONS = 6
 DAEMONS = 3
 CLASSIC: dict[str, Any] = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}

@@ -16,7 +16,8 @@ from harness.sluice import REPOSITORY
 from services import Stack
 from services.minio import ACCESS_KEY, SECRET_KEY
 
-from faults.process_case import Run
+from faults.extent import only_long
+from faults.process_case import BINARY, Run
 from faults.proof import prove
 from faults.side_by_side import Case, run_side_by_side
 from faults.steady import PARTITION_BY, POISON, SCHEMA, Truth, orders, truth
@@ -40,7 +41,7 @@ POINTS = {
     "s3": [*PROTOCOL, *LISTING, *COMMITTING, *PUT],
     "s3-large": [*UPLOAD, "seal.after", "intend.after", "publish.after"],
 }
-KINDS = list(POINTS)
+KINDS = ["local", "s3", "s3-large"]
 
 
 class Bench:
@@ -81,6 +82,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The bench of this module."""
+    assert BINARY.is_file(), f"{BINARY} is not there: run `python3 tests/run faults`, or set SLUICE_FAILPOINTS_BIN"
     lab = Lab(stack, tmp_path_factory.mktemp("failpoints"))
     yield Bench(lab)
     lab.sluice.close()
@@ -108,7 +110,7 @@ def test_fault_94_killed_at_every_step_every_record_is_there_once(bench: Bench, 
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["local", "s3", only_long("s3-large")])
 def test_fault_95_killed_at_every_step_of_a_recovery_every_record_is_there_once(bench: Bench, kind: str) -> None:
     """The first life leaves an intent with one of its files published, the second dies while it finishes that flush."""
     first = "publish.file.after" if kind != "s3-large" else "publish.before"
@@ -136,7 +138,7 @@ def stopped_at(bench: Bench, kind: str, point: str) -> Case:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["local", only_long("s3"), only_long("s3-large")])
 def test_fault_20_fault_24_fault_25_fault_97_a_zombie_from_any_step_changes_nothing(bench: Bench, kind: str) -> None:
     count = run_side_by_side((f"{kind} {point}", stopped_at(bench, kind, point)) for point in POINTS[kind] if not point.startswith("sweep"))
     print(f"{kind}: zombies from {count} points")
