@@ -10,7 +10,9 @@ from harness.lab import Lab
 from harness.sluice import BINARY
 from services import Stack
 
+from faults.bench import Bench
 from faults.extent import LONG
+from faults.process_case import BINARY as FAILPOINTS_BINARY
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -33,4 +35,13 @@ def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
     assert BINARY.is_file(), f"{BINARY} is not there: run `make build`, or set SLUICE_BIN"
     lab = Lab(stack, tmp_path)
     yield lab
+    lab.sluice.close()
+
+
+@pytest.fixture(scope="session")
+def bench(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """What small cases share. They run the binary with failpoints."""
+    assert FAILPOINTS_BINARY.is_file(), f"{FAILPOINTS_BINARY} is not there: run `python3 tests/run faults`, or set SLUICE_FAILPOINTS_BIN"
+    lab = Lab(stack, tmp_path_factory.mktemp("bench"))
+    yield Bench(lab)
     lab.sluice.close()

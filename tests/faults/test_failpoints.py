@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from harness.lab import Connector, Lab
-from harness.lake import Lake, LocalLake, S3Lake
-from harness.registry import encoded, framed
 from harness.sluice import REPOSITORY
-from services import Stack
-from services.minio import ACCESS_KEY, SECRET_KEY
 
+from faults.bench import Bench
 from faults.extent import only_long
-from faults.process_case import BINARY, Run
-from faults.proof import prove
+from faults.process_case import Run
 from faults.side_by_side import Case, run_side_by_side
-from faults.steady import PARTITION_BY, POISON, SCHEMA, Truth, orders, truth
 
-SIGCONT, SIGKILL, SIGTERM = 18, 9, 15
-QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
-NOISE = {"type": "record", "name": "Noise", "fields": [{"name": "noise", "type": "bytes"}]}
-
+SIGCONT, SIGKILL = 18, 9
 BEGINNING = ["sweep.before", "sweep.after", "recover.read.before", "recover.read.after", "recover.start.before", "recover.start.after"]
 LISTING = ["recover.list.before", "recover.list.after"]
 MAKING = ["task.input", "append.before", "append.after", "seal.before", "seal.after"]
@@ -42,50 +29,6 @@ POINTS = {
     "s3-large": [*UPLOAD, "seal.after", "intend.after", "publish.after"],
 }
 KINDS = ["local", "s3", "s3-large"]
-
-
-class Bench:
-    """Topics with records that stay as they are, and a lake and a group for every case."""
-
-    def __init__(self, lab: Lab):
-        self.lab = lab
-        self.small, self.large = lab.topic("small", 2), lab.topic("large", 1)
-        schema_id = lab.register(self.small, SCHEMA)
-        values: list[bytes | None] = [framed(schema_id, encoded(SCHEMA, order)) for order in orders(250)]
-        for partition in range(2):
-            lab.topics.produce(self.small, partition, [*values[:120], POISON, None, *values[120:]])
-        lab.produce(self.large, 0, NOISE, ({"noise": os.urandom(100_000)} for _ in range(180)))
-        self.truth = {topic: truth(lab, topic) for topic in (self.small, self.large)}
-        self.bucket = lab.s3().bucket
-
-    def case(self, kind: str, **sections: Any) -> tuple[Connector, Lake, str, Path]:
-        """A connector with a configuration, its lake and its topic."""
-        topic = self.large if kind == "s3-large" else self.small
-        lake: Lake
-        if kind == "local":
-            lake = self.lab.local()
-        else:
-            name = self.lab.name("case")
-            lake = S3Lake(self.lab.stack.minio.url, ACCESS_KEY, SECRET_KEY, self.bucket, self.lab.folder / name, prefix=name)
-        own: dict[str, Any] = {"kafka": {"properties": QUICK}, "rotate": {"rows": 100 if topic == self.small else 1000, "bytes": "1GiB", "every": "1h"}, "errors": {"on_poison": "skip"}, "tasks": 1}
-        if topic == self.small:
-            own["partition_by"] = PARTITION_BY
-        connector = self.lab.connector(lake, [topic], **{**own, **sections})
-        return connector, lake, topic, self.lab.sluice.write([connector.settings], f"{connector.settings['name']}.yaml")
-
-    def prove(self, connector: Connector, lake: Lake, topic: str) -> None:
-        """Everything is there once."""
-        expected: Truth = self.truth[topic]
-        prove(self.lab, lake, topic, connector.group, expected)
-
-
-@pytest.fixture(scope="module")
-def bench(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The bench of this module."""
-    assert BINARY.is_file(), f"{BINARY} is not there: run `python3 tests/run faults`, or set SLUICE_FAILPOINTS_BIN"
-    lab = Lab(stack, tmp_path_factory.mktemp("failpoints"))
-    yield Bench(lab)
-    lab.sluice.close()
 
 
 def killed_at(bench: Bench, kind: str, points: list[str]) -> Case:
