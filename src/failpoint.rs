@@ -38,13 +38,15 @@ mod armed {
     const UNTIL_THE_SIGNAL: Duration = Duration::from_millis(50);
 
     /// Every point, in the order of the protocol.
-    const POINTS: [&str; 34] = [
+    const POINTS: [&str; 36] = [
         "sweep.before",
         "sweep.after",
         "recover.read.before",
         "recover.read.after",
         "recover.list.before",
         "recover.list.after",
+        "claim.before",
+        "claim.after",
         "recover.start.before",
         "recover.start.after",
         "task.input",

@@ -119,10 +119,12 @@ impl Door {
         let (store, reply) = (self.store.clone(), self.reply.clone());
         let content = claim.to_json();
         self.runtime.spawn(async move {
+            failpoint!("claim.before");
             let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
                 Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
                 Err(error) => Err(error.into_failure(Stage::Recover)),
             };
+            failpoint!("claim.after");
             let _ = reply.send(Input::Claimed { tp, epoch, attempt, result });
         });
     }
