@@ -12,6 +12,7 @@ use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
 use crate::position::{Epoch, SchemaId, TopicPartition};
 use crate::registry::Registry;
@@ -59,6 +60,7 @@ impl Door {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
+            failpoint!("task.input");
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
                 self.carry_out(effect);
@@ -89,7 +91,10 @@ impl Door {
             Effect::Commit { tp, epoch, commit, offset, metadata } => {
                 self.commands.send(Command::Commit { tp, epoch, commit, offset, metadata });
             }
-            Effect::Release { tp, epoch } => self.commands.send(Command::Release(tp, epoch)),
+            Effect::Release { tp, epoch } => {
+                failpoint!("release.before");
+                self.commands.send(Command::Release(tp, epoch));
+            }
             Effect::Finished { tp, epoch } => self.commands.send(Command::Finished(tp, epoch)),
             Effect::Append { tp, flush, file, bytes } => self.staging.append(&tp, flush, file, bytes),
             Effect::Seal { tp, flush, files } => self.staging.seal(&tp, flush, files),
@@ -118,10 +123,12 @@ impl Door {
         let (store, reply) = (self.store.clone(), self.reply.clone());
         let content = claim.to_json();
         self.runtime.spawn(async move {
+            failpoint!("claim.before");
             let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
                 Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
                 Err(error) => Err(error.into_failure(Stage::Recover)),
             };
+            failpoint!("claim.after");
             let _ = reply.send(Input::Claimed { tp, epoch, attempt, result });
         });
     }

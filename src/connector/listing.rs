@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::encode::FooterKey;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::TaskSender;
 use crate::position::{Epoch, TopicPartition};
 use crate::storage::{ListedFile, StorageError, Store};
@@ -60,7 +61,9 @@ impl Listings {
     async fn serve(self: Arc<Self>, topic: String) {
         loop {
             let Some(questions) = self.take(&topic) else { return };
+            failpoint!("recover.list.before");
             let listed = self.store.fold(&topic, LastFlushes::new(), note).await;
+            failpoint!("recover.list.after");
             for question in questions {
                 let result = self.answer(&question, &listed).await;
                 let Question { tp, epoch, attempt, reply, .. } = question;

@@ -25,6 +25,7 @@ use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{
     self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer,
 };
@@ -232,7 +233,9 @@ impl Readiness<'_> {
                         Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir)
                             .await?;
                     store.probe().await?;
+                    failpoint!("sweep.before");
                     let swept = store.sweep().await?;
+                    failpoint!("sweep.after");
                     if swept != crate::storage::Swept::default() {
                         tracing::info!(
                             connector = self.settings.name,

@@ -108,7 +108,9 @@ impl Consumer {
 
     pub(crate) fn takes_partitions(&self, outside: &Outside) -> bool {
         self.cut_off_until <= outside.now
-            && !self.draining && !self.put_out && outside.coordinator.is_member(self.id, self.epoch)
+            && !self.draining
+            && !self.put_out
+            && outside.coordinator.is_member(self.id, self.epoch)
     }
 
     pub(crate) fn lanes(&self) -> usize {

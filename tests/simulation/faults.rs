@@ -87,8 +87,8 @@ impl World {
 
     fn outage(&mut self) {
         let outside = &mut self.outside;
-        let service = [Service::Broker, Service::Store, Service::Registry, Service::DeadLetters]
-            [outside.rng.below(4)];
+        let service =
+            [Service::Broker, Service::Store, Service::Registry, Service::DeadLetters][outside.rng.below(4)];
         outside.away.insert(service, outside.now + outside.rng.below(10_000) as u64);
         outside.tally.count("outages");
     }

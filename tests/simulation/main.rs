@@ -87,8 +87,7 @@ fn every_promise_holds_for_every_seed() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let traced =
-        |seed| World::new(seed, Control::None, &[], Trace::new(true, false)).run();
+    let traced = |seed| World::new(seed, Control::None, &[], Trace::new(true, false)).run();
     for seed in 0..40 {
         assert_eq!(traced(seed), traced(seed), "K8: seed {seed}");
     }

@@ -62,8 +62,7 @@ impl Outside {
 
     /// Whether a request to a service goes wrong now.
     pub(crate) fn trouble(&mut self, service: Service) -> bool {
-        !self.calm
-            && (self.away.get(&service).is_some_and(|until| *until > self.now) || self.rng.chance(6))
+        !self.calm && (self.away.get(&service).is_some_and(|until| *until > self.now) || self.rng.chance(6))
     }
 
     pub(crate) fn position(&self, tp: &TopicPartition) -> BrokerPosition {

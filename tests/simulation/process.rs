@@ -8,9 +8,7 @@ use sluice::error::{Failure, Stage};
 use sluice::position::{Epoch, Offset, SchemaId, TopicPartition};
 use sluice::task::SinkTask;
 use sluice::task::budget::MemoryBudget;
-use sluice::task::message::{
-    Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles,
-};
+use sluice::task::message::{Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles};
 use sluice::task::settings::TaskSettings;
 
 use crate::consumer::{Command, Commit, Consumer};
@@ -323,4 +321,3 @@ impl Process {
 const MOST_USELESS_TICKS: u32 = 100;
 /// What a batch of 40 of these records may take in Arrow, over all its files.
 const BATCH_BYTES: u64 = 128 << 10;
-

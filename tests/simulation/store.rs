@@ -43,8 +43,7 @@ impl Store {
             _ => {}
         }
         let (offsets, footer) = read(Bytes::copy_from_slice(bytes));
-        self.files
-            .insert(file.name.clone(), Visible { rows: file.rows, checksum: file.checksum, footer });
+        self.files.insert(file.name.clone(), Visible { rows: file.rows, checksum: file.checksum, footer });
         Outcome::Created(offsets)
     }
 

@@ -28,8 +28,9 @@ fn a_schema_that_nobody_needs_any_more_wakes_nobody() {
         topic_id: None,
     };
     task.handle(Input::Committed { tp: tp.clone(), epoch, attempt, result: Ok(position) }, now);
-    let claim = std::iter::from_fn(|| task.poll_effect())
-        .find_map(|effect| if let Effect::Claim { claim, .. } = effect { Some(claim.to_json()) } else { None });
+    let claim = std::iter::from_fn(|| task.poll_effect()).find_map(|effect| {
+        if let Effect::Claim { claim, .. } = effect { Some(claim.to_json()) } else { None }
+    });
     task.handle(Input::Claimed { tp: tp.clone(), epoch, attempt, result: Ok(claim.unwrap()) }, now);
     let record = OwnedRecord { value: Some(vec![0, 0, 0, 0, 7, 0]), ..OwnedRecord::default() };
     let block = RecordBlock::from_owned(vec![record]);

@@ -158,8 +158,7 @@ impl World {
     fn let_work(&mut self) {
         if self.outside.calm {
             self.processes.sort_by_key(|process| (process.is_idle(&self.outside), process.id));
-            let busy =
-                self.processes.iter().filter(|process| !process.is_idle(&self.outside)).count().max(1);
+            let busy = self.processes.iter().filter(|process| !process.is_idle(&self.outside)).count().max(1);
             let at = self.outside.rng.below(busy);
             self.processes[at].turn(&mut self.outside);
         } else if let Some(at) = self.pick_awake() {
