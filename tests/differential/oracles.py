@@ -17,32 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-from services.cache import checked, fetched, program
+from services import avro
+from services.cache import program
 
 from differential.model import Type
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-JAVA_AVRO = "1.12.0"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def fetch() -> Path:
-    """The folder of the jars of Java Avro, copied by Maven the first time."""
-
-    def copy(folder: Path) -> None:
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        checked([program("mvn"), "-q", "-B", "-f", str(REPOSITORY / "tests/services/maven/avro.xml"), *goal])
-
-    program("java")
-    return fetched(f"avro-{JAVA_AVRO}", copy)
 
 
 def java(requests: Iterable[dict[str, Any]]) -> list[Any]:
     """The answers of AvroOracle.java, one for each request."""
     asked = "".join(json.dumps(request, ensure_ascii=True) + "\n" for request in requests)
     source = str(HERE / "AvroOracle.java")
-    command = [program("java"), "-Xss16m", "-cp", f"{fetch()}/*", source]
+    command = [program("java"), "-Xss16m", "-cp", f"{avro.fetch()}/*", source]
     done = subprocess.run(command, input=asked.encode(), capture_output=True, check=False)
     answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert done.returncode == 0 and len(answers) == asked.count("\n"), (
