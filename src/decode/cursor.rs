@@ -101,10 +101,8 @@ impl<'d> Cursor<'d> {
     #[inline]
     pub(super) fn text(&mut self) -> Result<&'d [u8], Fault> {
         let bytes = self.sized()?;
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(Fault::BadUtf8);
-        }
-        Ok(bytes)
+        // Most strings are short and ASCII, where asking the standard library costs more than looking.
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(Fault::BadUtf8) }
     }
 
     /// The head of the next block of an array or map; `None` at its end.
@@ -142,6 +140,23 @@ impl Block {
     }
 }
 
+/// Eight bytes at a time; the last eight may overlap those before.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let mut seen = match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last)),
+            _ => bytes.iter().fold(0, |seen, byte| seen | u64::from(*byte)),
+        },
+    };
+    for chunk in bytes.as_chunks().0 {
+        seen |= u64::from_le_bytes(*chunk);
+    }
+    seen & HIGH_BITS == 0
+}
+
 #[inline]
 fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
@@ -171,6 +186,26 @@ mod tests {
         assert_eq!(Cursor::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]).int(), Err(Fault::OverlongVarint));
         assert_eq!(Cursor::new(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F]).int(), Err(Fault::OverlongVarint));
         assert_eq!(Cursor::new(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F]).int(), Ok(i32::MIN));
+    }
+
+    #[test]
+    fn text_is_checked_at_every_length_and_place() {
+        let text = |bytes: &[u8]| {
+            let datum = [crate::decode::tests::varint(bytes.len() as i64).as_slice(), bytes].concat();
+            Cursor::new(&datum).text().map(<[u8]>::to_vec)
+        };
+        for length in 0..40 {
+            let mut bytes = vec![b'a'; length];
+            assert_eq!(text(&bytes), Ok(bytes.clone()));
+            for at in 0..length {
+                bytes[at] = 0xFF;
+                assert_eq!(text(&bytes), Err(Fault::BadUtf8), "{length} bytes, the one at {at} is bad");
+                bytes[at] = b'a';
+            }
+            let mut umlaut = bytes.clone();
+            umlaut.extend("\u{e4}".bytes());
+            assert_eq!(text(&umlaut), Ok(umlaut.clone()));
+        }
     }
 
     #[test]
