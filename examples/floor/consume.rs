@@ -50,7 +50,10 @@ pub(crate) fn consume(
     mut take: impl FnMut(&Message<'_>),
 ) -> Fallible<Consumed> {
     let mut config = ClientConfig::new();
-    config.set("group.id", "floor").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
+    config
+        .set("group.id", "floor")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed");
     config.set("check.crcs", "true").set("queued.max.messages.kbytes", "32768");
     for (key, value) in &settings.properties {
         config.set(key, value.expose());

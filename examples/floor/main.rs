@@ -32,7 +32,11 @@ fn main() -> Fallible<()> {
     let encoded = encode::decode_and_encode(connector, &schema, topic, &values)?;
     println!(
         r#"{{"records": {}, "avro_bytes": {}, "consume_cpu_s": {consume_seconds:.4}, "decode_cpu_s": {:.4}, "encode_cpu_s": {:.4}, "parquet_bytes": {}}}"#,
-        consumed.records, consumed.value_bytes, encoded.decode_seconds, encoded.encode_seconds, encoded.parquet_bytes
+        consumed.records,
+        consumed.value_bytes,
+        encoded.decode_seconds,
+        encoded.encode_seconds,
+        encoded.parquet_bytes
     );
     Ok(())
 }

@@ -3,6 +3,19 @@
 
 use super::error::Fault;
 
+/// Text of at most this many bytes is passed on in one piece of fixed size, which takes no call to copy.
+pub(super) const SHORT_TEXT_BYTES: usize = 32;
+
+/// UTF-8 from a datum.
+pub(super) enum Text<'d> {
+    /// The first `length` bytes of the window; what follows belongs to other values.
+    Short {
+        window: &'d [u8; SHORT_TEXT_BYTES],
+        length: usize,
+    },
+    Long(&'d [u8]),
+}
+
 /// What is left of a datum.
 pub(super) struct Cursor<'d> {
     rest: &'d [u8],
@@ -97,6 +110,24 @@ impl<'d> Cursor<'d> {
         self.take(length as usize)
     }
 
+    /// As [`Self::text`]; short ones come with what follows them.
+    #[inline]
+    pub(super) fn short_text(&mut self) -> Result<Text<'d>, Fault> {
+        if let [length, ref rest @ ..] = *self.rest
+            && let Some(window) = rest.first_chunk()
+            && length <= 2 * SHORT_TEXT_BYTES as u8
+            && length & 1 == 0
+        {
+            let length = usize::from(length / 2);
+            if !is_short_ascii(window, length) && std::str::from_utf8(&window[..length]).is_err() {
+                return Err(Fault::BadUtf8);
+            }
+            self.rest = &rest[length..];
+            return Ok(Text::Short { window, length });
+        }
+        self.text().map(Text::Long)
+    }
+
     /// Length and UTF-8 of that length.
     #[inline]
     pub(super) fn text(&mut self) -> Result<&'d [u8], Fault> {
@@ -139,6 +170,26 @@ impl Block {
         }
     }
 }
+
+#[inline]
+fn is_short_ascii(window: &[u8; SHORT_TEXT_BYTES], length: usize) -> bool {
+    let mask = &HIGH_BITS_UP_TO[length];
+    let words = window.as_chunks().0;
+    let masked = |at: usize| u64::from_le_bytes(words[at]) & mask[at];
+    masked(0) | masked(1) | masked(2) | masked(3) == 0
+}
+
+/// For each length the high bits of so many bytes.
+static HIGH_BITS_UP_TO: [[u64; SHORT_TEXT_BYTES / 8]; SHORT_TEXT_BYTES + 1] = {
+    let mut masks = [[0; SHORT_TEXT_BYTES / 8]; SHORT_TEXT_BYTES + 1];
+    let mut length = 1;
+    while length <= SHORT_TEXT_BYTES {
+        masks[length] = masks[length - 1];
+        masks[length][(length - 1) / 8] |= 0x80 << (8 * ((length - 1) % 8));
+        length += 1;
+    }
+    masks
+};
 
 /// Eight bytes at a time; the last eight may overlap those before.
 #[inline]
@@ -192,7 +243,17 @@ mod tests {
     fn text_is_checked_at_every_length_and_place() {
         let text = |bytes: &[u8]| {
             let datum = [crate::decode::tests::varint(bytes.len() as i64).as_slice(), bytes].concat();
-            Cursor::new(&datum).text().map(<[u8]>::to_vec)
+            let long = Cursor::new(&datum).text().map(<[u8]>::to_vec);
+            // What comes after it, bad UTF-8 in itself, is another value's.
+            let followed = [datum.as_slice(), &[0xFF; SHORT_TEXT_BYTES]].concat();
+            let mut cursor = Cursor::new(&followed);
+            let short = cursor.short_text().map(|text| match text {
+                Text::Short { window, length } => window[..length].to_vec(),
+                Text::Long(bytes) => bytes.to_vec(),
+            });
+            assert_eq!(short, long);
+            assert!(short.is_err() || cursor.remaining() == SHORT_TEXT_BYTES);
+            long
         };
         for length in 0..40 {
             let mut bytes = vec![b'a'; length];

@@ -58,15 +58,7 @@ impl FileEncoder {
         let writer = ArrowWriter::try_new_with_options(PieceSink::default(), schema, options)
             .map_err(|error| fatal(&error))?;
         let row_group_bytes = encoding.row_group_bytes();
-        Ok(Self {
-            writer,
-            row_group_bytes,
-            rows: 0,
-            lesson,
-            learned: 0,
-            open_bytes: 0,
-            open_memory_bytes: 0,
-        })
+        Ok(Self { writer, row_group_bytes, rows: 0, lesson, learned: 0, open_bytes: 0, open_memory_bytes: 0 })
     }
 
     /// Appends rows in order; closes the row group when it is large enough.
@@ -239,13 +231,15 @@ mod tests {
             let columns = reader.metadata().row_group(0).columns().to_vec();
             columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect::<Vec<_>>()
         };
-        let names: ArrayRef = Arc::new((0..20_000).map(|row| Some(format!("n{}", row % 9))).collect::<StringArray>());
+        let names: ArrayRef =
+            Arc::new((0..20_000).map(|row| Some(format!("n{}", row % 9))).collect::<StringArray>());
         let ids: ArrayRef = Arc::new((0..20_000).collect::<Int64Array>());
         let rows = RecordBatch::try_from_iter([("id", ids.clone()), ("name", names)]).unwrap();
         assert_eq!(encodes(&rows), [false, true]);
         // What was learned holds for the next file: names that turned unique are not noticed in its first rows, but the
         // row group shows it.
-        let unique: ArrayRef = Arc::new((0..20_000).map(|row| Some(format!("n{row}"))).collect::<StringArray>());
+        let unique: ArrayRef =
+            Arc::new((0..20_000).map(|row| Some(format!("n{row}"))).collect::<StringArray>());
         let rows = RecordBatch::try_from_iter([("id", ids), ("name", unique)]).unwrap();
         assert_eq!(encodes(&rows), [false, true]);
         assert_eq!(encodes(&rows), [false, false]);

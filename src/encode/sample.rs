@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn leaves_come_in_the_order_of_a_file_and_nulls_are_left_out() {
         let unique: ArrayRef = Arc::new((0..8000).map(|row| scattered(row) as i64).collect::<Int64Array>());
-        let sparse: ArrayRef = Arc::new((0..8000).map(|row| (row == 7).then_some(row)).collect::<Int64Array>());
+        let sparse: ArrayRef =
+            Arc::new((0..8000).map(|row| (row == 7).then_some(row)).collect::<Int64Array>());
         let gift: ArrayRef = Arc::new(BooleanArray::from(vec![true; 8000]));
         let members = StructArray::from(vec![
             (Arc::new(Field::new("unique", DataType::Int64, true)), unique),

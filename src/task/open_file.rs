@@ -170,11 +170,7 @@ impl OpenFile {
         Ok(ClosedFile { key: self.key, tail, rows: self.rows, checksum: self.checksum, size_bytes })
     }
 
-    fn encode_pending(
-        &mut self,
-        topic: &Arc<str>,
-        encoding: &Encoding,
-    ) -> Result<&mut FileEncoder, Failure> {
+    fn encode_pending(&mut self, topic: &Arc<str>, encoding: &Encoding) -> Result<&mut FileEncoder, Failure> {
         let encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => FileEncoder::new(topic, self.schema.clone(), encoding, &self.pending)?,
