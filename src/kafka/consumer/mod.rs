@@ -32,7 +32,7 @@ const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -126,6 +126,20 @@ impl Lane {
         OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)
     }
 
+    /// Ends the largest open row group; its bytes leave at once.
+    pub(in crate::task) fn close_largest_row_group(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut context = FlushContext {
+            tp: &self.tp,
+            topic_id: self.topic_id.as_deref(),
+            settings: &shared.settings,
+            partitioner: &self.partitioner,
+            schemas: &mut shared.schemas,
+            effects: &mut shared.effects,
+        };
+        open.close_largest_row_group(&mut context)
+    }
+
     pub(super) fn cut_reason(&self) -> RotationReason {
         if self.replay.is_some() { RotationReason::Replay } else { RotationReason::End }
     }

@@ -203,6 +203,11 @@ impl Lane {
         (self.held_bytes + self.open.as_ref().map_or(0, OpenFlush::memory_bytes)) as u64
     }
 
+    /// Memory of the largest open file.
+    pub(super) fn largest_file_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenFlush::largest_file_memory_bytes)
+    }
+
     /// Memory that ending the open flush would free, where it can be ended.
     pub(super) fn rotatable_bytes(&self) -> usize {
         if self.replay.is_some() || self.deliveries.len() >= DELIVERIES {
