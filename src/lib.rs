@@ -14,6 +14,7 @@ pub mod demo;
 pub mod encode;
 pub mod error;
 pub mod kafka;
+pub mod logging;
 pub mod metrics;
 pub mod position;
 pub mod record;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Handle;
-
+use crate::connector::containment::Containment;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
+use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
 use crate::position::{Epoch, OffsetRange, SchemaId, TopicPartition};
@@ -33,7 +33,8 @@ pub(super) struct Door {
     pub(super) store: Store,
     pub(super) registry: Option<Registry>,
     pub(super) producer: Option<DeadLetterProducer>,
-    pub(super) runtime: Handle,
+    pub(super) containment: Containment,
+    pub(super) timing: Timing,
     pub(super) observer: Observer,
     pub(super) status: Arc<ConnectorStatus>,
     pub(super) stop: Arc<AtomicBool>,
@@ -57,8 +58,10 @@ impl Door {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
+            self.timing.answered(&input);
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
+                self.timing.asked(&effect);
                 self.carry_out(effect);
             }
             if shown.elapsed() >= SHOW_EVERY {
@@ -110,7 +113,7 @@ impl Door {
 
     fn list_published(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt) {
         let (store, reply) = (self.store.clone(), self.reply.clone());
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Recover, async move {
             let result = match store.list(&tp.topic).await {
                 Ok(files) => Ok(ranges_of(&tp, files.iter().map(|file| file.path.as_str()))),
                 Err(error) => Err(error.into_failure(Stage::Recover)),
@@ -126,7 +129,7 @@ impl Door {
             let _ = reply.send(Input::SchemaFetched { id, result: Err(failure) });
             return;
         };
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Schema, async move {
             let result = match registry.schema(id).await {
                 Ok(schema) => Ok(SchemaText {
                     json: schema.json.clone(),

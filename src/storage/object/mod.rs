@@ -29,7 +29,7 @@ use self::options::Clients;
 use self::refusal::{Refusal, no_conditional_put, read_refusal};
 pub(super) use self::staged::ObjectStaged;
 use self::transport::ServiceSignals;
-use super::ListedFile;
+use super::{ListedFile, RequestCount};
 use super::error::{ExistingFile, StorageError};
 use super::identity::{Tail, read_footer};
 use super::local::staging::random_u64;
@@ -96,6 +96,11 @@ impl ObjectBackend {
 
     pub(super) fn stage(self: &Arc<Self>) -> ObjectStaged {
         ObjectStaged::new(Arc::clone(self))
+    }
+
+    /// Requests so far.
+    pub(super) fn requests(&self) -> Vec<RequestCount> {
+        self.signals.requests()
     }
 
     /// Tries rights and conditional writes with an object that readers skip.

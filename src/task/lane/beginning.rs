@@ -66,6 +66,7 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
+        self.ages.clear();
         self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
         self.replay = beginning.intent;
         shared.effects.push_back(Effect::Report(Event::Started {
