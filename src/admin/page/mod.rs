@@ -148,7 +148,7 @@ mod tests {
         assert!(!page.contains("<script"), "{page}");
         assert!(!refused_page(&[hostile.to_owned()]).contains("<script"));
         assert!(!footer_page(hostile, &serde_json::json!({ hostile: hostile })).contains("<script"));
-        assert_eq!(page.matches("&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;").count(), 5);
+        assert_eq!(page.matches("&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;").count(), 9);
     }
 
     #[test]
