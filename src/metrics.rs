@@ -19,11 +19,11 @@ pub use connector::{ConnectorMetrics, ConnectorTotals};
 pub use instruments::{Bytes, Counter, CounterBy, Histogram, Scale, Seconds};
 
 use crate::admin::snapshot::{ConnectorSnapshot, ConnectorState, DaemonSnapshot};
-use crate::registry::RegistryCounts;
 use crate::logging::LogControl;
+use crate::registry::RegistryCounts;
 use crate::task::budget::MemoryBudget;
 use exposition::{Exposition, Family};
-use families::*;
+use families as family;
 use instruments::HistogramReading;
 use process::ProcessReading;
 
@@ -49,7 +49,8 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let started = SystemTime::now();
-        let whole = Whole { budget: None, logs: None, reloads: [0; 2], last_reload_ok: true, loaded: started };
+        let whole =
+            Whole { budget: None, logs: None, reloads: [0; 2], last_reload_ok: true, loaded: started };
         Self { connectors: Arc::default(), whole: Arc::new(Mutex::new(whole)), started }
     }
 
@@ -98,20 +99,20 @@ impl Metrics {
     fn put_whole(&self, page: &mut Exposition) {
         let whole = self.whole();
         if let Some(budget) = &whole.budget {
-            page.begin(&MEMORY_BUDGET);
+            page.begin(&family::MEMORY_BUDGET);
             page.count(&[], budget.limit_bytes());
-            page.begin(&MEMORY_USED);
+            page.begin(&family::MEMORY_USED);
             page.count(&[], budget.used_bytes());
         }
-        page.begin(&LOG_LINES_DROPPED);
+        page.begin(&family::LOG_LINES_DROPPED);
         page.count(&[], whole.logs.as_ref().map_or(0, LogControl::dropped_lines));
-        page.begin(&RELOADS);
+        page.begin(&family::RELOADS);
         for (result, count) in ["refused", "ok"].into_iter().zip(whole.reloads) {
             page.count(&[("result", result)], count);
         }
-        page.begin(&RELOAD_OK);
+        page.begin(&family::RELOAD_OK);
         page.count(&[], u64::from(whole.last_reload_ok));
-        page.begin(&RELOADED_AT);
+        page.begin(&family::RELOADED_AT);
         page.number(&[], seconds_since_epoch(whole.loaded));
     }
 
@@ -120,17 +121,17 @@ impl Metrics {
     }
 
     fn put_process(&self, page: &mut Exposition) {
-        page.begin(&BUILD_INFO);
+        page.begin(&family::BUILD_INFO);
         page.count(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-        page.begin(&START_TIME);
+        page.begin(&family::START_TIME);
         page.number(&[], seconds_since_epoch(self.started));
         let process = ProcessReading::take();
         if let Some(seconds) = process.cpu_seconds {
-            page.begin(&CPU_SECONDS);
+            page.begin(&family::CPU_SECONDS);
             page.number(&[], seconds);
         }
         for (family, reading) in
-            [(&RESIDENT_BYTES, process.resident_bytes), (&OPEN_FILES, process.open_files)]
+            [(&family::RESIDENT_BYTES, process.resident_bytes), (&family::OPEN_FILES, process.open_files)]
         {
             if let Some(value) = reading {
                 page.begin(family);
@@ -160,19 +161,19 @@ type Shown<C, T> = (&'static Family, fn(&C) -> T);
 
 fn put_counters(page: &mut Exposition, connectors: &Named) {
     let plain: [Shown<ConnectorMetrics, u64>; 13] = [
-        (&RECORDS, |c| c.records.get()),
-        (&RECORD_BYTES, |c| c.record_bytes.get()),
-        (&ROWS, |c| c.rows.get()),
-        (&FILES, |c| c.files.get()),
-        (&FILE_BYTES, |c| c.file_bytes.get()),
-        (&TOMBSTONES, |c| c.tombstones.get()),
-        (&SKIPPED, |c| c.skipped.get()),
-        (&DEAD_LETTERS, |c| c.dead_letters.get()),
-        (&INTENTS_REPLAYED, |c| c.intents_replayed.get()),
-        (&REBALANCES, |c| c.rebalances.get()),
-        (&DROPS, |c| c.drops.get()),
-        (&ADOPTED_FILES, |c| c.adopted_files.get()),
-        (&RESTARTS, |c| c.restarts.get()),
+        (&family::RECORDS, |c| c.records.get()),
+        (&family::RECORD_BYTES, |c| c.record_bytes.get()),
+        (&family::ROWS, |c| c.rows.get()),
+        (&family::FILES, |c| c.files.get()),
+        (&family::FILE_BYTES, |c| c.file_bytes.get()),
+        (&family::TOMBSTONES, |c| c.tombstones.get()),
+        (&family::SKIPPED, |c| c.skipped.get()),
+        (&family::DEAD_LETTERS, |c| c.dead_letters.get()),
+        (&family::INTENTS_REPLAYED, |c| c.intents_replayed.get()),
+        (&family::REBALANCES, |c| c.rebalances.get()),
+        (&family::DROPS, |c| c.drops.get()),
+        (&family::ADOPTED_FILES, |c| c.adopted_files.get()),
+        (&family::RESTARTS, |c| c.restarts.get()),
     ];
     for (family, counter) in plain {
         page.begin(family);
@@ -180,37 +181,37 @@ fn put_counters(page: &mut Exposition, connectors: &Named) {
             page.count(&[("connector", name)], counter(connector));
         }
     }
-    page.begin(&ROTATIONS);
+    page.begin(&family::ROTATIONS);
     for (name, connector) in connectors {
         for (reason, count) in connector.rotations.snapshot() {
             page.count(&[("connector", name), ("reason", reason)], count);
         }
     }
-    page.begin(&POISON);
+    page.begin(&family::POISON);
     for (name, connector) in connectors {
         for ((stage, kind), count) in connector.poison.snapshot() {
             page.count(&[("connector", name), ("stage", stage.as_str()), ("kind", kind)], count);
         }
     }
-    page.begin(&RETRIES);
+    page.begin(&family::RETRIES);
     for (name, connector) in connectors {
         for (stage, count) in connector.retries.snapshot() {
             page.count(&[("connector", name), ("stage", stage.as_str())], count);
         }
     }
-    page.begin(&ERRORS);
+    page.begin(&family::ERRORS);
     for (name, connector) in connectors {
         for ((stage, kind), count) in connector.errors.snapshot() {
             page.count(&[("connector", name), ("stage", stage.as_str()), ("kind", kind)], count);
         }
     }
-    page.begin(&COMMITS);
+    page.begin(&family::COMMITS);
     for (name, connector) in connectors {
         for (outcome, count) in connector.commits.snapshot() {
             page.count(&[("connector", name), ("outcome", outcome)], count);
         }
     }
-    page.begin(&LAST_PUBLISHED);
+    page.begin(&family::LAST_PUBLISHED);
     for (name, connector) in connectors {
         let millis = connector.last_published_ms.load(Ordering::Relaxed);
         page.number(&[("connector", name)], millis as f64 / 1000.0);
@@ -220,11 +221,11 @@ fn put_counters(page: &mut Exposition, connectors: &Named) {
 
 fn put_histograms(page: &mut Exposition, connectors: &Named) {
     let timed: [Shown<ConnectorMetrics, HistogramReading>; 5] = [
-        (&COMMIT_SECONDS, |c| c.commit_time.read()),
-        (&PUBLISH_SECONDS, |c| c.publish_time.read()),
-        (&SEAL_SECONDS, |c| c.seal_time.read()),
-        (&PUBLISH_STEP_SECONDS, |c| c.publish_step_time.read()),
-        (&FILE_SIZE, |c| c.file_sizes.read()),
+        (&family::COMMIT_SECONDS, |c| c.commit_time.read()),
+        (&family::PUBLISH_SECONDS, |c| c.publish_time.read()),
+        (&family::SEAL_SECONDS, |c| c.seal_time.read()),
+        (&family::PUBLISH_STEP_SECONDS, |c| c.publish_step_time.read()),
+        (&family::FILE_SIZE, |c| c.file_sizes.read()),
     ];
     for (family, histogram) in timed {
         page.begin(family);
@@ -235,7 +236,7 @@ fn put_histograms(page: &mut Exposition, connectors: &Named) {
 }
 
 fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
-    page.begin(&STATE);
+    page.begin(&family::STATE);
     for connector in connectors {
         for state in ConnectorState::ALL {
             let labels = [("connector", connector.name.as_str()), ("state", state.as_str())];
@@ -243,13 +244,15 @@ fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
         }
     }
     let whole: [Shown<ConnectorSnapshot, f64>; 7] = [
-        (&SNAPSHOT_AGE, |c| c.snapshot_age_seconds),
-        (&ASSIGNED, |c| c.partitions.len() as f64),
-        (&PAUSED, |c| c.partitions.iter().filter(|partition| partition.paused).count() as f64),
-        (&BUFFERED_BYTES, |c| c.buffered_bytes as f64),
-        (&IN_FLIGHT_BYTES, |c| c.in_flight_bytes as f64),
-        (&OPEN_ROWS, |c| c.partitions.iter().filter_map(|p| Some(p.open_flush.as_ref()?.rows)).sum::<u64>() as f64),
-        (&OLDEST_UNFLUSHED, ConnectorSnapshot::oldest_unflushed_age_seconds),
+        (&family::SNAPSHOT_AGE, |c| c.snapshot_age_seconds),
+        (&family::ASSIGNED, |c| c.partitions.len() as f64),
+        (&family::PAUSED, |c| c.partitions.iter().filter(|partition| partition.paused).count() as f64),
+        (&family::BUFFERED_BYTES, |c| c.buffered_bytes as f64),
+        (&family::IN_FLIGHT_BYTES, |c| c.in_flight_bytes as f64),
+        (&family::OPEN_ROWS, |c| {
+            c.partitions.iter().filter_map(|p| Some(p.open_flush.as_ref()?.rows)).sum::<u64>() as f64
+        }),
+        (&family::OLDEST_UNFLUSHED, ConnectorSnapshot::oldest_unflushed_age_seconds),
     ];
     for (family, value) in whole {
         page.begin(family);
@@ -257,9 +260,9 @@ fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
             page.number(&[("connector", &connector.name)], value(connector));
         }
     }
-    page.begin(&LAG_RECORDS);
+    page.begin(&family::LAG_RECORDS);
     put_by_partition(page, connectors, |partition| partition.lag_records.map(|lag| lag as f64));
-    page.begin(&LAG_SECONDS);
+    page.begin(&family::LAG_SECONDS);
     put_by_partition(page, connectors, |partition| partition.lag_seconds);
 }
 
@@ -284,12 +287,12 @@ fn put_registry_counters(page: &mut Exposition, connectors: &Named) {
     let counts: Vec<(&str, RegistryCounts)> =
         connectors.iter().filter_map(|(name, c)| Some((name.as_str(), c.registry_counts()?))).collect();
     let families: [Shown<RegistryCounts, u64>; 6] = [
-        (&REGISTRY_REQUESTS, |c| c.requests),
-        (&REGISTRY_FAILURES, |c| c.failures),
-        (&REGISTRY_FETCHES, |c| c.fetches),
-        (&REGISTRY_HITS, |c| c.hits),
-        (&REGISTRY_NEGATIVE_HITS, |c| c.negative_hits),
-        (&REGISTRY_CHANGED, |c| c.changed),
+        (&family::REGISTRY_REQUESTS, |c| c.requests),
+        (&family::REGISTRY_FAILURES, |c| c.failures),
+        (&family::REGISTRY_FETCHES, |c| c.fetches),
+        (&family::REGISTRY_HITS, |c| c.hits),
+        (&family::REGISTRY_NEGATIVE_HITS, |c| c.negative_hits),
+        (&family::REGISTRY_CHANGED, |c| c.changed),
     ];
     for (family, value) in families {
         page.begin(family);
@@ -300,11 +303,14 @@ fn put_registry_counters(page: &mut Exposition, connectors: &Named) {
 }
 
 fn put_store_counters(page: &mut Exposition, connectors: &Named) {
-    page.begin(&STORE_REQUESTS);
+    page.begin(&family::STORE_REQUESTS);
     for (name, connector) in connectors {
         for request in connector.store_requests() {
-            let labels =
-                [("connector", name.as_str()), ("operation", request.operation), ("outcome", request.outcome)];
+            let labels = [
+                ("connector", name.as_str()),
+                ("operation", request.operation),
+                ("outcome", request.outcome),
+            ];
             page.count(&labels, request.count);
         }
     }

@@ -46,7 +46,7 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
         match field.name() {
-            "connector" => self.connector = text.trim_matches('"').to_owned(),
+            "connector" => text.trim_matches('"').clone_into(&mut self.connector),
             "message" => self.message = text,
             _ => {}
         }
@@ -91,7 +91,9 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
     let (metrics, signals) = (Metrics::new(), Arc::new(Signals::default()));
     let daemon = {
         let (metrics, signals, process) = (metrics.clone(), signals.clone(), process.clone());
-        std::thread::spawn(move || daemon::run(&settings, &process, &metrics, &signals, Surroundings::default()))
+        std::thread::spawn(move || {
+            daemon::run(&settings, &process, &metrics, &signals, Surroundings::default())
+        })
     };
     let published = |name: &str| metrics.connector(name).rows.get();
     until("both have published", || published("a") >= RECORDS && published("b") >= RECORDS);

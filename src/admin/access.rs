@@ -56,14 +56,13 @@ impl Access {
             Some(token) if !text(AUTHORIZATION).is_some_and(|given| carries(given, token.expose())) => {
                 return if probe { Verdict::ProbeOnly } else { Verdict::NeedsToken };
             }
-            Some(_) => {}
             // A page elsewhere may let its own name point to this machine to read what is here.
             None if self.loopback && !probe && !is_this_machine(text(HOST).unwrap_or_default()) => {
                 return Verdict::Forbidden(
                     "this address is for this machine only: ask for it as localhost or 127.0.0.1, or set daemon.http.token",
                 );
             }
-            None => {}
+            _ => {}
         }
         if method == Method::GET || method == Method::HEAD {
             return Verdict::Granted;
@@ -166,7 +165,9 @@ mod tests {
         assert_eq!(ask("/", &[("authorization", &format!("bearer {TOKEN}"))]), Verdict::Granted);
         // `any:0123456789abcdef`
         assert_eq!(ask("/", &[("authorization", "Basic YW55OjAxMjM0NTY3ODlhYmNkZWY=")]), Verdict::Granted);
-        for wrong in ["Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer ", "Basic !!", "Basic YQ==", TOKEN] {
+        for wrong in
+            ["Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer ", "Basic !!", "Basic YQ==", TOKEN]
+        {
             assert_eq!(ask("/", &[("authorization", wrong)]), Verdict::NeedsToken, "{wrong}");
         }
     }
@@ -199,7 +200,12 @@ mod tests {
         assert_eq!(post(&[]), Verdict::Granted);
         assert_eq!(post(&[("origin", "http://127.0.0.1:9464")]), Verdict::Granted);
         assert_eq!(post(&[("sec-fetch-site", "same-origin")]), Verdict::Granted);
-        for other in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")] {
+        for other in [
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
             assert!(matches!(post(&[other]), Verdict::Forbidden(_)), "{other:?}");
         }
         let read_only = access(None, true);

@@ -78,7 +78,11 @@ impl History {
     #[must_use]
     pub fn of(&self, connector: &str) -> Vec<Sample> {
         let shared = self.lock();
-        shared.connectors.get(connector).map(|track| track.samples.iter().copied().collect()).unwrap_or_default()
+        shared
+            .connectors
+            .get(connector)
+            .map(|track| track.samples.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// Forgets a connector that is no longer configured.
@@ -108,7 +112,8 @@ mod tests {
         }
         let samples = history.of("orders");
         assert_eq!(samples.len(), SAMPLES);
-        let expected = Sample { records_per_second: 5.0, lag_records: 30.0, lag_seconds: 2.5, ..Sample::default() };
+        let expected =
+            Sample { records_per_second: 5.0, lag_records: 30.0, lag_seconds: 2.5, ..Sample::default() };
         assert_eq!(samples[0], expected);
         history.forget("orders");
         assert!(history.of("orders").is_empty());

@@ -35,7 +35,7 @@ pub struct AdminState {
     /// Tells how the daemon is; called for each request, so it must neither block nor wait.
     pub snapshot: Arc<dyn Fn() -> DaemonSnapshot + Send + Sync>,
     /// Where the connector of this name writes.
-    pub storage: Arc<dyn Fn(&str) -> Option<StorageSettings> + Send + Sync>,
+    pub storage: Places,
     /// Where commands go; when it is full or closed the client is told to come back.
     pub commands: mpsc::Sender<AdminCommand>,
     /// The counters.
@@ -50,10 +50,14 @@ pub struct AdminState {
     pub footers: Option<Footers>,
 }
 
+/// Tells where a connector writes, by its name.
+pub type Places = Arc<dyn Fn(&str) -> Option<StorageSettings> + Send + Sync>;
+
 /// Reads the footer of a published file, by its path below the output prefix, as `sluice inspect --json` shows it.
-pub type Footers = Arc<
-    dyn Fn(StorageSettings, String) -> BoxFuture<'static, Result<serde_json::Value, FooterError>> + Send + Sync,
->;
+pub type Footers = Arc<dyn Fn(StorageSettings, String) -> FooterFuture + Send + Sync>;
+
+/// A footer on its way.
+pub type FooterFuture = BoxFuture<'static, Result<serde_json::Value, FooterError>>;
 
 /// Why there is no footer to show.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state, map_response};
@@ -67,7 +67,8 @@ async fn guard(State(state): State<AdminState>, mut request: Request<Body>, next
             next.run(request).await
         }
         Verdict::NeedsToken => {
-            let mut response = refuse(StatusCode::UNAUTHORIZED, "a token is needed: daemon.http.token is set");
+            let mut response =
+                refuse(StatusCode::UNAUTHORIZED, "a token is needed: daemon.http.token is set");
             let asked = HeaderValue::from_static("Basic realm=\"sluice\", charset=\"UTF-8\"");
             response.headers_mut().append(WWW_AUTHENTICATE, asked);
             response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -157,7 +158,7 @@ async fn command(
         return no_such_connector(&name);
     }
     match hand_on(&state, AdminCommand::Connector { connector: name, action }) {
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
         Ok(()) if is_a_form(&headers) => see_page("../../../"),
         Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "accepted": true }))).into_response(),
     }
@@ -166,7 +167,7 @@ async fn command(
 async fn reload(State(state): State<AdminState>, headers: HeaderMap, _: Bytes) -> Response {
     let (reply, answer) = oneshot::channel();
     if let Err(refusal) = hand_on(&state, AdminCommand::Reload { reply }) {
-        return refusal;
+        return *refusal;
     }
     match answer.await {
         Ok(Ok(_)) if is_a_form(&headers) => see_page("../"),
@@ -215,12 +216,13 @@ fn asked_level(headers: &HeaderMap, body: &[u8]) -> Option<LogLevel> {
     LogLevel::ALL.into_iter().find(|level| level.as_str() == word)
 }
 
-fn hand_on(state: &AdminState, command: AdminCommand) -> Result<(), Response> {
-    state.commands.try_send(command).map_err(|error| match error {
-        TrySendError::Full(_) => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "too many commands are waiting, try again")
-        }
-        TrySendError::Closed(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is shutting down"),
+fn hand_on(state: &AdminState, command: AdminCommand) -> Result<(), Box<Response>> {
+    state.commands.try_send(command).map_err(|error| {
+        let reason = match error {
+            TrySendError::Full(_) => "too many commands are waiting, try again",
+            TrySendError::Closed(_) => "the daemon is shutting down",
+        };
+        Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, reason))
     })
 }
 
@@ -230,7 +232,10 @@ fn find(state: &AdminState, name: &str) -> Option<ConnectorSnapshot> {
 
 /// Whether a person pressed a button on the status page.
 fn is_a_form(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// Sends the browser back to the status page; relative, so that a prefix of a proxy stays.
@@ -292,7 +297,12 @@ mod tests {
         }
 
         fn request(&self, method: Method, path: &str) -> RequestBuilder {
-            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap().request(method, format!("{}{path}", self.base))
+            Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap()
+                .request(method, format!("{}{path}", self.base))
         }
 
         async fn text(&self, method: Method, path: &str) -> (u16, String) {
@@ -385,7 +395,8 @@ mod tests {
         ] {
             let path = format!("/api/connectors/orders/{word}");
             assert_eq!(running.json(Method::POST, &path).await.0, 202);
-            let Ok(AdminCommand::Connector { connector, action: asked }) = running.behind.commands.try_recv() else {
+            let Ok(AdminCommand::Connector { connector, action: asked }) = running.behind.commands.try_recv()
+            else {
                 panic!("no command")
             };
             assert_eq!((connector.as_str(), asked), ("orders", action));
@@ -445,9 +456,14 @@ mod tests {
     #[tokio::test]
     async fn a_button_leads_back_to_the_page() {
         let mut running = Running::start();
-        let pressed = running.request(Method::POST, "/api/connectors/orders/flush").header(ACCEPT, "text/html,*/*;q=0.8");
+        let pressed = running
+            .request(Method::POST, "/api/connectors/orders/flush")
+            .header(ACCEPT, "text/html,*/*;q=0.8");
         let response = pressed.send().await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.headers()[LOCATION]), (303, &HeaderValue::from_static("../../../")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[LOCATION]),
+            (303, &HeaderValue::from_static("../../../"))
+        );
         assert!(running.behind.commands.try_recv().is_ok());
     }
 
@@ -491,9 +507,11 @@ mod tests {
     async fn footers_are_shown_of_published_files_only() {
         let running = Running::start();
         let path = "shop/a%3D1/shop+0+0+10.parquet".replace('+', "%2B");
-        let (status, body) = running.json(Method::GET, &format!("/api/connectors/orders/footer?path={path}")).await;
+        let (status, body) =
+            running.json(Method::GET, &format!("/api/connectors/orders/footer?path={path}")).await;
         assert_eq!((status, &body["file"]), (200, &json!("shop/a=1/shop+0+0+10.parquet")));
-        let (status, page) = running.text(Method::GET, &format!("/footer?connector=orders&path={path}")).await;
+        let (status, page) =
+            running.text(Method::GET, &format!("/footer?connector=orders&path={path}")).await;
         assert!(status == 200 && page.contains("shop/a=1/shop+0+0+10.parquet"), "{page}");
         for (query, status) in [
             ("orders/footer?path=shop/none.parquet", 404),
@@ -505,7 +523,11 @@ mod tests {
             ("orders/footer?path=shop/secret.txt", 400),
             ("orders/footer", 400),
         ] {
-            assert_eq!(running.json(Method::GET, &format!("/api/connectors/{query}")).await.0, status, "{query}");
+            assert_eq!(
+                running.json(Method::GET, &format!("/api/connectors/{query}")).await.0,
+                status,
+                "{query}"
+            );
         }
     }
 
@@ -515,9 +537,18 @@ mod tests {
         let (_, document) = running.json(Method::GET, "/api/openapi.json").await;
         let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
         let expected = [
-            "/", "/footer", "/healthz", "/readyz", "/metrics", "/api/openapi.json", "/api/connectors",
-            "/api/connectors/{name}", "/api/connectors/{name}/footer", "/api/connectors/{name}/{action}",
-            "/api/reload", "/api/log",
+            "/",
+            "/footer",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/api/openapi.json",
+            "/api/connectors",
+            "/api/connectors/{name}",
+            "/api/connectors/{name}/footer",
+            "/api/connectors/{name}/{action}",
+            "/api/reload",
+            "/api/log",
         ];
         assert_eq!(paths, expected.iter().collect::<Vec<_>>());
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));

@@ -244,9 +244,12 @@ mod tests {
         let mut running = start(Limits { connections: 2, ..LIMITS });
         let silent: Vec<_> =
             (0..50).map(|_| connect(&running, "POST /api/connectors/orders/pause HTTP/1.1\r\n")).collect();
-        let asking = connect(&running, "POST /api/connectors/orders/flush HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let asking =
+            connect(&running, "POST /api/connectors/orders/flush HTTP/1.1\r\nhost: localhost\r\n\r\n");
         assert!(read_all(asking).await.starts_with("HTTP/1.1 202 "));
-        let Some(AdminCommand::Connector { action, .. }) = running.behind.commands.recv().await else { panic!() };
+        let Some(AdminCommand::Connector { action, .. }) = running.behind.commands.recv().await else {
+            panic!()
+        };
         assert_eq!(action, ConnectorAction::Flush);
         // Those that had to go were told nothing, and did nothing.
         let mut silent = silent.into_iter();
@@ -278,7 +281,9 @@ mod tests {
         let running = start(Limits { drain_time: Duration::from_millis(30), ..LIMITS });
         let silent = connect(&running, "GET");
         assert!(
-            read_all(connect(&running, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")).await.contains(" 200 ")
+            read_all(connect(&running, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"))
+                .await
+                .contains(" 200 ")
         );
         running.stop.send(()).unwrap();
         running.server.await.unwrap().unwrap();
@@ -289,10 +294,8 @@ mod tests {
     /// Self-signed for `localhost`, made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500
     /// -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`: certificate and
     /// key. Of no value to anybody.
-    const FIRST: (&str, &str) =
-        (include_str!("testing/first.pem"), include_str!("testing/first.key"));
-    const SECOND: (&str, &str) =
-        (include_str!("testing/second.pem"), include_str!("testing/second.key"));
+    const FIRST: (&str, &str) = (include_str!("testing/first.pem"), include_str!("testing/first.key"));
+    const SECOND: (&str, &str) = (include_str!("testing/second.pem"), include_str!("testing/second.key"));
 
     struct RunningTls {
         address: std::net::SocketAddr,

@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn fault_105_a_panic_ends_its_connector() {
         let (commands, heard) = CommandSender::detached();
-        spawn_contained("task".to_owned(), commands.clone(), || panic!("of the thread")).unwrap().join().unwrap();
+        spawn_contained("task".to_owned(), commands.clone(), || panic!("of the thread"))
+            .unwrap()
+            .join()
+            .unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let containment = Containment::new(runtime.handle().clone(), commands);
         containment.spawn(Stage::Publish, async { panic!("of the {}", "future") });

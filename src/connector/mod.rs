@@ -13,7 +13,7 @@ mod timing;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use crate::connector::staging::Staging;
 use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
 use crate::kafka::{
-    self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer,
+    self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer, TaskSender,
 };
 use crate::metrics::ConnectorMetrics;
 use crate::registry::Registry;
@@ -111,20 +111,12 @@ impl Connector {
         };
         let task_settings =
             Arc::new(TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref()));
-        let (mut senders, mut tasks) = (Vec::new(), Vec::new());
-        for number in 0..settings.tasks.get() {
-            let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
-            let task = SinkTask::new(
-                task_settings.clone(),
-                value_schema.as_deref(),
-                reader_schema.as_deref(),
-                process.budget.clone(),
-                seed,
-            )?;
-            let (sender, inputs) = channel();
-            senders.push(sender);
-            tasks.push((task, inputs));
-        }
+        let (senders, tasks) = tasks_of(
+            settings,
+            &task_settings,
+            [value_schema.as_deref(), reader_schema.as_deref()],
+            &process.budget,
+        )?;
         let consumer_settings = ConsumerSettings {
             connector: settings.name.clone(),
             kafka: settings.kafka.clone(),
@@ -182,9 +174,7 @@ impl Connector {
                 }
                 end
             })
-            .map_err(|error| {
-                Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}"))
-            })?;
+            .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
         Ok(Self { commands, supervisor })
     }
 
@@ -222,17 +212,14 @@ impl Connector {
     /// # Errors
     /// The failure that stopped it.
     pub fn join(self) -> Result<ConsumerEnd, Failure> {
-        self.supervisor
-            .join()
-            .unwrap_or_else(|_| Err(Failure::retriable(Stage::Consume, "the connector's supervisor panicked")))
+        self.supervisor.join().unwrap_or_else(|_| {
+            Err(Failure::retriable(Stage::Consume, "the connector's supervisor panicked"))
+        })
     }
 
     /// One whose end the test decides.
     #[cfg(test)]
-    pub(crate) fn of(
-        commands: CommandSender,
-        supervisor: JoinHandle<Result<ConsumerEnd, Failure>>,
-    ) -> Self {
+    pub(crate) fn of(commands: CommandSender, supervisor: JoinHandle<Result<ConsumerEnd, Failure>>) -> Self {
         Self { commands, supervisor }
     }
 }
@@ -310,6 +297,27 @@ impl Readiness<'_> {
             std::thread::sleep(START_PAUSE);
         }
     }
+}
+
+/// Where each task takes its inputs, and the tasks with the other ends.
+type Tasks = (Vec<TaskSender>, Vec<(SinkTask, Receiver<Input>)>);
+
+/// The tasks of a connector; `schemas` are the texts of the value's and the reader's schema files.
+fn tasks_of(
+    settings: &ConnectorSettings,
+    task_settings: &Arc<TaskSettings>,
+    schemas: [Option<&str>; 2],
+    budget: &MemoryBudget,
+) -> Result<Tasks, Failure> {
+    let (mut senders, mut tasks) = (Vec::new(), Vec::new());
+    for number in 0..settings.tasks.get() {
+        let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
+        let task = SinkTask::new(task_settings.clone(), schemas[0], schemas[1], budget.clone(), seed)?;
+        let (sender, inputs) = channel();
+        senders.push(sender);
+        tasks.push((task, inputs));
+    }
+    Ok((senders, tasks))
 }
 
 fn read_schema(path: &std::path::Path) -> Result<String, Failure> {

@@ -103,12 +103,12 @@ impl Observer {
                 // A flush without files is never published.
                 self.reasons.remove(&(tp.clone(), range.start));
                 tracing::debug!(
-                connector = self.connector,
-                topic = &*tp.topic,
-                partition = tp.partition,
-                offset = range.end.as_i64(),
-                "offset committed"
-            );
+                    connector = self.connector,
+                    topic = &*tp.topic,
+                    partition = tp.partition,
+                    offset = range.end.as_i64(),
+                    "offset committed"
+                );
             }
             Event::Refused { tp, offset, stage, kind, reason, outcome } => {
                 self.metrics.poison.add((stage, kind), 1);
@@ -185,13 +185,7 @@ impl Observer {
         }
     }
 
-    fn started(
-        &self,
-        tp: &TopicPartition,
-        offset: Offset,
-        replay: Option<Offset>,
-        found: &'static str,
-    ) {
+    fn started(&self, tp: &TopicPartition, offset: Offset, replay: Option<Offset>, found: &'static str) {
         if found == "files" {
             tracing::warn!(
                 connector = self.connector,

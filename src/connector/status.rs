@@ -135,7 +135,9 @@ impl ConnectorStatus {
         let mut partitions: Vec<PartitionSnapshot> = tasks
             .values()
             .flat_map(|show| {
-                show.lanes.iter().map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began, paused))
+                show.lanes
+                    .iter()
+                    .map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began, paused))
             })
             .collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));

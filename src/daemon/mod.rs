@@ -283,7 +283,9 @@ impl Daemon {
     fn obey(&mut self, command: AdminCommand, draining: bool) {
         match command {
             AdminCommand::Connector { connector: name, action } => {
-                let Some(connector) = self.connectors.iter_mut().find(|one| one.name() == name) else { return };
+                let Some(connector) = self.connectors.iter_mut().find(|one| one.name() == name) else {
+                    return;
+                };
                 tracing::info!(connector = name, action = action.as_str(), "operator command");
                 if !draining {
                     connector.act(action);

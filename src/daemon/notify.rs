@@ -27,8 +27,8 @@ impl Notifier {
     /// As the environment of the process says.
     pub(super) fn of_environment() -> Self {
         let limit = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-        let meant_for_us = std::env::var("WATCHDOG_PID")
-            .map_or(true, |pid| pid.parse().ok() == Some(std::process::id()));
+        let meant_for_us =
+            std::env::var("WATCHDOG_PID").map_or(true, |pid| pid.parse().ok() == Some(std::process::id()));
         let limit = limit.filter(|_| meant_for_us).map(Duration::from_micros);
         Self::to(std::env::var_os("NOTIFY_SOCKET").as_deref(), limit)
     }

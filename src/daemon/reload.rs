@@ -57,7 +57,8 @@ pub(super) fn fixed_until_restart(old: &DaemonSettings, new: &DaemonSettings) ->
         ("daemon.scratch_dir", old.scratch_dir != new.scratch_dir),
     ]
     .into_iter()
-    .filter_map(|(name, differs)| differs.then(|| name.to_owned()))
+    .filter(|(_, differs)| *differs)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }
 

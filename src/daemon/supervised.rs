@@ -57,9 +57,16 @@ enum Life {
     /// Waits until connectors that give way have ended.
     Held,
     Starting(JoinHandle<Result<Connector, Failure>>, Instant),
-    Running { connector: Connector, since: Instant, drain: Option<Drain> },
+    Running {
+        connector: Connector,
+        since: Instant,
+        drain: Option<Drain>,
+    },
     /// Failed, and to be started again.
-    BackingOff { until: Instant, failure: Failure },
+    BackingOff {
+        until: Instant,
+        failure: Failure,
+    },
     Done,
     Failed(Failure),
 }
@@ -183,7 +190,7 @@ impl Supervised {
                 Err(failure) => self.fail(failure, since, around),
             },
             Life::Running { connector, since, drain: Some(drain) } => {
-                Life::Running { drain: Some(hurry(&connector, drain, around)), connector, since }
+                Life::Running { drain: Some(hurry(&connector, &drain, around)), connector, since }
             }
             Life::BackingOff { until, .. } if around.now >= until && !around.draining => {
                 self.begin();
@@ -331,12 +338,12 @@ impl Supervised {
 }
 
 /// A drain that does not end in time is given up: its records are read again.
-fn hurry(connector: &Connector, drain: Drain, around: &Circumstances) -> Drain {
+fn hurry(connector: &Connector, drain: &Drain, around: &Circumstances) -> Drain {
     let late = around.now.duration_since(drain.since) >= around.shutdown_timeout;
     if late && !drain.abandoned {
         connector.abandon();
     }
-    Drain { abandoned: drain.abandoned || late, ..drain }
+    Drain { since: drain.since, abandoned: drain.abandoned || late }
 }
 
 fn topics_of(connector: &ConnectorSettings) -> Vec<String> {

@@ -23,7 +23,7 @@ struct Theatre {
 }
 
 fn settings(connectors: &[(&str, &str)], daemon: &str) -> Settings {
-    let list: String = connectors
+    let list: Vec<String> = connectors
         .iter()
         .map(|(name, more)| {
             format!(
@@ -32,12 +32,15 @@ fn settings(connectors: &[(&str, &str)], daemon: &str) -> Settings {
             )
         })
         .collect();
-    let text = format!("version: 1\ndaemon: {{ {daemon} }}\ndefaults: {{ value: {{ format: avro }} }}\nconnectors:\n{list}");
+    let text = format!(
+        "version: 1\ndaemon: {{ {daemon} }}\ndefaults: {{ value: {{ format: avro }} }}\nconnectors:\n{}",
+        list.concat()
+    );
     config::load_str(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 impl Theatre {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: &Settings) -> Self {
         let (diary, living, stubborn) = (Diary::default(), Arc::default(), Arc::default());
         let next = Arc::new(Mutex::new(Ok(settings.clone())));
         let reread = next.clone();
@@ -46,7 +49,7 @@ impl Theatre {
             ..Surroundings::default()
         };
         let start = obedient(diary.clone(), Arc::clone(&living), Arc::clone(&stubborn));
-        let daemon = Daemon::new(&settings, &Metrics::new(), surroundings, start);
+        let daemon = Daemon::new(settings, &Metrics::new(), surroundings, start);
         Self { diary, living, stubborn, daemon, next }
     }
 
@@ -60,7 +63,9 @@ impl Theatre {
     }
 
     fn look_until_diary(&mut self, expected: &[&str]) {
-        self.look_until(&format!("{expected:?}"), |theatre| theatre.diary.lock().unwrap().len() >= expected.len());
+        self.look_until(&format!("{expected:?}"), |theatre| {
+            theatre.diary.lock().unwrap().len() >= expected.len()
+        });
         assert_eq!(*self.diary.lock().unwrap(), expected);
         self.diary.lock().unwrap().clear();
     }
@@ -111,7 +116,9 @@ fn live(
                 }
             }
             Command::Fail(failure) => return Err(failure),
-            Command::Tell(Announcement::SetPaused(true)) => diary.lock().unwrap().push(format!("pause {name}")),
+            Command::Tell(Announcement::SetPaused(true)) => {
+                diary.lock().unwrap().push(format!("pause {name}"));
+            }
             _ => {}
         }
     }
@@ -121,7 +128,7 @@ fn two() -> Settings {
     settings(&[("a", ""), ("b", "")], "")
 }
 
-fn started(settings: Settings) -> Theatre {
+fn started(settings: &Settings) -> Theatre {
     let mut theatre = Theatre::new(settings);
     theatre.look_until("all run", |theatre| {
         theatre.states().iter().all(|(_, state)| *state == ConnectorState::Running)
@@ -132,7 +139,7 @@ fn started(settings: Settings) -> Theatre {
 
 #[test]
 fn fault_105_a_connector_that_may_recover_is_started_again_and_no_other() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     theatre.fail("a", Failure::retriable(Stage::Encode, "a task panicked"));
     theatre.look_until("it has failed", |theatre| theatre.states()[0].1 == ConnectorState::Failed);
     let shown = snapshot(&theatre.daemon.shown).connectors.remove(0);
@@ -145,7 +152,7 @@ fn fault_105_a_connector_that_may_recover_is_started_again_and_no_other() {
 
 #[test]
 fn what_does_not_pass_by_itself_waits_for_a_person() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
     theatre.look_until("it has failed", |theatre| theatre.states()[0].1 == ConnectorState::Failed);
     for _ in 0..5 {
@@ -160,7 +167,7 @@ fn what_does_not_pass_by_itself_waits_for_a_person() {
 
 #[test]
 fn a_failed_connector_does_not_come_back_in_a_bounded_run() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     theatre.daemon.bounded = true;
     theatre.fail("a", Failure::retriable(Stage::Encode, "a task panicked"));
     theatre.look_until("it has failed", |theatre| theatre.daemon.connectors[0].has_ended());
@@ -169,7 +176,7 @@ fn a_failed_connector_does_not_come_back_in_a_bounded_run() {
 
 #[test]
 fn a_reload_touches_only_what_has_changed() {
-    let mut theatre = started(settings(&[("gone", ""), ("same", ""), ("other", "")], ""));
+    let mut theatre = started(&settings(&[("gone", ""), ("same", ""), ("other", "")], ""));
     let next = settings(&[("new", ""), ("other", "    rotate: { rows: 5 }\n"), ("same", "")], "memory: 1GiB");
     let report = theatre.reload(Ok(next)).unwrap();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -196,21 +203,24 @@ fn a_reload_touches_only_what_has_changed() {
 
 #[test]
 fn a_bad_file_is_refused_whole() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     let problems = vec!["connectors.yaml:1:1: unknown key `x`".to_owned()];
     assert_eq!(theatre.reload(Err(problems.clone())), Err(problems));
     for _ in 0..5 {
         theatre.daemon.look(false);
     }
     assert!(theatre.diary.lock().unwrap().is_empty());
-    assert_eq!(theatre.states(), [("a".to_owned(), ConnectorState::Running), ("b".to_owned(), ConnectorState::Running)]);
+    assert_eq!(
+        theatre.states(),
+        [("a".to_owned(), ConnectorState::Running), ("b".to_owned(), ConnectorState::Running)]
+    );
     let page = theatre.daemon.metrics.render(&DaemonSnapshot::default());
     assert!(page.contains("sluice_config_last_reload_successful 0\n"));
 }
 
 #[test]
 fn a_reload_starts_what_has_failed_and_leaves_what_only_moved() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     theatre.fail("b", Failure::fatal(Stage::Publish, "access denied"));
     theatre.look_until("it has failed", |theatre| theatre.states()[1].1 == ConnectorState::Failed);
     // The same connectors on other lines.
@@ -227,7 +237,7 @@ fn a_changed_schema_file_is_a_change() {
     std::fs::write(&path, "1").unwrap();
     let more = format!("    schema: {{ evolution: fixed, reader_schema_file: '{}' }}\n", path.display());
     let with_file = || settings(&[("a", &more)], "");
-    let mut theatre = started(with_file());
+    let mut theatre = started(&with_file());
     assert_eq!(theatre.reload(Ok(with_file())).unwrap().unchanged, ["a"]);
     std::fs::write(&path, "2").unwrap();
     assert_eq!(theatre.reload(Ok(with_file())).unwrap().changed, ["a"]);
@@ -235,7 +245,7 @@ fn a_changed_schema_file_is_a_change() {
 
 #[test]
 fn a_drain_that_does_not_end_does_not_keep_new_settings_out() {
-    let mut theatre = started(settings(&[("a", "")], "shutdown_timeout: 50ms"));
+    let mut theatre = started(&settings(&[("a", "")], "shutdown_timeout: 50ms"));
     theatre.stubborn.lock().unwrap().push("a".to_owned());
     let next = settings(&[("a", "    rotate: { rows: 5 }\n")], "shutdown_timeout: 50ms");
     assert_eq!(theatre.reload(Ok(next)).unwrap().changed, ["a"]);
@@ -244,14 +254,15 @@ fn a_drain_that_does_not_end_does_not_keep_new_settings_out() {
 
 #[test]
 fn a_pause_lasts_until_it_is_taken_back() {
-    let mut theatre = started(settings(&[("a", "")], ""));
+    let mut theatre = started(&settings(&[("a", "")], ""));
     let act = |theatre: &mut Theatre, action| {
         theatre.daemon.obey(AdminCommand::Connector { connector: "a".to_owned(), action }, false);
     };
     act(&mut theatre, ConnectorAction::Pause);
     act(&mut theatre, ConnectorAction::Restart);
-    theatre.look_until("it is back", |theatre| theatre.states()[0].1 == ConnectorState::Paused
-        && theatre.diary.lock().unwrap().len() == 4);
+    theatre.look_until("it is back", |theatre| {
+        theatre.states()[0].1 == ConnectorState::Paused && theatre.diary.lock().unwrap().len() == 4
+    });
     assert_eq!(*theatre.diary.lock().unwrap(), ["pause a", "drain a", "start a sluice-a", "pause a"]);
     act(&mut theatre, ConnectorAction::Resume);
     assert_eq!(theatre.states()[0].1, ConnectorState::Running);
@@ -259,7 +270,7 @@ fn a_pause_lasts_until_it_is_taken_back() {
 
 #[test]
 fn a_shutdown_ends_those_that_wait_to_be_started_again() {
-    let mut theatre = started(two());
+    let mut theatre = started(&two());
     theatre.fail("a", Failure::retriable(Stage::Encode, "a task panicked"));
     theatre.look_until("it has failed", |theatre| theatre.states()[0].1 == ConnectorState::Failed);
     let signals = Arc::new(Signals::default());

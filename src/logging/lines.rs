@@ -58,7 +58,11 @@ fn write(queue: &Receiver<Vec<u8>>, mut reader: Box<dyn Write + Send>, counts: &
         let _ = reader.write_all(&line);
         let dropped = counts.dropped.load(Ordering::Relaxed);
         if dropped > told {
-            let _ = writeln!(reader, "{{\"level\":\"WARN\",\"message\":\"{} log lines dropped: nobody read them in time\"}}", dropped - told);
+            let _ = writeln!(
+                reader,
+                "{{\"level\":\"WARN\",\"message\":\"{} log lines dropped: nobody read them in time\"}}",
+                dropped - told
+            );
             told = dropped;
         }
         counts.done.fetch_add(1, Ordering::SeqCst);

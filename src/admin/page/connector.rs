@@ -25,7 +25,10 @@ pub(super) fn put_connector(page: &mut String, connector: &ConnectorSnapshot, ar
 fn put_head(page: &mut String, connector: &ConnectorSnapshot, around: &Around<'_>) {
     let state = connector.state.as_str();
     let name = Escaped(&connector.name);
-    put(page, format_args!("<div class=\"head\"><h2>{name}</h2><span class=\"state {state}\">{state}</span>"));
+    put(
+        page,
+        format_args!("<div class=\"head\"><h2>{name}</h2><span class=\"state {state}\">{state}</span>"),
+    );
     if let Some(wait) = connector.restart_in_seconds {
         put(page, format_args!("<span class=\"quiet\">starts again in {}</span>", seconds(wait)));
     }
@@ -38,10 +41,13 @@ fn put_head(page: &mut String, connector: &ConnectorSnapshot, around: &Around<'_
             (ConnectorAction::Restart, "Restart"),
         ] {
             // Names hold nothing that a path would have to escape.
-            put(page, format_args!(
-                "<form method=\"post\" action=\"api/connectors/{name}/{}\"><button>{word}</button></form>",
-                action.as_str()
-            ));
+            put(
+                page,
+                format_args!(
+                    "<form method=\"post\" action=\"api/connectors/{name}/{}\"><button>{word}</button></form>",
+                    action.as_str()
+                ),
+            );
         }
         page.push_str("</div>");
     }
@@ -57,26 +63,31 @@ fn put_trouble(page: &mut String, connector: &ConnectorSnapshot) {
 
 fn put_totals(page: &mut String, connector: &ConnectorSnapshot, around: &Around<'_>) {
     let totals = (around.totals)(&connector.name);
-    put(page, format_args!(
-        "<p class=\"quiet\">{} records in, {} rows in {} files ({}) out; {} poison, {} dead letters, {} retries, {} \
+    put(
+        page,
+        format_args!(
+            "<p class=\"quiet\">{} records in, {} rows in {} files ({}) out; {} poison, {} dead letters, {} retries, {} \
          restarts; {} buffered</p>\n",
-        amount(totals.records),
-        amount(totals.rows),
-        amount(totals.files),
-        bytes(totals.file_bytes),
-        amount(totals.poison),
-        amount(totals.dead_letters),
-        amount(totals.retries),
-        amount(totals.restarts),
-        bytes(connector.buffered_bytes),
-    ));
+            amount(totals.records),
+            amount(totals.rows),
+            amount(totals.files),
+            bytes(totals.file_bytes),
+            amount(totals.poison),
+            amount(totals.dead_letters),
+            amount(totals.retries),
+            amount(totals.restarts),
+            bytes(connector.buffered_bytes),
+        ),
+    );
 }
 
 fn put_plots(page: &mut String, samples: &[Sample]) {
     let values = |value: fn(&Sample) -> f64| -> Vec<f64> { samples.iter().map(value).collect() };
     page.push_str("<div class=\"plots\">");
     page.push_str(&plot("records", &values(|s| s.records_per_second), |v| format!("{}/s", amount(v as u64))));
-    page.push_str(&plot("written", &values(|s| s.file_bytes_per_second), |v| format!("{}/s", bytes(v as u64))));
+    page.push_str(&plot("written", &values(|s| s.file_bytes_per_second), |v| {
+        format!("{}/s", bytes(v as u64))
+    }));
     page.push_str(&plot("lag", &values(|s| s.lag_records), |v| amount(v as u64)));
     page.push_str(&plot("lag, time", &values(|s| s.lag_seconds), seconds));
     page.push_str("</div>\n");
@@ -130,16 +141,19 @@ fn put_files(page: &mut String, connector: &ConnectorSnapshot) {
             .append_pair("connector", &connector.name)
             .append_pair("path", &file.path)
             .finish();
-        put(page, format_args!(
-            "<tr><td><a href=\"footer?{}\">{}</a></td><td>{}</td><td>{} – {}</td><td>{}</td><td>{}</td></tr>\n",
-            Escaped(&query),
-            Escaped(&file.path),
-            clock(file.at_ms),
-            amount(file.start),
-            amount(file.end),
-            bytes(file.bytes),
-            Escaped(&file.reason),
-        ));
+        put(
+            page,
+            format_args!(
+                "<tr><td><a href=\"footer?{}\">{}</a></td><td>{}</td><td>{} – {}</td><td>{}</td><td>{}</td></tr>\n",
+                Escaped(&query),
+                Escaped(&file.path),
+                clock(file.at_ms),
+                amount(file.start),
+                amount(file.end),
+                bytes(file.bytes),
+                Escaped(&file.reason),
+            ),
+        );
     }
     page.push_str("</table></div>\n");
 }
@@ -153,14 +167,17 @@ fn put_errors(page: &mut String, errors: &[ErrorSnapshot]) {
          <th class=\"left\">what</th><th class=\"left\">what to do</th></tr>\n",
     );
     for error in errors {
-        put(page, format_args!(
-            "<tr><td>{}</td><td>{}</td><td class=\"left\">{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td></tr>\n",
-            clock(error.at_ms),
-            amount(error.count),
-            Escaped(&error.stage),
-            Escaped(&error.message),
-            advice(error),
-        ));
+        put(
+            page,
+            format_args!(
+                "<tr><td>{}</td><td>{}</td><td class=\"left\">{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td></tr>\n",
+                clock(error.at_ms),
+                amount(error.count),
+                Escaped(&error.stage),
+                Escaped(&error.message),
+                advice(error),
+            ),
+        );
     }
     page.push_str("</table></div>\n");
 }

@@ -57,11 +57,14 @@ pub(super) fn footer_page(connector: &str, footer: &serde_json::Value) -> String
     let mut page = String::new();
     put_head(&mut page, "footer", None);
     let text = serde_json::to_string_pretty(footer).unwrap_or_default();
-    put(&mut page, format_args!(
-        "<header><h1>{}</h1><a href=\"./\">Back</a></header><pre>{}</pre></body></html>\n",
-        Escaped(connector),
-        Escaped(&text)
-    ));
+    put(
+        &mut page,
+        format_args!(
+            "<header><h1>{}</h1><a href=\"./\">Back</a></header><pre>{}</pre></body></html>\n",
+            Escaped(connector),
+            Escaped(&text)
+        ),
+    );
     page
 }
 
@@ -83,11 +86,14 @@ fn put_header(page: &mut String, daemon: &DaemonSnapshot, around: &Around<'_>) {
     };
     let (link, word) =
         if around.refreshes { ("?refresh=off", "stop refreshing") } else { ("./", "refresh by itself") };
-    put(page, format_args!(
-        "<header><h1>sluice</h1><span class=\"quiet\">{}</span><span>{health}</span><a href=\"{link}\">{word}</a>\
+    put(
+        page,
+        format_args!(
+            "<header><h1>sluice</h1><span class=\"quiet\">{}</span><span>{health}</span><a href=\"{link}\">{word}</a>\
          <a href=\"metrics\">metrics</a><a href=\"api/connectors\">API</a>",
-        env!("CARGO_PKG_VERSION"),
-    ));
+            env!("CARGO_PKG_VERSION"),
+        ),
+    );
     if around.takes_commands {
         page.push_str("<div class=\"buttons\">");
         if let Some(current) = around.log_level {
@@ -100,7 +106,9 @@ fn put_header(page: &mut String, daemon: &DaemonSnapshot, around: &Around<'_>) {
 }
 
 fn put_log_form(page: &mut String, current: &str) {
-    page.push_str("<form method=\"post\" action=\"api/log\"><select name=\"level\" aria-label=\"log level\">");
+    page.push_str(
+        "<form method=\"post\" action=\"api/log\"><select name=\"level\" aria-label=\"log level\">",
+    );
     for level in LogLevel::ALL {
         let selected = if level.as_str() == current { " selected" } else { "" };
         put(page, format_args!("<option{selected}>{}</option>", level.as_str()));
@@ -173,6 +181,9 @@ mod tests {
         let mut daemon = sample("orders");
         daemon.connectors[0].last_files[0].path = "t/a=1%3A&b/t+0+1.parquet".into();
         let page = shown(&daemon);
-        assert!(page.contains("href=\"footer?connector=orders&amp;path=t%2Fa%3D1%253A%26b%2Ft%2B0%2B1.parquet\""), "{page}");
+        assert!(
+            page.contains("href=\"footer?connector=orders&amp;path=t%2Fa%3D1%253A%26b%2Ft%2B0%2B1.parquet\""),
+            "{page}"
+        );
     }
 }

@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn values_are_written_for_people() {
         assert_eq!(amount(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!((bytes(1023), bytes(1536), bytes(3 << 40)), ("1023 B".into(), "1.5 KiB".into(), "3.0 TiB".into()));
+        assert_eq!(
+            (bytes(1023), bytes(1536), bytes(3 << 40)),
+            ("1023 B".into(), "1.5 KiB".into(), "3.0 TiB".into())
+        );
         let shown = [2.54, 200.0, 18_120.0, 273_600.0].map(seconds);
         assert_eq!(shown, ["2.5 s", "3 min 20 s", "5 h 2 min", "3 d 4 h"]);
         assert_eq!(clock(1_700_000_000_000), "2023-11-14 22:13:20");

@@ -252,7 +252,8 @@ impl ConsumerThread {
         // What follows must happen after a panic too: the client has lent its memory to the tasks.
         let end = catch_unwind(AssertUnwindSafe(|| self.run_until_end())).unwrap_or_else(|panic| {
             let text = panic_text(&*panic);
-            let reason = format!("the consumer thread panicked: {text}; the offsets are held; please report this");
+            let reason =
+                format!("the consumer thread panicked: {text}; the offsets are held; please report this");
             Err(Failure::retriable(Stage::Consume, reason))
         });
         if end.is_err() {

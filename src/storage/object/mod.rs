@@ -29,11 +29,11 @@ use self::options::Clients;
 use self::refusal::{Refusal, no_conditional_put, read_refusal};
 pub(super) use self::staged::ObjectStaged;
 use self::transport::ServiceSignals;
-use super::{ListedFile, RequestCount};
 use super::error::{ExistingFile, StorageError};
 use super::identity::{Tail, read_footer};
 use super::local::staging::random_u64;
 use super::name::{MAX_KEY_BYTES, is_hidden};
+use super::{ListedFile, RequestCount};
 use crate::config::settings::StorageSettings;
 
 /// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory.
