@@ -153,15 +153,18 @@ impl Observer {
             return;
         };
         let reason = self.reasons.remove(&(tp.clone(), range.start));
-        self.metrics.files.add(names.len() as u64);
-        self.metrics.rows.add(rows);
-        self.metrics.file_bytes.add(bytes);
+        // Those of a replay that were all there already have been counted by whoever made them visible.
+        if !(replayed && adopted == names.len()) {
+            self.metrics.files.add(names.len() as u64);
+            self.metrics.rows.add(rows);
+            self.metrics.file_bytes.add(bytes);
+            for size in &sizes_bytes {
+                self.metrics.file_sizes.observe_bytes(*size);
+            }
+        }
         self.metrics.adopted_files.add(adopted as u64);
         self.metrics.publish_time.observe_duration(took);
         self.metrics.intents_replayed.add(u64::from(replayed));
-        for size in &sizes_bytes {
-            self.metrics.file_sizes.observe_bytes(*size);
-        }
         let at_ms = self.status.note_files(&names, &sizes_bytes, range, reason);
         self.metrics.last_published_ms.store(at_ms, Ordering::Relaxed);
         tracing::info!(

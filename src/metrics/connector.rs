@@ -18,7 +18,7 @@ pub struct ConnectorMetrics {
     pub records: Counter,
     /// Bytes of their keys and values.
     pub record_bytes: Counter,
-    /// Rows in published files.
+    /// Rows in published files; those of a replay whose files were all there already are not counted again.
     pub rows: Counter,
     /// Files published.
     pub files: Counter,
