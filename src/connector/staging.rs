@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::connector::containment::Containment;
 use crate::error::Stage;
+use crate::failpoint::failpoint;
 use crate::kafka::TaskSender;
 use crate::position::TopicPartition;
 use crate::storage::{FileIdentity, ObjectName, Published, StagedFile, StorageError, Store};
@@ -23,7 +24,7 @@ const FILES_AT_ONCE: usize = 16;
 /// Gives each flush its actor.
 pub(super) struct Staging {
     store: Store,
-    runtime: Handle,
+    containment: Containment,
     budget: MemoryBudget,
     reply: TaskSender,
     flushes: HashMap<FlushId, UnboundedSender<Step>>,
@@ -36,8 +37,13 @@ enum Step {
 }
 
 impl Staging {
-    pub(super) fn new(store: Store, runtime: Handle, budget: MemoryBudget, reply: TaskSender) -> Self {
-        Self { store, runtime, budget, reply, flushes: HashMap::new() }
+    pub(super) fn new(
+        store: Store,
+        containment: Containment,
+        budget: MemoryBudget,
+        reply: TaskSender,
+    ) -> Self {
+        Self { store, containment, budget, reply, flushes: HashMap::new() }
     }
 
     pub(super) fn append(&mut self, tp: &TopicPartition, flush: FlushId, file: usize, bytes: Bytes) {
@@ -72,7 +78,7 @@ impl Staging {
                 reserved_bytes: 0,
                 failed: false,
             };
-            self.runtime.spawn(actor.run(steps));
+            self.containment.spawn(Stage::Publish, actor.run(steps));
             sender
         });
         // The actor only ends when this sender is dropped.
@@ -113,7 +119,6 @@ impl FlushActor {
         for file in std::mem::take(&mut self.files) {
             file.discard().await;
         }
-        self.keep_books();
     }
 
     async fn append(&mut self, file: usize, bytes: Bytes) {
@@ -124,7 +129,10 @@ impl FlushActor {
         while self.files.len() <= file {
             self.files.push(self.store.stage(self.flush.0));
         }
-        match self.files[file].append(bytes).await {
+        failpoint!("append.before");
+        let outcome = self.files[file].append(bytes).await;
+        failpoint!("append.after");
+        match outcome {
             // Bytes that could not be written yet wait in the file and are written by its next step.
             Ok(()) | Err(StorageError::Retriable { .. }) => {}
             Err(error) => {
@@ -140,13 +148,17 @@ impl FlushActor {
             return Err(StorageError::Spoiled { reason: "an earlier write failed".to_owned() });
         }
         assert_eq!(self.files.len(), self.sealed.len(), "every staged file has a name");
+        failpoint!("seal.before", return Err(injected()));
         let pairs = self.files.iter_mut().zip(&self.sealed);
         let work: Vec<BoxFuture<'_, _>> =
             pairs.map(|(file, sealed)| seal_file(file, sealed).boxed()).collect();
-        worst(stream::iter(work).buffer_unordered(FILES_AT_ONCE).collect().await).map(|_| ())
+        worst(stream::iter(work).buffer_unordered(FILES_AT_ONCE).collect().await)?;
+        failpoint!("seal.after", return Err(injected()));
+        Ok(())
     }
 
     async fn publish(&mut self) -> Result<PublishedFiles, StorageError> {
+        failpoint!("publish.before", return Err(injected()));
         let mut files: Vec<Option<&mut StagedFile>> = self.files.iter_mut().map(Some).collect();
         let mut work: Vec<BoxFuture<'_, _>> = Vec::new();
         for run in publication_runs(&self.sealed) {
@@ -158,6 +170,7 @@ impl FlushActor {
         }
         let runs = stream::iter(work).buffer_unordered(FILES_AT_ONCE).collect().await;
         let outcomes: Vec<Published> = worst(runs)?.into_iter().flatten().collect();
+        failpoint!("publish.after", return Err(injected()));
         let adopted = outcomes.iter().filter(|outcome| **outcome == Published::Adopted).count();
         Ok(PublishedFiles { created: outcomes.len() - adopted, adopted })
     }
@@ -175,6 +188,13 @@ impl FlushActor {
 
     fn tell(&self, input: impl FnOnce(TopicPartition, FlushId) -> Input) {
         let _ = self.reply.send(input(self.tp.clone(), self.flush));
+    }
+}
+
+/// Whichever way the actor ends, also by a panic, nothing of it counts any more.
+impl Drop for FlushActor {
+    fn drop(&mut self) {
+        self.budget.release(self.reserved_bytes);
     }
 }
 
@@ -209,10 +229,21 @@ async fn publish_in_order(
 ) -> Result<Vec<Published>, StorageError> {
     let mut outcomes = Vec::with_capacity(files.len());
     for (file, sealed) in files {
-        let identity = FileIdentity { rows: sealed.rows, checksum: sealed.checksum };
-        outcomes.push(file.publish(&identity).await?);
+        outcomes.push(publish_file(file, sealed).await?);
     }
     Ok(outcomes)
+}
+
+async fn publish_file(file: &mut StagedFile, sealed: &SealedFile) -> Result<Published, StorageError> {
+    failpoint!("publish.file.before", return Err(injected()));
+    let published = file.publish(&FileIdentity { rows: sealed.rows, checksum: sealed.checksum }).await?;
+    failpoint!("publish.file.after", return Err(injected()));
+    Ok(published)
+}
+
+#[cfg(feature = "failpoints")]
+fn injected() -> StorageError {
+    StorageError::Retriable { reason: "a failpoint".to_owned(), after: None }
 }
 
 /// All results, or the error that asks for the most: fatal before spoiled before retriable.
