@@ -100,11 +100,13 @@ class Chaos:
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            due = [entry for entry in self._later if entry[0] <= time.monotonic()]
-            for entry in due:
-                self._later.remove(entry)
-                entry[1]()
+            self._do_what_is_due()
             time.sleep(min(left, 0.05))
+
+    def _do_what_is_due(self) -> None:
+        for entry in [entry for entry in self._later if entry[0] <= time.monotonic()]:
+            self._later.remove(entry)
+            entry[1]()
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._later.append((time.monotonic() + seconds, action))
@@ -141,7 +143,7 @@ class Chaos:
     def _term(self) -> None:
         member = self._pick()
         if member.running:
-            self.fleet.terminate(member)
+            self.fleet.terminate(member, meanwhile=self._do_what_is_due)
             member.service.start()
 
     def _storm(self) -> None:

@@ -6,7 +6,12 @@ Does not own which fault comes when (`chaos.py`).
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from harness.lab import Connector, Lab
 from harness.sluice import BINARY, assert_no_panic
 from services.process import Service, free_port
 
+LOG_LEVEL = os.environ.get("SLUICE_FAULT_LOG") or "info"
 SIGTERM, SIGSTOP, SIGCONT = 15, 19, 18
 
 
@@ -50,7 +56,7 @@ class Fleet:
     def add(self, **environment: str) -> Member:
         """Starts one more daemon."""
         number = len(self.members)
-        daemon = {"listen": f"127.0.0.1:{free_port()}", "log": {"format": "json", "level": "info"}, "memory": "256MiB", "shutdown_timeout": "40s"}
+        daemon = {"listen": f"127.0.0.1:{free_port()}", "log": {"format": "json", "level": LOG_LEVEL}, "memory": "256MiB", "shutdown_timeout": "40s"}
         config = self.lab.sluice.write([connector.settings for connector in self.connectors], f"fleet-{self.lab.tag}-{number}.yaml", daemon=daemon)
         log = self.lab.folder / f"fleet-{self.lab.tag}-{number}.log"
         variables = {**self.lab.sluice.environment, **self.environment, **environment}
@@ -70,11 +76,24 @@ class Fleet:
         member.service.signal(SIGSTOP if stopped else SIGCONT)
         member.stopped = stopped
 
-    def terminate(self, member: Member, seconds: float = 60) -> None:
-        """SIGTERM; the daemon must drain and end with 0."""
+    def terminate(self, member: Member, seconds: float = 60, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """SIGTERM; the daemon must drain and end with 0. `meanwhile` is called while it does."""
         member.service.signal(SIGTERM)
+        deadline = time.monotonic() + seconds
+        while member.service.running() and time.monotonic() < deadline:
+            meanwhile()
+            time.sleep(0.05)
         code = member.service.wait_end(seconds)
         assert code == 0, f"exit code {code} after SIGTERM; the log ends with:\n{member.service.log_tail()}"
+
+    def stacks(self) -> str:
+        """Where the threads of every daemon are, where gdb is installed; for a hang."""
+        found = ""
+        for member in self.members:
+            if member.service.process is not None and shutil.which("gdb"):
+                command = ["gdb", "-p", str(member.service.process.pid), "-batch", "-ex", "thread apply all bt 14"]
+                found += subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout[-30_000:]
+        return found
 
     def assert_alive(self) -> None:
         """No daemon has ended by itself, no connector has failed."""

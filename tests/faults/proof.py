@@ -38,9 +38,18 @@ def prove_by_duckdb(lake: Lake, topic: str, expected: Truth) -> dict[str, int]:
     strange = sorted(found.keys() - expected.good)
     doubled = sorted(position for position, count in found.items() if count > 1)
     assert not (lost or doubled or strange), (
-        f"{lake.url}: {len(lost)} lost {lost[:8]}, {len(doubled)} doubled {doubled[:8]}, {len(strange)} that are no good record {strange[:8]}"
+        f"{lake.url}: {len(lost)} lost {lost[:40]}, {len(doubled)} doubled {doubled[:8]}, {len(strange)} that are no good record {strange[:8]}; "
+        f"the flushes that should hold what is lost: {sorted({held_by(lake, position) for position in lost})}"
     )
     return {"rows": len(found), "files": len(lake.files())}
+
+
+def held_by(lake: Lake, position: tuple[int, int]) -> tuple[int, int, int]:
+    """Partition and range of the flush whose name covers a position; an empty range where none does."""
+    for file in lake.files():
+        if file.partition == position[0] and file.start <= position[1] < file.end:
+            return (file.partition, file.start, file.end)
+    return (*position, position[1])
 
 
 def prove_by_audit(lab: Lab, lake: Lake, topic: str, group: str, expected: Truth) -> None:

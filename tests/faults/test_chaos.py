@@ -74,7 +74,11 @@ def test_fault_19_fault_24_fault_25_fault_26_fault_28_fault_94_fault_97_every_re
         chaos.calm()
         took = time.monotonic() - began
         producer.stop()
-        until("everything is committed", lambda: lab.topics.lag(connector.group, [topic]) == 0, 120)
+        try:
+            until("everything is committed", lambda: lab.topics.lag(connector.group, [topic]) == 0, 120)
+        except AssertionError:
+            print(fleet.stacks())
+            raise
         for member in fleet.members:
             fleet.terminate(member)
     expected = truth(lab, topic)

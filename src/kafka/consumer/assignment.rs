@@ -26,15 +26,20 @@ impl ConsumerThread {
         Ok(())
     }
 
-    /// Takes partitions over, paused and at their end: where each really begins is the task's decision.
+    /// Takes partitions over, paused: where each really begins is the task's decision.
+    ///
+    /// At a number, not at the end: the client would ask the broker where the end is, and when that answer comes after
+    /// our seek (a broken connection is enough), it asks once more and goes to the end, passing over records in silence.
     pub(super) fn assign(&mut self, partitions: &[(String, i32)]) -> Result<(), Failure> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         if !self.draining {
             for (topic, partition) in partitions {
-                list.add_partition_offset(topic, *partition, KafkaOffset::End)
+                list.add_partition_offset(topic, *partition, KafkaOffset::Offset(0))
                     .map_err(|e| client_failure(&e))?;
             }
         }
+        // Known partitions are paused before they can fetch anything; the second pause is for new ones.
+        let _ = self.consumer.pause(&list);
         self.consumer.incremental_assign(&list).map_err(|error| client_failure(&error))?;
         self.status.assigned.store(true, Ordering::Relaxed);
         if list.count() == 0 {
