@@ -90,6 +90,7 @@ impl ConnectorStatus {
             name: self.name.clone(),
             state: *self.state.lock().unwrap_or_else(PoisonError::into_inner),
             assigned: self.consumer.assigned.load(Ordering::Relaxed),
+            trouble: self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             topics,
             buffered_bytes: buffered,

@@ -3,6 +3,7 @@
 
 mod assignment;
 mod commands;
+mod connection;
 mod positions;
 mod records;
 
@@ -131,7 +132,7 @@ pub struct ConsumerStatus {
     pub in_flight_bytes: Arc<AtomicUsize>,
     /// End of each partition as last fetched.
     pub highs: Mutex<BTreeMap<TopicPartition, Offset>>,
-    /// The client's last trouble.
+    /// Why no broker answers, and what to do; `None` while one does.
     pub trouble: Mutex<Option<String>>,
 }
 
@@ -177,6 +178,7 @@ pub fn start(
         next_bounds_look: Instant::now(),
         next_highs_look: Instant::now(),
         next_positions_look: Instant::now(),
+        next_connection_look: Instant::now(),
         draining: false,
     };
     let handle = std::thread::Builder::new()
@@ -202,6 +204,7 @@ struct ConsumerThread {
     next_bounds_look: Instant,
     next_highs_look: Instant,
     next_positions_look: Instant,
+    next_connection_look: Instant,
     draining: bool,
 }
 
@@ -275,6 +278,7 @@ impl ConsumerThread {
             self.finish_revocation()?;
             self.look_at_highs();
             self.look_at_positions();
+            self.look_at_connection();
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
@@ -306,10 +310,6 @@ impl ConsumerThread {
                 ));
             }
             self.on_client_error(&error)?;
-        }
-        if let Some(trouble) = self.consumer.context().last_trouble() {
-            let said = trouble.to_string();
-            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         }
         Ok(())
     }
