@@ -20,6 +20,8 @@ const HELD_BYTES: usize = 4 << 20;
 pub struct TaskSettings {
     /// Name of the connector.
     pub connector: Arc<str>,
+    /// The consumer group.
+    pub group: Arc<str>,
     /// Value bytes are a bare datum of the schema file instead of carrying an id.
     pub bare_datum: bool,
     /// Key column.
@@ -63,6 +65,7 @@ impl TaskSettings {
         };
         Self {
             connector: connector.name.as_str().into(),
+            group: connector.kafka.group.as_str().into(),
             bare_datum: matches!(connector.value, ValueFormat::AvroSchemaFile(_)),
             key: connector.key,
             columns: connector.columns,

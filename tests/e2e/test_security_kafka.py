@@ -182,6 +182,7 @@ def test_a_missing_rule_on_the_dead_letter_topic_is_named_and_moves_nothing(lab:
     daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
     failed = until("the daemon says why", lambda: (said := endpoints.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
     assert dead in failed and "allow WRITE" in failed, failed
+    assert "uthorization failed" in failed, failed
     assert secured.topics.committed(connector.group, topic).get(0, 0) == 0
     assert not secured.topics.records(dead)
 

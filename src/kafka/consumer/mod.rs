@@ -24,6 +24,7 @@ use crate::kafka::bounds::Bounds;
 use crate::kafka::context::Context;
 use crate::kafka::native::{BatchQueue, QueueWaker};
 use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::trouble::denial;
 use crate::kafka::watermarks::Watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
@@ -302,6 +303,7 @@ impl ConsumerThread {
         while let Some(result) = self.consumer.poll(Duration::ZERO) {
             let Err(error) = result else { continue };
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                self.on_client_error(&KafkaError::MessageConsumptionFatal(code))?;
                 return Err(Failure::fatal(
                     Stage::Consume,
                     format!(
@@ -323,10 +325,7 @@ impl ConsumerThread {
                 | RDKafkaErrorCode::UnsupportedSASLMechanism),
             ) => Err(Failure::fatal(
                 Stage::Consume,
-                format!(
-                    "the broker refuses us: {code}; check the credentials in kafka.properties and the access rules of topic and group {}",
-                    self.settings.kafka.group
-                ),
+                format!("the broker refuses us: {}", denial(code, &self.settings.kafka)),
             )),
             Some(RDKafkaErrorCode::PartitionEOF) => Ok(()),
             _ => {
@@ -363,7 +362,7 @@ fn broker_position(
     }
 }
 
-fn commit_error(code: RDKafkaErrorCode) -> CommitError {
+fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
     match code {
         RDKafkaErrorCode::UnknownMemberId
@@ -373,10 +372,12 @@ fn commit_error(code: RDKafkaErrorCode) -> CommitError {
         | RDKafkaErrorCode::FencedMemberEpoch
         | RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::UnknownTopicOrPartition => CommitError::Refused(reason),
-        RDKafkaErrorCode::GroupAuthorizationFailed
-        | RDKafkaErrorCode::TopicAuthorizationFailed
-        | RDKafkaErrorCode::OffsetMetadataTooLarge
-        | RDKafkaErrorCode::InvalidGroupId => CommitError::Denied(reason),
+        RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed => {
+            CommitError::Denied(denial(code, settings))
+        }
+        RDKafkaErrorCode::OffsetMetadataTooLarge | RDKafkaErrorCode::InvalidGroupId => CommitError::Denied(
+            format!("{reason}; check kafka.group, and offset.metadata.max.bytes of the brokers"),
+        ),
         _ => CommitError::Unknown(reason),
     }
 }
@@ -385,7 +386,10 @@ fn position_failure(error: &KafkaError, what: &str) -> Failure {
     match error.rdkafka_error_code() {
         Some(
             code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed),
-        ) => Failure::fatal(Stage::Recover, format!("cannot {what}: {code}; allow READ on topic and group")),
+        ) => Failure::fatal(
+            Stage::Recover,
+            format!("cannot {what}: {code}; allow READ on the topic and the group"),
+        ),
         _ => Failure::retriable(Stage::Recover, format!("cannot {what}: {error}")),
     }
 }
