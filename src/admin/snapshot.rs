@@ -20,6 +20,8 @@ pub struct ConnectorSnapshot {
     pub state: ConnectorState,
     /// Whether the group has given it an assignment since it started; an empty one counts.
     pub assigned: bool,
+    /// Why no broker answers, and what to do; `None` while one does.
+    pub trouble: Option<String>,
     /// The latest failure, kept after it has passed.
     pub last_error: Option<ErrorSnapshot>,
     /// Topics it consumes.
@@ -165,10 +167,14 @@ impl ConnectorSnapshot {
         flushes.map(|flush| flush.age_seconds).fold(0.0, f64::max)
     }
 
-    /// Why the connector is not ready; `None` when it is. Ready is: assigned, and running or paused.
+    /// Why the connector is not ready; `None` when it is. Ready is: assigned, in touch with a broker, and running or
+    /// paused.
     #[must_use]
     pub fn not_ready_because(&self) -> Option<String> {
         match (self.state, &self.last_error) {
+            (ConnectorState::Running | ConnectorState::Paused, _) if self.trouble.is_some() => {
+                self.trouble.as_ref().map(|trouble| format!("no broker answers: {trouble}"))
+            }
             (ConnectorState::Running | ConnectorState::Paused, _) if self.assigned => None,
             (ConnectorState::Running | ConnectorState::Paused, _) => {
                 Some("waits for its assignment".to_owned())
@@ -236,6 +242,10 @@ mod tests {
         connector.assigned = false;
         assert_eq!(connector.not_ready_because().as_deref(), Some("waits for its assignment"));
         connector.assigned = true;
+        connector.trouble = Some("a:1: connection refused; check the network".into());
+        let expected = "no broker answers: a:1: connection refused; check the network";
+        assert_eq!(connector.not_ready_because().as_deref(), Some(expected));
+        connector.trouble = None;
         for state in [ConnectorState::Starting, ConnectorState::Failed, ConnectorState::Stopped] {
             connector.state = state;
             assert_eq!(connector.not_ready_because().as_deref(), Some(state.as_str()));

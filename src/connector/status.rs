@@ -154,6 +154,7 @@ impl ConnectorStatus {
             name: self.name.clone(),
             state: told.state,
             assigned: self.consumer.assigned.load(Ordering::Relaxed),
+            trouble: self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             last_error: told.errors.front().cloned(),
             topics,
             buffered_bytes: buffered,

@@ -119,7 +119,7 @@ impl Bounds {
             return Err(Failure::fatal(
                 Stage::Consume,
                 format!(
-                    "topic {missing} does not exist, or the credentials may not describe it; create it or mend kafka.topics"
+                    "topic {missing} does not exist, or the credentials may not describe it; create it, allow READ on the topic, or mend kafka.topics"
                 ),
             ));
         }

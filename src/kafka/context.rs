@@ -61,6 +61,14 @@ impl Context {
     pub(super) fn last_trouble(&self) -> Option<Trouble> {
         self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// The brokers answer: that trouble is over, and worth telling of when it comes again.
+    pub(super) fn forget_trouble(&self, trouble: &Trouble) {
+        let mut last = self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() == Some(trouble) {
+            *last = None;
+        }
+    }
 }
 
 impl ClientContext for Context {

@@ -1,9 +1,7 @@
 //! Owns the producer of dead letters: the original record, its position and what is wrong with it, acknowledged by all
 //! in-sync replicas before anyone is told.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -45,7 +43,8 @@ impl DeadLetterProducer {
     /// # Errors
     /// Fatal when the client refuses the properties.
     pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
-        let producer = producer_config(settings).create_with_context(Acknowledgements).map_err(|error| {
+        let made = producer_config(settings).create_with_context(Acknowledgements::default());
+        let producer = made.map_err(|error| {
             let refusal = refusal(&error);
             Failure::fatal(
                 Stage::DeadLetter,
@@ -113,7 +112,7 @@ impl DeadLetterProducer {
     }
 
     fn failure(&self, error: &KafkaError) -> Failure {
-        delivery_failure(error, &self.topic)
+        self.producer.client().context().failure(error, &self.topic)
     }
 }
 
@@ -152,11 +151,33 @@ impl Batch {
 }
 
 /// Callbacks of the producer.
-struct Acknowledgements;
+#[derive(Default)]
+struct Acknowledgements {
+    /// What the client told last: a fatal error comes without its cause.
+    last_error: Mutex<Option<String>>,
+}
+
+impl Acknowledgements {
+    /// After a fatal error this producer sends nothing any more: only a new one may, so the connector has to stop.
+    fn failure(&self, error: &KafkaError, topic: &str) -> Failure {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::Fatal) {
+            return delivery_failure(error, topic);
+        }
+        let told = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = told.unwrap_or_else(|| error.to_string());
+        Failure::fatal(
+            Stage::DeadLetter,
+            format!(
+                "cannot produce to the dead-letter topic {topic}: {reason}; allow WRITE on it, then restart the connector"
+            ),
+        )
+    }
+}
 
 impl ClientContext for Acknowledgements {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("dead-letter producer: {error}: {reason}");
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 }
 
@@ -166,7 +187,7 @@ impl ProducerContext for Acknowledgements {
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
         batch.settle(match result {
             Ok(_) => Ok(()),
-            Err((error, message)) => Err(delivery_failure(error, rdkafka::Message::topic(message))),
+            Err((error, message)) => Err(self.failure(error, rdkafka::Message::topic(message))),
         });
     }
 }

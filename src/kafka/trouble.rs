@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
+use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::kafka::context::Context;
 
 /// Trouble that the client told of by callback.
@@ -61,6 +62,20 @@ pub(super) fn heard(consumer: &BaseConsumer<Context>, otherwise: &str) -> String
     }
 }
 
+/// What a broker's refusal means, and which rule is missing.
+pub(super) fn denial(code: RDKafkaErrorCode, settings: &KafkaSettings) -> String {
+    let topics = match &settings.topics {
+        TopicSelection::Names(names) => names.join(", "),
+        TopicSelection::Regex(pattern) => pattern.clone(),
+    };
+    let advice = match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => format!("allow READ on the topic {topics}"),
+        RDKafkaErrorCode::GroupAuthorizationFailed => format!("allow READ on the group {}", settings.group),
+        _ => "check the credentials in kafka.properties".to_owned(),
+    };
+    format!("{code}; {advice}, then restart the connector")
+}
+
 const NETWORK: &str = "check kafka.properties.bootstrap.servers and the network";
 
 fn verdict(code: Option<RDKafkaErrorCode>, reason: &str) -> (Kind, &'static str) {
@@ -96,6 +111,7 @@ fn verdict(code: Option<RDKafkaErrorCode>, reason: &str) -> (Kind, &'static str)
             Kind::Network,
             "check that the port in kafka.properties.bootstrap.servers and security.protocol belong together",
         ),
+        _ if says("uthorization failed") => refused("allow READ on the topic and the group"),
         Some(RDKafkaErrorCode::AllBrokersDown) => (Kind::Vague, NETWORK),
         _ => (Kind::Network, NETWORK),
     }

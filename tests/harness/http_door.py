@@ -26,6 +26,9 @@ class HttpDoor:
             def do_POST(self) -> None:
                 self._respond()
 
+            def do_PUT(self) -> None:
+                self._respond()
+
             def _respond(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {key.lower(): value for key, value in self.headers.items()}

@@ -42,6 +42,7 @@ class Sluice:
 
     folder: Path
     environment: Mapping[str, str]
+    """Its variables beside those of this process."""
     daemons: list[Service] = field(default_factory=list)
 
     def write(self, connectors: list[dict[str, Any]], name: str = "connectors.yaml", **top: Any) -> Path:

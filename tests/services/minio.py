@@ -12,6 +12,9 @@ from services.process import Service, free_port
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 ACCESS_KEY, SECRET_KEY = "sluice-access", "sluice-secret"
 REGION = "us-east-1"
+KMS_KEY = "test-key"
+KMS_SECRET = "c2x1aWNlLXRlc3RzLW9ubHktc2x1aWNlLXRlc3RzLW8="
+"""Thirty-two bytes: the key that the server encrypts with when it is asked to."""
 
 
 class Minio:
@@ -48,6 +51,7 @@ class Minio:
             addresses = ["--address", f"127.0.0.1:{self.port}", "--console-address", f"127.0.0.1:{self.console_port}"]
             command = [str(self.fetch() / "minio"), "server", str(self.folder / "data"), *addresses]
             environment = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+            environment["MINIO_KMS_SECRET_KEY"] = f"{KMS_KEY}:{KMS_SECRET}"
             self.service = Service("minio", command, self.folder / "minio.log", environment)
         self.service.start()
 

@@ -109,11 +109,12 @@ impl ConsumerThread {
         let results = self.execute(&offsets);
         for ((tp, _, commit, offset, _), result) in passed.into_iter().zip(results) {
             let Some(lane) = self.lanes.get_mut(&tp) else { continue };
+            let result = result.map_err(|code| commit_error(code, &self.settings.kafka));
             if result.is_ok() {
                 lane.committed = offset;
             }
             let task = lane.task;
-            self.tell(task, Input::CommitDone { tp, commit, result: result.map_err(commit_error) });
+            self.tell(task, Input::CommitDone { tp, commit, result: result });
         }
     }
 

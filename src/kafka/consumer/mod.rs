@@ -3,6 +3,7 @@
 
 mod assignment;
 mod commands;
+mod connection;
 mod positions;
 mod records;
 
@@ -24,6 +25,7 @@ use crate::kafka::bounds::Bounds;
 use crate::kafka::context::Context;
 use crate::kafka::native::{BatchQueue, QueueWaker};
 use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::trouble::denial;
 use crate::kafka::watermarks::Watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
@@ -139,7 +141,7 @@ pub struct ConsumerStatus {
     pub in_flight_bytes: Arc<AtomicUsize>,
     /// End of each partition as last fetched.
     pub highs: Mutex<BTreeMap<TopicPartition, Offset>>,
-    /// The client's last trouble.
+    /// Why no broker answers, and what to do; `None` while one does.
     pub trouble: Mutex<Option<String>>,
 }
 
@@ -185,6 +187,7 @@ pub fn start(
         next_bounds_look: Instant::now(),
         next_highs_look: Instant::now(),
         next_positions_look: Instant::now(),
+        next_connection_look: Instant::now(),
         draining: false,
     };
     let handle = std::thread::Builder::new()
@@ -210,6 +213,7 @@ struct ConsumerThread {
     next_bounds_look: Instant,
     next_highs_look: Instant,
     next_positions_look: Instant,
+    next_connection_look: Instant,
     draining: bool,
 }
 
@@ -289,6 +293,7 @@ impl ConsumerThread {
             self.finish_revocation()?;
             self.look_at_highs();
             self.look_at_positions();
+            self.look_at_connection();
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
@@ -312,6 +317,7 @@ impl ConsumerThread {
         while let Some(result) = self.consumer.poll(Duration::ZERO) {
             let Err(error) = result else { continue };
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                self.on_client_error(&KafkaError::MessageConsumptionFatal(code))?;
                 return Err(Failure::fatal(
                     Stage::Consume,
                     format!(
@@ -320,10 +326,6 @@ impl ConsumerThread {
                 ));
             }
             self.on_client_error(&error)?;
-        }
-        if let Some(trouble) = self.consumer.context().last_trouble() {
-            let said = trouble.to_string();
-            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         }
         Ok(())
     }
@@ -337,10 +339,7 @@ impl ConsumerThread {
                 | RDKafkaErrorCode::UnsupportedSASLMechanism),
             ) => Err(Failure::fatal(
                 Stage::Consume,
-                format!(
-                    "the broker refuses us: {code}; check the credentials in kafka.properties and the access rules of topic and group {}",
-                    self.settings.kafka.group
-                ),
+                format!("the broker refuses us: {}", denial(code, &self.settings.kafka)),
             )),
             Some(RDKafkaErrorCode::PartitionEOF) => Ok(()),
             _ => {
@@ -377,7 +376,7 @@ fn broker_position(
     }
 }
 
-fn commit_error(code: RDKafkaErrorCode) -> CommitError {
+fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
     match code {
         RDKafkaErrorCode::UnknownMemberId
@@ -387,10 +386,12 @@ fn commit_error(code: RDKafkaErrorCode) -> CommitError {
         | RDKafkaErrorCode::FencedMemberEpoch
         | RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::UnknownTopicOrPartition => CommitError::Refused(reason),
-        RDKafkaErrorCode::GroupAuthorizationFailed
-        | RDKafkaErrorCode::TopicAuthorizationFailed
-        | RDKafkaErrorCode::OffsetMetadataTooLarge
-        | RDKafkaErrorCode::InvalidGroupId => CommitError::Denied(reason),
+        RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed => {
+            CommitError::Denied(denial(code, settings))
+        }
+        RDKafkaErrorCode::OffsetMetadataTooLarge | RDKafkaErrorCode::InvalidGroupId => CommitError::Denied(
+            format!("{reason}; check kafka.group, and offset.metadata.max.bytes of the brokers"),
+        ),
         _ => CommitError::Unknown(reason),
     }
 }
@@ -399,7 +400,10 @@ fn position_failure(error: &KafkaError, what: &str) -> Failure {
     match error.rdkafka_error_code() {
         Some(
             code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed),
-        ) => Failure::fatal(Stage::Recover, format!("cannot {what}: {code}; allow READ on topic and group")),
+        ) => Failure::fatal(
+            Stage::Recover,
+            format!("cannot {what}: {code}; allow READ on the topic and the group"),
+        ),
         _ => Failure::retriable(Stage::Recover, format!("cannot {what}: {error}")),
     }
 }

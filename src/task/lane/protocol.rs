@@ -112,10 +112,7 @@ impl Lane {
             }
             Err(CommitError::Denied(reason)) => Err(Failure::fatal(
                 if settling { Stage::Settle } else { Stage::Intend },
-                format!(
-                    "{}: the commit is denied: {reason}; allow the group to commit (READ on the group)",
-                    self.tp
-                ),
+                format!("{}: the commit is denied: {reason}", self.tp),
             )),
             Err(CommitError::Unknown(reason)) => {
                 let (stage, step) =

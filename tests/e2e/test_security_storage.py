@@ -1,0 +1,212 @@
+"""S3: credentials by the usual chain, temporary ones too; encryption by the server; rights no wider than documented."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.certificates import Authority
+from harness.delivery import assert_delivered, assert_nothing_left
+from harness.http_door import Answer, HttpDoor
+from harness.lab import Lab
+from harness.lake import S3Lake
+from harness.s3_requests import Credentials, object_headers, temporary_credentials
+from harness.sluice import REPOSITORY, Finished
+from services.minio import ACCESS_KEY, KMS_KEY, SECRET_KEY
+
+SCHEMA = {"type": "record", "name": "Note", "fields": [{"name": "n", "type": "long"}]}
+ROOT = Credentials(ACCESS_KEY, SECRET_KEY)
+NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+
+
+class Issuer:
+    """What stands behind the chain in a cloud: gives temporary credentials of MinIO in the words of each service."""
+
+    def __init__(self, endpoint: str, certificate: Path):
+        self.endpoint = endpoint
+        self.given: list[Credentials] = []
+        self._lock = threading.Lock()
+        self.plain = HttpDoor(self._answer)
+        self.tls = HttpDoor(self._answer, certificate)
+
+    def close(self) -> None:
+        self.plain.close()
+        self.tls.close()
+
+    def _new(self) -> tuple[Credentials, str]:
+        credentials = temporary_credentials(self.endpoint, ROOT)
+        with self._lock:
+            self.given.append(credentials)
+        # A time that is near makes the client ask again soon.
+        return credentials, (datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        if path == "/latest/api/token" and method == "PUT":
+            return 200, "text/plain", b"metadata-session"
+        if path.startswith("/latest/meta-data/"):
+            if headers.get("x-aws-ec2-metadata-token") != "metadata-session":
+                return 401, "text/plain", b""
+            if path.endswith("/security-credentials/"):
+                return 200, "text/plain", b"role"
+            return self._json()
+        if path == "/pod":
+            return self._json() if headers.get("authorization") == "pod-token" else (401, "text/plain", b"")
+        if b"AssumeRoleWithWebIdentity" in body + path.encode() and b"web-token" in body + path.encode():
+            credentials, until = self._new()
+            inside = "".join(
+                f"<{tag}>{text}</{tag}>"
+                for tag, text in [
+                    ("AccessKeyId", credentials.access_key),
+                    ("SecretAccessKey", credentials.secret_key),
+                    ("SessionToken", credentials.token),
+                    ("Expiration", until),
+                ]
+            )
+            result = f"<AssumeRoleWithWebIdentityResult><Credentials>{inside}</Credentials></AssumeRoleWithWebIdentityResult>"
+            return 200, "text/xml", f"<AssumeRoleWithWebIdentityResponse>{result}</AssumeRoleWithWebIdentityResponse>".encode()
+        return 404, "text/plain", b""
+
+    def _json(self) -> Answer:
+        credentials, until = self._new()
+        answer = {
+            "Code": "Success",
+            "Type": "AWS-HMAC",
+            "LastUpdated": until,
+            "AccessKeyId": credentials.access_key,
+            "SecretAccessKey": credentials.secret_key,
+            "Token": credentials.token,
+            "Expiration": until,
+        }
+        return 200, "application/json", json.dumps(answer).encode()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("storage-authority"))
+
+
+@pytest.fixture
+def issuer(lab: Lab, authority: Authority) -> Iterator[Issuer]:
+    issuer = Issuer(lab.stack.minio.url, authority.issue("sts"))
+    yield issuer
+    issuer.close()
+
+
+def deliver(lab: Lab, lake: S3Lake, environment: dict[str, Any], **sections: Any) -> Finished:
+    """Delivers 100 records with these variables (`None`: not set) in the environment and looks that all are there."""
+    topic = lab.topic("chain")
+    produced = lab.produce(topic, 0, SCHEMA, [{"n": number} for number in range(100)])
+    config = lab.sluice.write([lab.connector(lake, [topic], **sections).settings])
+    lab.sluice.environment = {key: value for key, value in {**lab.sluice.environment, **environment}.items() if value is not None}
+    for command in (["check"], ["run", "--until-end"]):
+        finished = lab.sluice.run(*command, "--config", config, seconds=90)
+        assert finished.code == 0, finished
+    assert_delivered(lake, topic, produced)
+    assert_nothing_left(lake)
+    return finished
+
+
+def chain(what: str, issuer: Issuer, authority: Authority, folder: Path) -> dict[str, Any]:
+    """The environment in which the credentials come by this link of the chain."""
+    token = folder / "token"
+    if what == "pod":
+        token.write_text("pod-token")
+        return {**NO_KEYS, "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{issuer.plain.url}/pod", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token)}
+    if what == "instance":
+        return {**NO_KEYS, "AWS_METADATA_ENDPOINT": issuer.plain.url}
+    token.write_text("web-token")
+    return {
+        **NO_KEYS,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
+        "AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/sluice",
+        "AWS_ENDPOINT_URL_STS": issuer.tls.url,
+        "SSL_CERT_FILE": str(authority.file),
+    }
+
+
+@pytest.mark.parametrize("what", ["pod", "instance", "web-identity"])
+def test_credentials_come_by_the_usual_chain(lab: Lab, issuer: Issuer, authority: Authority, what: str) -> None:
+    finished = deliver(lab, lab.s3(), chain(what, issuer, authority, lab.folder))
+    assert len(issuer.given) == 2, "one for each command: they are kept while they last"
+    assert not any(secret in finished.text for one in issuer.given for secret in (one.secret_key, one.token))
+
+
+def test_temporary_credentials_are_taken_from_the_environment(lab: Lab) -> None:
+    temporary = temporary_credentials(lab.stack.minio.url, ROOT)
+    finished = deliver(lab, lab.s3(), temporary.environment)
+    assert temporary.secret_key not in finished.text and temporary.token not in finished.text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"server_side_encryption": "AES256"}, {"x-amz-server-side-encryption": "AES256"}),
+        (
+            {"aws_server_side_encryption": "aws:kms", "aws_sse_kms_key_id": KMS_KEY},
+            {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": KMS_KEY},
+        ),
+    ],
+    ids=["sse-s3", "sse-kms"],
+)
+def test_the_server_encrypts_as_the_options_say(lab: Lab, options: dict[str, str], expected: dict[str, str]) -> None:
+    lake = lab.s3()
+    plain = lab.s3()
+    lake.options |= options
+    deliver(lab, lake, {})
+    deliver(lab, plain, {})
+    for each, wanted in ((lake, expected), (plain, {})):
+        (name,) = each.visible()
+        headers = object_headers(lab.stack.minio.url, ROOT, f"{each.bucket}/{each.prefix}/{name}")
+        found = {key: value.removeprefix("arn:aws:kms:") for key, value in headers.items() if key.startswith("x-amz-server-side")}
+        assert found == wanted
+
+
+def documented_policy(lake: S3Lake) -> Any:
+    """The bucket policy of docs/security.md, for this lake."""
+    text = (REPOSITORY / "docs/security.md").read_text(encoding="utf-8")
+    found = re.search(r"```json\n(.*?)```", text, re.S)
+    assert found, "docs/security.md has no policy"
+    return json.loads(found[1].replace("BUCKET", lake.bucket).replace("PREFIX", lake.prefix))
+
+
+@pytest.mark.parametrize("part_bytes", [None, "big"], ids=["put", "multipart"])
+def test_the_documented_policy_is_enough(lab: Lab, part_bytes: str | None) -> None:
+    lake = lab.s3()
+    policy = documented_policy(lake)
+    temporary = temporary_credentials(lab.stack.minio.url, ROOT, policy)
+    if part_bytes is None:
+        deliver(lab, lake, temporary.environment)
+        return
+    topic = lab.topic("multipart")
+    schema = {"type": "record", "name": "Blob", "fields": [{"name": "blob", "type": "bytes"}]}
+    blobs = [{"blob": number.to_bytes(4, "big") * 100_000} for number in range(80)]
+    produced = lab.produce(topic, 0, schema, blobs)
+    connector = lab.connector(lake, [topic], parquet={"compression": "none", "dictionary": "never"}, rotate={"bytes": "256MiB", "every": "1h"})
+    finished = lab.sluice.run("run", "--until-end", "--config", lab.sluice.write([connector.settings]), environment=temporary.environment)
+    assert finished.code == 0, finished
+    assert_delivered(lake, topic, produced)
+
+
+@pytest.mark.parametrize("action", ["s3:PutObject", "s3:GetObject", "s3:ListBucket"])
+def test_fault_92_a_right_that_is_missing_is_told_and_moves_nothing(lab: Lab, action: str) -> None:
+    lake, topic = lab.s3(), lab.topic("denied")
+    lab.produce(topic, 0, SCHEMA, [{"n": 1}])
+    policy = documented_policy(lake)
+    for statement in policy["Statement"]:
+        statement["Action"] = [one for one in statement["Action"] if one != action]
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Action"]]
+    temporary = temporary_credentials(lab.stack.minio.url, ROOT, policy)
+    connector = lab.connector(lake, [topic])
+    config = lab.sluice.write([connector.settings])
+    for command, code in (["check"], 2), (["run", "--until-end"], 1):
+        finished = lab.sluice.run(*command, "--config", config, seconds=90, environment=temporary.environment)
+        assert finished.code == code, finished
+        assert lake.bucket in finished.err and re.search("denied|allow", finished.err, re.I), finished
+        assert temporary.secret_key not in finished.text and temporary.token not in finished.text
+    assert lab.topics.committed(connector.group, topic) == {}
