@@ -32,6 +32,10 @@ SEEDS ?= 20000
 simulate: ## Run the simulation of the protocol with SEEDS seeds
 	SLUICE_SEEDS=$(SEEDS) cargo test --locked --test simulation every_promise -- --nocapture
 
+SECONDS ?= 60
+fuzz: ## Mutate the corpus of every fuzz target for SECONDS each, on the stable compiler; SLUICE_SEED for another run
+	SLUICE_FUZZ_SECONDS=$(SECONDS) cargo test --locked --test fuzz -- --nocapture --test-threads=2
+
 differential: ## Compare generated schemas, data and evolutions with Java Avro, fastavro, pyarrow and DuckDB (needs a JDK)
 	$(PYTHON) tests/run differential
 

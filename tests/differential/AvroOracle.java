@@ -13,6 +13,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.OutputStreamWriter;
@@ -38,6 +39,7 @@ import org.apache.avro.NameValidator;
 import org.apache.avro.Schema;
 import org.apache.avro.SchemaCompatibility;
 import org.apache.avro.data.TimeConversions;
+import org.apache.avro.file.DataFileReader;
 import org.apache.avro.generic.GenericData;
 import org.apache.avro.generic.GenericDatumReader;
 import org.apache.avro.generic.GenericDatumWriter;
@@ -78,6 +80,7 @@ public final class AvroOracle {
           case "parse" -> parse(request);
           case "encode" -> encode(request);
           case "resolve" -> resolve(request);
+          case "container" -> container(request);
           default -> throw new IllegalArgumentException(line);
         };
       } catch (Exception | StackOverflowError error) {
@@ -137,6 +140,28 @@ public final class AvroOracle {
         values.add(neutral(reader, value));
       } catch (Exception | StackOverflowError error) {
         values.addObject().put("error", String.valueOf(error));
+      }
+    }
+    return answer;
+  }
+
+  /** {path} -> {schema, datums, values} of a container file. */
+  private static JsonNode container(JsonNode request) throws IOException {
+    ObjectNode answer = NODES.objectNode();
+    GenericDatumReader<Object> reader = new GenericDatumReader<>(null, null, PLAIN);
+    try (DataFileReader<Object> file = new DataFileReader<>(new File(request.get("path").textValue()), reader)) {
+      Schema schema = file.getSchema();
+      answer.put("schema", file.getMetaString("avro.schema"));
+      ArrayNode datums = answer.putArray("datums");
+      ArrayNode values = answer.putArray("values");
+      GenericDatumWriter<Object> writer = new GenericDatumWriter<>(schema, PLAIN);
+      for (Object value : file) {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        BinaryEncoder encoder = EncoderFactory.get().binaryEncoder(bytes, null);
+        writer.write(value, encoder);
+        encoder.flush();
+        datums.add(text(bytes.toByteArray()));
+        values.add(neutral(schema, value));
       }
     }
     return answer;

@@ -1,0 +1,8 @@
+//! The target `configuration` for libfuzzer.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::configuration(data));

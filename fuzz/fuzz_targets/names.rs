@@ -1,0 +1,8 @@
+//! The target `names` for libfuzzer.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::object_names(data));
