@@ -5,6 +5,7 @@
 
 mod containment;
 mod door;
+mod listing;
 mod observer;
 mod staging;
 mod status;
@@ -22,10 +23,12 @@ use tokio::runtime::Handle;
 use crate::config::settings::{ConnectorSettings, Evolution, ValueFormat};
 use crate::connector::containment::{Containment, spawn_contained};
 use crate::connector::door::Door;
+use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{
     self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer, TaskSender,
 };
@@ -127,6 +130,7 @@ impl Connector {
         metrics.watch_store(store.clone());
         let containment = Containment::new(process.runtime.clone(), commands.clone());
         let stop = Arc::new(AtomicBool::new(false));
+        let listings = Listings::new(store.clone(), containment.clone());
         let mut workers = Vec::new();
         for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
             let door = Door {
@@ -142,6 +146,7 @@ impl Connector {
                     sender.clone(),
                 ),
                 store: store.clone(),
+                listings: listings.clone(),
                 registry: registry.clone(),
                 producer: producer.clone(),
                 containment: containment.clone(),
@@ -242,7 +247,9 @@ impl Readiness<'_> {
                         Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir)
                             .await?;
                     store.probe().await?;
+                    failpoint!("sweep.before");
                     let swept = store.sweep().await?;
+                    failpoint!("sweep.after");
                     if swept != crate::storage::Swept::default() {
                         tracing::info!(
                             connector = self.settings.name,

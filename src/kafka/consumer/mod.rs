@@ -33,7 +33,7 @@ const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -164,7 +164,7 @@ pub fn start(
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
     let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
-        .create_with_context(Context::new(&settings.connector))
+        .create_with_context(Context::new(&settings.connector, &settings.kafka))
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
@@ -321,8 +321,9 @@ impl ConsumerThread {
             }
             self.on_client_error(&error)?;
         }
-        if let Some(trouble) = self.consumer.context().last_error() {
-            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        if let Some(trouble) = self.consumer.context().last_trouble() {
+            let said = trouble.to_string();
+            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         }
         Ok(())
     }

@@ -81,13 +81,36 @@ impl LocalBackend {
         .await
     }
 
+    /// Makes a small durable file unless there is one, and reads what stands.
+    pub(super) async fn claim(self: &Arc<Self>, path: &str, content: Bytes) -> Result<Bytes, StorageError> {
+        let backend = Arc::clone(self);
+        let target = self.root.join(path);
+        blocking(move || {
+            if !target.exists() {
+                let directory = backend.staging_directory()?;
+                let staged = directory.staged_path(&backend.new_stem(0));
+                let made = place::make_small_file(&staged, &target, &backend.root, &content);
+                let _ = fs::remove_file(&staged);
+                made.map_err(|error| disk_error(&error, "write", &target))?;
+            }
+            let standing = fs::read(&target).map_err(|error| disk_error(&error, "read", &target))?;
+            Ok(Bytes::from(standing))
+        })
+        .await
+    }
+
     pub(super) async fn sweep(&self) -> Result<Swept, StorageError> {
         let root = self.root.clone();
         blocking(move || staging::sweep(&root).map_err(|error| disk_error(&error, "sweep", &root))).await
     }
 
-    /// Visible files below a directory, in no order. A prefix that does not exist holds none; a root that does not is an error.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+    /// Folds the visible files below a directory, in no order. A prefix that does not exist holds none; a root that does not is an error.
+    pub(super) async fn fold<A: Send + 'static>(
+        &self,
+        prefix: &str,
+        mut folded: A,
+        fold: fn(&mut A, ListedFile),
+    ) -> Result<A, StorageError> {
         let (root, prefix) = (self.root.clone(), prefix.to_owned());
         blocking(move || {
             if !root.is_dir() {
@@ -97,8 +120,9 @@ impl LocalBackend {
             let mut directories = vec![prefix];
             while let Some(directory) = directories.pop() {
                 list_directory(&root, &directory, &mut directories, &mut files)?;
+                files.drain(..).for_each(|file| fold(&mut folded, file));
             }
-            Ok(files)
+            Ok(folded)
         })
         .await
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::failpoint::failpoint;
 use crate::storage::name::ObjectName;
 
 /// Whether the name was free.
@@ -32,8 +33,26 @@ pub(super) fn place(
     let (home, above) = directories.split_last().expect("the root is always among them");
     // Also those that we did not make: who made them may not have come to it yet.
     above.iter().try_for_each(|directory| sync_directory(directory))?;
+    failpoint!("rename.before", return Err(io::Error::other("a failpoint")));
     let placed = rename_without_replace(staged, &root.join(name.as_str()))?;
+    failpoint!("rename.after", return Err(io::Error::other("a failpoint")));
     sync_directory(home)?;
+    Ok(placed)
+}
+
+/// Makes a small file durable under `target`, below `root`, unless one is there. `staged` is where it is written first.
+pub(super) fn make_small_file(
+    staged: &Path,
+    target: &Path,
+    root: &Path,
+    content: &[u8],
+) -> io::Result<Placed> {
+    fs::write(staged, content)?;
+    File::open(staged)?.sync_all()?;
+    let home = target.parent().unwrap_or(root);
+    fs::create_dir_all(home)?;
+    let placed = rename_without_replace(staged, target)?;
+    home.ancestors().take_while(|directory| directory.starts_with(root)).try_for_each(sync_directory)?;
     Ok(placed)
 }
 

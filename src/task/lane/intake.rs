@@ -125,11 +125,25 @@ impl Lane {
 
     pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
         let (cut, wall_ms) = match &self.replay {
-            Some(intent) => (Cut::Replay(intent.end), intent.wall_ms),
+            Some(replay) => (Cut::Replay(replay.intent.end), replay.intent.wall_ms),
             None => (self.stop.map_or(Cut::None, Cut::Stop), now.wall_ms),
         };
         let id = shared.next_flush();
         OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)
+    }
+
+    /// Ends the largest open row group; its bytes leave at once.
+    pub(in crate::task) fn close_largest_row_group(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut context = FlushContext {
+            tp: &self.tp,
+            topic_id: self.topic_id.as_deref(),
+            settings: &shared.settings,
+            partitioner: &self.partitioner,
+            schemas: &mut shared.schemas,
+            effects: &mut shared.effects,
+        };
+        open.close_largest_row_group(&mut context)
     }
 
     pub(super) fn cut_reason(&self) -> RotationReason {
@@ -189,9 +203,17 @@ impl Lane {
             files: sealing.files.len(),
             bytes: sealing.bytes,
         }));
-        let replayed = self.replay.take().is_some();
+        let replay = self.replay.take();
         let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
-        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, now.tick));
+        let intended = replay.as_ref().is_some_and(|replay| replay.intended);
+        self.deliveries.push_back(Delivery::new(
+            flush,
+            sealing,
+            acknowledged,
+            replay.is_some(),
+            intended,
+            now.tick,
+        ));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::position::{Epoch, Offset, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::task::backoff::Backoff;
+use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
@@ -32,6 +33,8 @@ pub(super) struct Lane {
     state: LaneState,
     stop: Option<Offset>,
     tracker: OffsetTracker,
+    /// Where reading began in this attempt.
+    began_at: Offset,
     high: Offset,
     topic_id: Option<Arc<str>>,
     open: Option<OpenFlush>,
@@ -44,7 +47,9 @@ pub(super) struct Lane {
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
-    replay: Option<Intent>,
+    replay: Option<Replay>,
+    /// The group's offset was held against the files once.
+    compared: bool,
     /// The reader schema in force at the end of the last flush.
     reader: Option<SchemaId>,
     backoff: Backoff,
@@ -59,12 +64,21 @@ pub(super) struct Lane {
 enum LaneState {
     /// Waits for the broker's position.
     Resolving,
+    /// Waits for the claim that stands on the topic's directory.
+    Claiming(BrokerPosition, Claim),
     /// Waits for the list of published files.
     Listing(BrokerPosition),
     /// Waits to resolve again.
     BackingOff(Tick),
     /// Takes records.
     Running,
+}
+
+/// A flush that is made again with the same cut.
+struct Replay {
+    intent: Intent,
+    /// Whether the broker holds the intent.
+    intended: bool,
 }
 
 enum Held {
@@ -110,6 +124,7 @@ impl Lane {
             state: LaneState::Resolving,
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
+            began_at: Offset::ZERO,
             high: Offset::ZERO,
             topic_id: None,
             open: None,
@@ -121,6 +136,7 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
+            compared: false,
             reader: None,
             backoff: Backoff::default(),
             finished: false,
@@ -165,6 +181,10 @@ impl Lane {
         if let LaneState::BackingOff(until) = self.state {
             wait.until(until);
         }
+        // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
+        if let Some(until) = self.needs_schema.and_then(|id| shared.schemas.retry_at(id)) {
+            wait.until(until);
+        }
         for delivery in &self.deliveries {
             if let DeliveryStage::Retrying(_, until) = delivery.stage {
                 wait.until(until);
@@ -187,6 +207,11 @@ impl Lane {
 
     pub(super) fn memory_bytes(&self) -> u64 {
         (self.held_bytes + self.open.as_ref().map_or(0, OpenFlush::memory_bytes)) as u64
+    }
+
+    /// Memory of the largest open file.
+    pub(super) fn largest_file_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenFlush::largest_file_memory_bytes)
     }
 
     /// Memory that ending the open flush would free, where it can be ended.
