@@ -41,13 +41,14 @@ impl LineQueue {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until what was taken is written, `patience` at most.
-    pub(super) fn drain(&self, patience: Duration) {
+    /// Waits until what was taken is written, `patience` at most. Whether it is.
+    pub(super) fn drain(&self, patience: Duration) -> bool {
         let began = Instant::now();
         let taken = self.counts.taken.load(Ordering::SeqCst);
         while self.counts.done.load(Ordering::SeqCst) < taken && began.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.counts.done.load(Ordering::SeqCst) >= taken
     }
 }
 
@@ -128,9 +129,10 @@ mod tests {
         }
         let dropped = queue.dropped();
         assert!(dropped as usize >= lines - LINES_WAITING - 1, "{dropped}");
+        assert!(!queue.drain(Duration::ZERO), "the pipe is full");
         // The reader comes back, and hears of what it missed.
         drop(go);
-        queue.drain(Duration::from_secs(30));
+        assert!(queue.drain(Duration::from_secs(30)));
         let text = String::from_utf8(read.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("line 0\n"));
         assert!(text.contains(&format!("{dropped} log lines dropped")), "{}", &text[..200]);
@@ -150,7 +152,21 @@ mod tests {
         }
         let mut queue = LineQueue::start(Box::new(Gone)).unwrap();
         queue.write_all(b"hello\n").unwrap();
-        queue.drain(Duration::from_secs(30));
+        assert!(queue.drain(Duration::from_secs(30)));
         assert_eq!(queue.dropped(), 0);
+    }
+
+    #[test]
+    fn lines_arrive_in_order_before_drain_says_so() {
+        let (go, wait) = channel();
+        drop(go);
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let mut queue = LineQueue::start(Box::new(Stuck { go: wait, read: read.clone() })).unwrap();
+        let lines: Vec<String> = (0..100).map(|number| format!("{number}\n")).collect();
+        for line in &lines {
+            queue.write_all(line.as_bytes()).unwrap();
+        }
+        assert!(queue.drain(Duration::from_secs(30)));
+        assert_eq!(String::from_utf8(read.lock().unwrap().clone()).unwrap(), lines.concat());
     }
 }
