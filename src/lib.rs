@@ -13,6 +13,7 @@ pub mod decode;
 pub mod demo;
 pub mod encode;
 pub mod error;
+mod failpoint;
 pub mod kafka;
 pub mod metrics;
 pub mod position;

@@ -190,7 +190,7 @@ fn kafka_summary(connector: &ConnectorSettings, probe: &TopicProbe) -> String {
 async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
     let registry = Registry::new(settings).map_err(|error| error.to_string())?;
     registry.probe().await.map_err(|error| match error {
-        RegistryError::Unavailable { .. } => {
+        RegistryError::Unavailable { ref reason, .. } if !reason.contains("registry.ca_file") => {
             format!("{error}; check registry.url, the network, and that the registry is up")
         }
         error => error.to_string(),

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod inspect;
+mod log;
 mod output;
 mod place;
 pub mod run;

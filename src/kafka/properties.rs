@@ -66,6 +66,10 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
     }
     // Everything about connections is told through callbacks; lines of librdkafka's own on stderr are not.
     config.set("log.connection.close", "false");
+    if config.get("socket.connection.setup.timeout.ms").is_none() {
+        // A server that takes connections and says nothing is told of within this time.
+        config.set("socket.connection.setup.timeout.ms", "10000");
+    }
     config
 }
 

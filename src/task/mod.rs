@@ -129,9 +129,6 @@ impl SinkTask {
                 wait.until(self.shared.now.after(BUDGET_LOOK));
             }
         }
-        if let Some(until) = self.shared.schemas.deadline() {
-            wait.until(until);
-        }
         wait.0
     }
 

@@ -156,7 +156,7 @@ pub fn start(
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
     let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
-        .create_with_context(Context::new(&settings.connector))
+        .create_with_context(Context::new(&settings.connector, &settings.kafka))
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
@@ -307,8 +307,9 @@ impl ConsumerThread {
             }
             self.on_client_error(&error)?;
         }
-        if let Some(trouble) = self.consumer.context().last_error() {
-            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        if let Some(trouble) = self.consumer.context().last_trouble() {
+            let said = trouble.to_string();
+            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         }
         Ok(())
     }

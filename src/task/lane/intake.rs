@@ -119,7 +119,7 @@ impl Lane {
 
     pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
         let (cut, wall_ms) = match &self.replay {
-            Some(intent) => (Cut::Replay(intent.end), intent.wall_ms),
+            Some(replay) => (Cut::Replay(replay.intent.end), replay.intent.wall_ms),
             None => (self.stop.map_or(Cut::None, Cut::Stop), now.wall_ms),
         };
         let id = shared.next_flush();
@@ -197,9 +197,17 @@ impl Lane {
             files: sealing.files.len(),
             bytes: sealing.bytes,
         }));
-        let replayed = self.replay.take().is_some();
+        let replay = self.replay.take();
         let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
-        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, now.tick));
+        let intended = replay.as_ref().is_some_and(|replay| replay.intended);
+        self.deliveries.push_back(Delivery::new(
+            flush,
+            sealing,
+            acknowledged,
+            replay.is_some(),
+            intended,
+            now.tick,
+        ));
         Ok(())
     }
 
