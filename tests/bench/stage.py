@@ -49,12 +49,12 @@ class Stage:
         self.kafka.stop()
         self.registry.stop()
 
-    def topic(self, shape: Shape, count: int) -> str:
-        """The topic with `count` records of the shape, filled the first time."""
-        name = f"{shape.name}-{count}"
+    def topic(self, shape: Shape, count: int, framed_values: bool = True) -> str:
+        """The topic with `count` records of the shape, filled the first time; `framed_values`: with schema ids in front."""
+        name = f"{shape.name}-{count}{'' if framed_values else '-bare'}"
         if name not in self._filled:
             Topics(self.kafka.brokers).create(name, shape.partitions)
-            schema_id = RegistryClient(self.registry.url).register(f"{name}-value", shape.schema)
+            schema_id = RegistryClient(self.registry.url).register(f"{name}-value", shape.schema) if framed_values else None
             with ProcessPoolExecutor(FILLERS, mp_context=get_context("spawn")) as pool:
                 work = [
                     pool.submit(fill, self.kafka.brokers, name, shape.name, count, schema_id, part, FILLERS) for part in range(FILLERS)
@@ -64,7 +64,7 @@ class Stage:
         return name
 
 
-def fill(brokers: str, topic: str, shape_name: str, count: int, schema_id: int, part: int, parts: int) -> int:
+def fill(brokers: str, topic: str, shape_name: str, count: int, schema_id: int | None, part: int, parts: int) -> int:
     """Fills every `parts`-th partition of the topic; returns how many records were acknowledged."""
     shape = SHAPES[shape_name]
     settings = {"batch.size": 1_000_000, "queue.buffering.max.messages": 500_000, "message.max.bytes": 4_000_000, "enable.idempotence": True}
@@ -74,7 +74,8 @@ def fill(brokers: str, topic: str, shape_name: str, count: int, schema_id: int, 
         datums = shape.datums(partition, count)
         while batch := list(itertools.islice(datums, 20_000)):
             for datum in batch:
-                producer.produce(topic, framed(schema_id, datum), partition=partition)
+                value = datum if schema_id is None else framed(schema_id, datum)
+                producer.produce(topic, value, partition=partition)
             filled += len(batch)
             left = producer.flush(120)
             assert left == 0, f"{left} records not acknowledged"
