@@ -89,11 +89,13 @@ impl BatchQueue {
         true
     }
 
-    /// Waits up to `timeout` for the batch to fill, or until woken, and gives what there is, cut into runs.
+    /// Waits up to `timeout` for `most_messages` (of as many as there are slots for), or until woken, and gives what there
+    /// is, cut into runs.
     /// `in_flight_bytes` counts the bytes of every block until it is dropped.
     pub(super) fn consume(
         &mut self,
         timeout: Duration,
+        most_messages: usize,
         with_headers: bool,
         in_flight_bytes: &Arc<AtomicUsize>,
     ) -> Vec<Run> {
@@ -104,7 +106,7 @@ impl BatchQueue {
                 self.queue.as_ptr(),
                 timeout_ms,
                 self.slots.as_mut_ptr(),
-                self.slots.len(),
+                self.slots.len().min(most_messages),
             )
         };
         let count = usize::try_from(count).unwrap_or(0);
@@ -217,6 +219,9 @@ impl Drop for NativeMessage {
     }
 }
 
+/// What the client and the block hold for a message beside its key and value.
+const MESSAGE_BYTES: usize = 384;
+
 /// Keeps the messages of a block alive and counts their bytes.
 struct RunOwner {
     messages: Vec<NativeMessage>,
@@ -267,8 +272,8 @@ fn close_run(
     let (topic, partition) = (Arc::from(first.topic()), first.get().partition);
     let records: Vec<RawRecord> =
         messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
-    // One more for each message, so that the count is zero only when no message is left.
-    let bytes = messages.iter().map(|message| message.get().len + message.get().key_len + 1).sum();
+    // Never nothing for a message, so that the count is zero only when no message is left.
+    let bytes = messages.iter().map(|message| message.get().len + message.get().key_len + MESSAGE_BYTES).sum();
     in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
     let owner = RunOwner { messages, bytes, in_flight_bytes: in_flight_bytes.clone() };
     // SAFETY: keys and values lie in the messages, which the owner keeps until it is dropped; librdkafka never

@@ -34,6 +34,8 @@ use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input
 const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// How long to wait for a first message when there was none; rebalances wait as long.
+const CALM_WAIT: Duration = Duration::from_millis(100);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
@@ -189,6 +191,7 @@ pub fn start(
         next_positions_look: Instant::now(),
         next_connection_look: Instant::now(),
         draining: false,
+        calm: false,
     };
     let handle = std::thread::Builder::new()
         .name(name)
@@ -215,6 +218,8 @@ struct ConsumerThread {
     next_positions_look: Instant,
     next_connection_look: Instant,
     draining: bool,
+    /// The last batch was empty.
+    calm: bool,
 }
 
 /// What the thread knows of a partition that is ours.

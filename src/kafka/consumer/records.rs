@@ -1,6 +1,6 @@
 //! Owns the hand-over of records from the client to the tasks, and the doubt about the client's position after errors.
 
-use super::{BATCH_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, REQUEST_TIMEOUT, SEEK_TIMEOUT};
+use super::{BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, REQUEST_TIMEOUT, SEEK_TIMEOUT};
 use crate::error::{Failure, Stage};
 use crate::kafka::native::Run;
 use crate::position::TopicPartition;
@@ -20,7 +20,10 @@ impl ConsumerThread {
             return Ok(());
         }
         let Some(queue) = &mut self.queue else { return Ok(()) };
-        let runs = queue.consume(BATCH_WAIT, self.settings.with_headers, &in_flight);
+        // Nothing came last time: the first message ends a longer wait at once, and commands do.
+        let (wait, most) = if self.calm { (CALM_WAIT, 1) } else { (BATCH_WAIT, usize::MAX) };
+        let runs = queue.consume(wait, most, self.settings.with_headers, &in_flight);
+        self.calm = runs.is_empty();
         let mut sought = Vec::new();
         for run in runs {
             self.hand_over(run, &mut sought)?;

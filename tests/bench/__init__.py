@@ -1,0 +1,1 @@
+"""Measures: whole runs beside their floor, instruction counts, idling, peers."""
