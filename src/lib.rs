@@ -19,5 +19,6 @@ pub mod position;
 pub mod record;
 pub mod registry;
 pub mod schema;
+pub mod schema_id;
 pub mod storage;
 pub mod task;

@@ -81,7 +81,7 @@ mod tests {
     fn commit(offset: i64, intended_end: Option<i64>) -> GroupCommits {
         let metadata = intended_end.map_or_else(String::new, |end| {
             let end = at(end).unwrap();
-            Intent { end, schema: Some(SchemaId(1)), plan: PlanHash(1), wall_ms: 0 }.to_metadata()
+            Intent { end, schema: Some(SchemaId::Number(1)), plan: PlanHash(1), wall_ms: 0 }.to_metadata()
         });
         let commit = GroupCommit { offset: at(offset), metadata };
         GroupCommits { before: commit.clone(), after: commit }

@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn only_verdicts_about_the_schema_are_poison() {
         let verdicts = [
-            (RegistryError::UnknownSchema(SchemaId(7)), "unknown_schema"),
-            (RegistryError::NotAvro { id: SchemaId(7), schema_type: "JSON".into() }, "not_avro"),
+            (RegistryError::UnknownSchema(SchemaId::Number(7)), "unknown_schema"),
+            (RegistryError::NotAvro { id: SchemaId::Number(7), schema_type: "JSON".into() }, "not_avro"),
         ];
         for (error, expected) in verdicts {
             let Failure::Poison { stage: Stage::Schema, kind, reason } = Failure::from(error) else {

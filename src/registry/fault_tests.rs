@@ -16,7 +16,7 @@ use crate::config::settings::{RegistryAuth, RegistrySettings, Secret};
 use crate::error::Failure;
 use crate::position::SchemaId;
 
-const ID: SchemaId = SchemaId(7);
+const ID: SchemaId = SchemaId::Number(7);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(urls: &[Url]) -> RegistrySettings {
@@ -110,9 +110,9 @@ async fn fault_32_known_ids_outlive_the_registry() {
     registry.schema(ID).await.unwrap();
     down.store(true, Ordering::SeqCst);
     assert_eq!(registry.schema(ID).await.unwrap().json, "\"int\"");
-    assert!(is_retriable(&registry.schema(SchemaId(8)).await.unwrap_err()));
+    assert!(is_retriable(&registry.schema(SchemaId::Number(8)).await.unwrap_err()));
     down.store(false, Ordering::SeqCst);
-    assert!(registry.schema(SchemaId(8)).await.is_ok(), "trouble must not be remembered");
+    assert!(registry.schema(SchemaId::Number(8)).await.is_ok(), "trouble must not be remembered");
 }
 
 #[tokio::test]
@@ -244,10 +244,10 @@ async fn fault_35_a_caller_who_gives_up_takes_nothing_from_the_others() {
     assert!(second.await.is_ok());
     assert_eq!(registry.counts().requests, 1);
 
-    let mut alone = Box::pin(registry.schema(SchemaId(8)));
+    let mut alone = Box::pin(registry.schema(SchemaId::Number(8)));
     assert!(futures_util::FutureExt::now_or_never(&mut alone).is_none());
     drop(alone);
-    assert!(registry.schema(SchemaId(8)).await.is_ok(), "an abandoned request must not block the id");
+    assert!(registry.schema(SchemaId::Number(8)).await.is_ok(), "an abandoned request must not block the id");
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn the_next_url_is_asked_and_preferred_from_then_on() {
     let bad = Scripted::start(|_, _| Reply::error(500, 50001));
     let registry = client(&settings(&[bad.url(), good.url()]));
     for id in 1..=5 {
-        registry.schema(SchemaId(id)).await.unwrap();
+        registry.schema(SchemaId::from(id)).await.unwrap();
     }
     assert_eq!((bad.seen().len(), good.seen().len()), (1, 5));
 }
@@ -386,7 +386,7 @@ async fn fault_39_an_id_that_comes_back_different_is_noticed_after_its_schema_wa
     let tuning = Tuning { cached_schemas: 1, ..Tuning::default() };
     let registry = Registry::with_tuning(&settings(&[server.url()]), tuning).unwrap();
     for (id, expected) in [(7, 0), (8, 0), (7, 0), (8, 1), (7, 2), (8, 2)] {
-        registry.schema(SchemaId(id)).await.unwrap();
+        registry.schema(SchemaId::from(id)).await.unwrap();
         assert_eq!(registry.counts().changed, expected);
     }
 }

@@ -127,7 +127,7 @@ impl Store {
             self.schemas.push(StoredSchema { body, parsed });
             self.schemas.len() - 1
         });
-        let id = SchemaId(index as u32 + 1);
+        let id = SchemaId::from(index as u32 + 1);
         let versions = self.subjects.entry(subject.to_owned()).or_default();
         if !versions.contains(&id) {
             versions.push(id);
@@ -237,7 +237,7 @@ mod tests {
             post(&registry, "other", json!({ "schema": " \"int\" " })).await,
             (200, json!({ "id": 1 }))
         );
-        assert_eq!(registry.register("a/b", "\"long\"").unwrap(), SchemaId(2));
+        assert_eq!(registry.register("a/b", "\"long\"").unwrap(), SchemaId::Number(2));
 
         assert_eq!(get(&registry, "schemas/ids/1?subject=x").await, (200, int));
         assert_eq!(get(&registry, "subjects").await, (200, json!(["a/b", "other"])));
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(post(&registry, "s", body.clone()).await.0, 200);
         assert_eq!(get(&registry, "schemas/ids/1").await, (200, body));
         assert_eq!(get(&registry, "subjects/s/versions/1").await.1["references"], references);
-        assert_eq!(registry.register("s", "\"x\"").unwrap(), SchemaId(2), "without references it is another");
+        assert_eq!(registry.register("s", "\"x\"").unwrap(), SchemaId::Number(2), "without references it is another");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod columns;
 mod default;
 mod error;
 pub mod evolution;
+mod fingerprint;
 mod logical;
 mod model;
 mod names;

@@ -44,7 +44,7 @@ struct Wire {
     v: u64,
     end: i64,
     #[serde(default)]
-    schema: Option<u32>,
+    schema: Option<WireId>,
     plan: String,
     #[serde(default)]
     wall: i64,
@@ -57,7 +57,7 @@ impl Intent {
         let wire = Wire {
             v: VERSION,
             end: self.end.as_i64(),
-            schema: self.schema.map(|id| id.0),
+            schema: self.schema.map(WireId::of),
             plan: format!("{:016x}", self.plan.0),
             wall: self.wall_ms,
         };
@@ -80,7 +80,7 @@ impl Intent {
             serde_json::from_value(object.into()).map_err(|error| damaged(&error.to_string()))?;
         Ok(Some(Self {
             end: Offset::new(wire.end).ok_or_else(|| damaged("negative end"))?,
-            schema: wire.schema.map(SchemaId),
+            schema: wire.schema.map(WireId::read).transpose().map_err(damaged)?,
             plan: PlanHash(u64::from_str_radix(&wire.plan, 16).map_err(|_| damaged("plan is no hash"))?),
             wall_ms: wire.wall,
         }))
@@ -95,7 +95,7 @@ mod tests {
     fn an_intent_survives_the_metadata_string() {
         let intent = Intent {
             end: Offset::new(i64::MAX - 1).unwrap(),
-            schema: Some(SchemaId(u32::MAX)),
+            schema: Some(SchemaId::Number(u64::MAX)),
             plan: PlanHash(0xfeed_0000_0000_0001),
             wall_ms: -1,
         };

@@ -149,7 +149,7 @@ impl OpenFile {
             schema_ids: self
                 .schema_ids
                 .into_iter()
-                .filter(|id| id.0 < super::schemas::READER_SCHEMA_FILE.0)
+                .filter(|id| !id.is_file())
                 .collect(),
             avro_schema: context.avro_schema,
             checksum: self.checksum,

@@ -8,7 +8,7 @@ use crate::config::settings::{
 };
 use crate::schema::evolution::ReaderChoice;
 use crate::task::intent::PlanHash;
-use crate::task::schemas::READER_SCHEMA_FILE;
+use crate::schema_id::SchemaId;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
@@ -59,7 +59,7 @@ impl TaskSettings {
             Evolution::Lossless => ReaderChoice::Lossless,
             Evolution::PerVersion => ReaderChoice::PerVersion,
             Evolution::Latest => ReaderChoice::Latest,
-            Evolution::Fixed(_) => ReaderChoice::Fixed(READER_SCHEMA_FILE),
+            Evolution::Fixed(_) => ReaderChoice::Fixed(SchemaId::ReaderFile),
         };
         Self {
             connector: connector.name.as_str().into(),

@@ -51,7 +51,7 @@ fn ours() -> Vec<KeyValue> {
         topic_id: None,
         range: OffsetRange::new(Offset::ZERO, Offset::new(100).unwrap()),
         rows: 100,
-        schema_ids: vec![SchemaId(3), SchemaId(4)],
+        schema_ids: vec![SchemaId::Number(3), SchemaId::Number(4)],
         avro_schema: Some(
             "{\"type\":\"record\",\"name\":\"Order\",\"fields\":[{\"name\":\"a\",\"type\":\"long\"}]}",
         ),
