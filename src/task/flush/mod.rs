@@ -1,0 +1,335 @@
+//! Owns an open flush: records of one topic-partition become rows of its files. Does not own when it ends nor
+//! what happens to it afterwards.
+
+mod filing;
+mod reading;
+mod refused;
+mod shelf;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use self::reading::Outcome;
+use self::shelf::Shelf;
+use crate::decode::DecodePlan;
+use crate::error::Failure;
+use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
+use crate::record::RecordBlock;
+use crate::schema::evolution::ReaderSet;
+use crate::task::clock::{Now, Tick};
+use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
+use crate::task::names::object_name;
+use crate::task::open_file::{FileKey, FooterContext, OpenFile};
+use crate::task::partitioner::Partitioner;
+use crate::task::rotation::{FlushSize, RotationReason, due};
+use crate::task::schemas::SchemaBook;
+use crate::task::settings::TaskSettings;
+
+/// Decoded rows are handed to the encoder when their values were this many bytes, or a fraction of `rotate.bytes`:
+/// only then is a file's size known.
+const BATCH_BYTES: u64 = 4 << 20;
+const SMALLEST_BATCH_BYTES: u64 = 64 << 10;
+
+/// What of the task an open flush works with.
+pub(super) struct FlushContext<'a> {
+    pub(super) tp: &'a TopicPartition,
+    pub(super) topic_id: Option<&'a str>,
+    pub(super) settings: &'a TaskSettings,
+    pub(super) partitioner: &'a Partitioner,
+    pub(super) schemas: &'a mut SchemaBook,
+    pub(super) effects: &'a mut VecDeque<Effect>,
+}
+
+/// How far a block was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// To its end.
+    All,
+    /// Up to a record whose schema is not known yet.
+    NeedSchema(SchemaId),
+    /// The flush should end here.
+    Rotate(RotationReason),
+    /// Up to the cut.
+    Cut,
+}
+
+/// Where a flush must end at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Nowhere in particular.
+    None,
+    /// At the end of a bounded run.
+    Stop(Offset),
+    /// Exactly at the end of an intent, whatever the rotation rule says.
+    Replay(Offset),
+}
+
+pub(super) struct OpenFlush {
+    pub(super) id: FlushId,
+    start: Offset,
+    end: Offset,
+    /// No record at or beyond it belongs to this flush.
+    cut: Option<Offset>,
+    /// The cut is an intent's: nothing else ends this flush.
+    replaying: bool,
+    base: Option<SchemaId>,
+    wall_ms: i64,
+    readers: ReaderSet,
+    shelves: Vec<Shelf>,
+    files: BTreeMap<FileKey, (usize, OpenFile)>,
+    rows: u64,
+    /// Bytes of the values whose rows are on shelves.
+    shelved_bytes: usize,
+    first_at: Tick,
+    last_at: Tick,
+    letters: Vec<DeadLetter>,
+    letter_batches: usize,
+    /// The last record's writer, reader shelf and plan: most records are like the one before.
+    hot: Option<(SchemaId, usize, Arc<DecodePlan>)>,
+}
+
+/// A flush whose files are complete, on its way to storage.
+pub(super) struct SealingFlush {
+    pub(super) range: OffsetRange,
+    pub(super) base: Option<SchemaId>,
+    pub(super) wall_ms: i64,
+    pub(super) files: Vec<SealedFile>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) letter_batches: usize,
+}
+
+impl OpenFlush {
+    /// Begins a flush at `start`. `base` is the reader schema in force.
+    pub(super) fn new(
+        id: FlushId,
+        start: Offset,
+        cut: Cut,
+        base: Option<SchemaId>,
+        settings: &TaskSettings,
+        wall_ms: i64,
+        now: Tick,
+    ) -> Self {
+        let (cut, replaying) = match cut {
+            Cut::None => (None, false),
+            Cut::Stop(offset) => (Some(offset), false),
+            Cut::Replay(end) => (Some(end), true),
+        };
+        Self {
+            id,
+            start,
+            end: start,
+            cut,
+            replaying,
+            base,
+            wall_ms,
+            readers: ReaderSet::begin(settings.readers, base),
+            shelves: Vec::new(),
+            files: BTreeMap::new(),
+            rows: 0,
+            shelved_bytes: 0,
+            first_at: now,
+            last_at: now,
+            letters: Vec::new(),
+            letter_batches: 0,
+            hot: None,
+        }
+    }
+
+    pub(super) fn range(&self) -> OffsetRange {
+        OffsetRange::new(self.start, self.end)
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The reader schema in force at its end: the base of the next flush.
+    pub(super) fn reader(&self) -> Option<SchemaId> {
+        self.readers.current()
+    }
+
+    pub(super) fn reached_cut(&self) -> bool {
+        self.cut.is_some_and(|cut| self.end >= cut)
+    }
+
+    pub(super) fn opened_at(&self) -> Tick {
+        self.first_at
+    }
+
+    pub(super) fn size(&self) -> FlushSize {
+        FlushSize {
+            rows: self.rows,
+            largest_file_bytes: self
+                .files
+                .values()
+                .map(|(_, file)| file.estimated_bytes())
+                .max()
+                .unwrap_or(0),
+            first_at: self.first_at,
+            last_at: self.last_at,
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let files: usize = self.files.values().map(|(_, file)| file.memory_bytes()).sum();
+        files + self.letters.iter().map(|letter| letter.value.as_ref().map_or(0, Vec::len)).sum::<usize>()
+    }
+
+    /// Moves the end past offsets that have no record, but never beyond the cut.
+    pub(super) fn advance(&mut self, position: Offset) {
+        self.end = self.end.max(self.cut.map_or(position, |cut| position.min(cut)));
+    }
+
+    /// Takes records of `block` from `cursor` on, as far as they belong to this flush.
+    ///
+    /// # Errors
+    /// Fatal ones, and poison where the policy is to fail; the flush is then of no use.
+    pub(super) fn take(
+        &mut self,
+        block: &RecordBlock,
+        cursor: &mut usize,
+        context: &mut FlushContext<'_>,
+        now: Now,
+    ) -> Result<Taken, Failure> {
+        let (first, rows_before, from) = (self.end == self.start, self.rows, *cursor);
+        let mut bytes = 0;
+        let mut tombstones = 0;
+        let mut taken = Taken::All;
+        let batch_bytes = batch_bytes(context.settings);
+        while let Some(record) = block.get(*cursor) {
+            if record.offset < self.end {
+                *cursor += 1;
+                continue;
+            }
+            if self.cut.is_some_and(|cut| record.offset >= cut) {
+                self.advance(record.offset);
+                taken = Taken::Cut;
+                break;
+            }
+            if !self.replaying && context.settings.rotate.rows.is_some_and(|rows| self.rows >= rows.get()) {
+                taken = Taken::Rotate(RotationReason::Rows);
+                break;
+            }
+            match self.take_record(&record, *cursor as u32, &mut tombstones, context, now)? {
+                Outcome::Done => {}
+                Outcome::NeedSchema(id) => {
+                    taken = Taken::NeedSchema(id);
+                    break;
+                }
+                Outcome::BatchFull => {
+                    self.clear_shelves(block, context)?;
+                    continue;
+                }
+            }
+            self.end = record.offset.next();
+            bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+            *cursor += 1;
+            if self.shelved_bytes >= batch_bytes {
+                self.clear_shelves(block, context)?;
+                if let Some(reason) = self.full(context.settings, now.tick) {
+                    taken = Taken::Rotate(reason);
+                    break;
+                }
+            }
+        }
+        self.clear_shelves(block, context)?;
+        self.send_letters(context);
+        if self.end > self.start {
+            self.first_at = if first { now.tick } else { self.first_at };
+            self.last_at = now.tick;
+        }
+        report(context, (*cursor - from) as u64, bytes, self.rows - rows_before, tombstones);
+        if taken == Taken::All
+            && let Some(reason) = self.full(context.settings, now.tick)
+        {
+            taken = Taken::Rotate(reason);
+        }
+        Ok(taken)
+    }
+
+    /// Completes every file of the range `[start, end)` and hands the last bytes out.
+    ///
+    /// # Errors
+    /// Fatal when a file cannot be encoded.
+    pub(super) fn seal(self, context: &mut FlushContext<'_>) -> Result<SealingFlush, Failure> {
+        let range = OffsetRange::new(self.start, self.end);
+        let mut files: Vec<Option<SealedFile>> = vec![None; self.files.len()];
+        let (mut bytes, mut ordinal, mut directory) = (0, 0, None::<String>);
+        // In order of directory, then reader: the ordinal depends on which files there are, not on when they began.
+        for (key, (number, file)) in self.files {
+            ordinal = if directory.as_ref() == Some(&key.directory) { ordinal + 1 } else { 0 };
+            directory = Some(key.directory.clone());
+            let footer = FooterContext {
+                connector: &context.settings.connector,
+                tp: context.tp,
+                topic_id: context.topic_id,
+                range,
+                avro_schema: self.shelves[key.reader].reader.as_ref().map(|known| known.json.as_str()),
+            };
+            let closed = file.close(&footer, &context.settings.parquet)?;
+            bytes += closed.size_bytes;
+            files[number] = Some(SealedFile {
+                name: object_name(context.tp, range, &closed.key.directory, ordinal),
+                rows: closed.rows,
+                checksum: closed.checksum,
+                size_bytes: closed.size_bytes,
+            });
+            append(context, self.id, number, closed.tail);
+        }
+        let files: Vec<SealedFile> = files.into_iter().flatten().collect();
+        if !files.is_empty() {
+            context.effects.push_back(Effect::Seal {
+                tp: context.tp.clone(),
+                flush: self.id,
+                files: files.clone(),
+            });
+        }
+        Ok(SealingFlush {
+            range,
+            base: self.base,
+            wall_ms: self.wall_ms,
+            files,
+            rows: self.rows,
+            bytes,
+            letter_batches: self.letter_batches,
+        })
+    }
+
+    fn full(&self, settings: &TaskSettings, now: Tick) -> Option<RotationReason> {
+        if self.replaying {
+            return None;
+        }
+        if self.files.len() >= settings.open_files {
+            return Some(RotationReason::OpenFiles);
+        }
+        due(&settings.rotate, &self.size(), now)
+    }
+}
+
+fn batch_bytes(settings: &TaskSettings) -> usize {
+    let share = settings.rotate.bytes.map_or(BATCH_BYTES, |bytes| bytes.0 / 4);
+    share.clamp(SMALLEST_BATCH_BYTES, BATCH_BYTES) as usize
+}
+
+fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, bytes: bytes::Bytes) {
+    if !bytes.is_empty() {
+        context.effects.push_back(Effect::Append { tp: context.tp.clone(), flush, file, bytes });
+    }
+}
+
+fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, tombstones: u64) {
+    if records > 0 {
+        context.effects.push_back(Effect::Report(Event::Consumed {
+            tp: context.tp.clone(),
+            records,
+            bytes,
+            rows,
+        }));
+    }
+    if tombstones > 0 {
+        context
+            .effects
+            .push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
+    }
+}

@@ -1,0 +1,81 @@
+//! Owns rows that are decoded but in no file yet: columns of one reader schema and what identifies each row.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::FlushContext;
+use crate::decode::BatchBuilder;
+use crate::decode::metadata::MetadataBuilder;
+use crate::error::{Failure, Stage};
+use crate::record::Record;
+use crate::task::open_file::RowIdentity;
+use crate::task::schemas::KnownSchema;
+
+/// Rows of one reader schema that are not in a file yet.
+pub(super) struct Shelf {
+    pub(super) reader: Option<Arc<KnownSchema>>,
+    pub(super) schema: SchemaRef,
+    pub(super) builder: Option<BatchBuilder>,
+    pub(super) metadata: MetadataBuilder,
+    pub(super) rows: Vec<ShelvedRow>,
+    pub(super) timestamps_ms: Vec<Option<i64>>,
+}
+
+/// What was on a shelf.
+pub(super) struct Shelved {
+    pub(super) batch: RecordBatch,
+    pub(super) rows: Vec<ShelvedRow>,
+    pub(super) timestamps_ms: Vec<Option<i64>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct ShelvedRow {
+    pub(super) identity: RowIdentity,
+    /// Index of the record in the block at hand.
+    pub(super) record: u32,
+}
+
+impl Shelf {
+    pub(super) fn new(reader: Option<Arc<KnownSchema>>, context: &FlushContext<'_>) -> Self {
+        let metadata =
+            MetadataBuilder::new(context.settings.columns, context.settings.key, context.tp.clone());
+        let builder = reader.as_ref().map(|known| BatchBuilder::new(&known.layout));
+        let mut fields: Vec<Field> = match &reader {
+            Some(known) => {
+                known.layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
+            }
+            None => Vec::new(),
+        };
+        fields.extend(metadata.fields());
+        Self {
+            reader,
+            schema: Arc::new(Schema::new(fields)),
+            builder,
+            metadata,
+            rows: Vec::new(),
+            timestamps_ms: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, record: &Record<'_>, index: u32, identity: RowIdentity) {
+        self.metadata.push(record);
+        self.timestamps_ms.push(record.timestamp_ms);
+        self.rows.push(ShelvedRow { identity, record: index });
+    }
+
+    pub(super) fn finish(&mut self) -> Result<Shelved, Failure> {
+        let mut columns = match &mut self.builder {
+            Some(builder) => builder.finish().columns().to_vec(),
+            None => Vec::new(),
+        };
+        columns.extend(self.metadata.finish());
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|error| {
+            Failure::fatal(Stage::Decode, format!("columns do not fit their schema: {error}"))
+        })?;
+        let (rows, timestamps_ms) = (mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms));
+        Ok(Shelved { batch, rows, timestamps_ms })
+    }
+}
