@@ -222,15 +222,16 @@ fn not_built_yet(connector: &ConnectorSettings) -> impl Iterator<Item = Finding>
 
 /// The schema files a connector names: there, readable, and Avro schemas.
 fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
-    let value = match &connector.value {
-        ValueFormat::AvroSchemaFile(path) => Some(("schema_file", path)),
-        ValueFormat::AvroRegistry => None,
+    let values: Vec<_> = match &connector.value {
+        ValueFormat::AvroSchemaFile(path) => vec![("schema_file", path)],
+        ValueFormat::AvroSchemaFiles(paths) => paths.iter().map(|path| ("schema_files", path)).collect(),
+        ValueFormat::AvroRegistry(_) => Vec::new(),
     };
     let reader = match &connector.schema.evolution {
         Evolution::Fixed(path) => Some(("reader_schema_file", path)),
         Evolution::Lossless | Evolution::PerVersion | Evolution::Latest => None,
     };
-    let files = value.into_iter().chain(reader);
+    let files = values.into_iter().chain(reader);
     files.map(|(what, path)| Finding::new(connector, what, read_schema(path))).collect()
 }
 

@@ -31,8 +31,6 @@ pub(super) fn value(section: &Section<'_>) -> Option<ValueFormat> {
         }
         _ => Err(value::not_one_of(["avro"].into_iter(), scalar)),
     });
-    let file = section.read_file("schema_file");
-    let files = schema_files(section);
     let wire = wire(section, &WIRES)?;
     let wire = wire.unwrap_or(if section.has("schema_file") { WireFormat::None } else { WireFormat::Confluent });
     if wire != WireFormat::None && section.has("schema_file") {
@@ -45,11 +43,11 @@ pub(super) fn value(section: &Section<'_>) -> Option<ValueFormat> {
     match wire {
         WireFormat::None => {
             section.report_missing("schema_file", ": with `wire: none` no record names its schema");
-            file.map(ValueFormat::AvroSchemaFile)
+            section.read_file("schema_file").map(ValueFormat::AvroSchemaFile)
         }
         WireFormat::SingleObject => {
             section.report_missing("schema_files", ": fingerprints are looked up there");
-            files.map(ValueFormat::AvroSchemaFiles)
+            schema_files(section).map(ValueFormat::AvroSchemaFiles)
         }
         wire => Some(ValueFormat::AvroRegistry(wire)),
     }
@@ -107,9 +105,8 @@ fn schema_files(section: &Section<'_>) -> Option<Vec<PathBuf>> {
     if files.len() > SCHEMA_FILES_MAX {
         section.report("schema_files", &format!("may give at most {SCHEMA_FILES_MAX} schemas"));
     }
-    if files.is_empty() {
+    if section.list("schema_files").is_some_and(<[Node]>::is_empty) {
         section.report("schema_files", "must name at least one schema");
-        return None;
     }
     Some(files)
 }

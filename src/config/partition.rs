@@ -61,7 +61,7 @@ fn rule(section: &Section<'_>) -> Option<PartitionRule> {
     match kinds[..] {
         ["field"] => return field_rule(section),
         ["time"] => return time_rule(section),
-        ["record"] => return record_rule(section),
+        [_] => return record_rule(section),
         [] => section.report_missing("field", " (or `time`), or `record`"),
         [first, second, ..] => {
             section.report(second, &format!("cannot stand beside `{first}`; write two entries"));

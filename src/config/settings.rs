@@ -158,10 +158,8 @@ impl ConnectorSettings {
     /// refused: silently ignoring one would be worse.
     #[must_use]
     pub fn not_built_yet(&self) -> Vec<&'static str> {
-        let avro_key = matches!(self.key, KeyFormat::Avro(_));
         let sorted = !self.parquet.sort_by.is_empty();
         [
-            avro_key.then_some("`key.format: avro` comes later; use bytes or string"),
             sorted.then_some("`parquet.sort_by` comes later; leave it out, rows are in offset order"),
         ]
         .into_iter()

@@ -86,7 +86,13 @@ impl Connector {
         }
         let value_schema = match &settings.value {
             ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
-            ValueFormat::AvroRegistry => None,
+            ValueFormat::AvroRegistry(_) | ValueFormat::AvroSchemaFiles(_) => None,
+        };
+        let named_schemas = match &settings.value {
+            ValueFormat::AvroSchemaFiles(paths) => {
+                paths.iter().map(|path| read_schema(path)).collect::<Result<Vec<_>, _>>()?
+            }
+            ValueFormat::AvroSchemaFile(_) | ValueFormat::AvroRegistry(_) => Vec::new(),
         };
         let reader_schema = match &settings.schema.evolution {
             Evolution::Fixed(path) => Some(read_schema(path)?),
@@ -103,7 +109,7 @@ impl Connector {
         let store = ready.open_store()?;
         ready.reach_registry(registry.as_ref())?;
         let producer = match &settings.errors.dead_letter_topic {
-            Some(topic) => Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic)?),
+            Some(topic) => Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic, metrics.clone())?),
             None => None,
         };
         let task_settings =
@@ -111,13 +117,16 @@ impl Connector {
         let (mut senders, mut tasks) = (Vec::new(), Vec::new());
         for number in 0..settings.tasks.get() {
             let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
-            let task = SinkTask::new(
+            let mut task = SinkTask::new(
                 task_settings.clone(),
                 value_schema.as_deref(),
                 reader_schema.as_deref(),
                 process.budget.clone(),
                 seed,
             )?;
+            for schema in &named_schemas {
+                task.pin_fingerprint(schema)?;
+            }
             let (sender, inputs) = channel();
             senders.push(sender);
             tasks.push((task, inputs));

@@ -49,10 +49,6 @@ impl Observer {
         Self { connector: connector.to_owned(), metrics, status, files, repeats: HashMap::new() }
     }
 
-    pub(super) fn dead_letters(&self, count: usize) {
-        self.metrics.dead_letters.add(count as u64);
-    }
-
     pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
         self.status.note_failure(failure);
         match tp {
@@ -75,7 +71,10 @@ impl Observer {
                 self.metrics.records.add(records);
                 self.metrics.record_bytes.add(bytes);
             }
-            Event::Tombstones { count, .. } => self.metrics.tombstones.add(count),
+            Event::Tombstones { count, skipped, .. } => {
+                self.metrics.tombstones.add(count);
+                self.metrics.skipped.add(if skipped { count } else { 0 });
+            }
             Event::Started { tp, offset, replay, found } => self.started(&tp, offset, replay, found),
             Event::Rotated { tp, range, reason, rows, files, bytes } => {
                 self.metrics.rotations.add(reason.as_str(), 1);

@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::TaskSender;
+use crate::metrics::ConnectorMetrics;
 use crate::kafka::properties::{producer_config, refusal};
 use crate::position::TopicPartition;
 use crate::task::message::{DeadLetter, FlushId, Input};
@@ -44,8 +45,14 @@ impl DeadLetterProducer {
     ///
     /// # Errors
     /// Fatal when the client refuses the properties.
-    pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
-        let producer = producer_config(settings).create_with_context(Acknowledgements).map_err(|error| {
+    pub fn new(
+        connector: &str,
+        settings: &KafkaSettings,
+        topic: &str,
+        metrics: Arc<ConnectorMetrics>,
+    ) -> Result<Self, Failure> {
+        let acknowledgements = Acknowledgements { metrics };
+        let producer = producer_config(settings).create_with_context(acknowledgements).map_err(|error| {
             let refusal = refusal(&error);
             Failure::fatal(
                 Stage::DeadLetter,
@@ -118,22 +125,24 @@ impl DeadLetterProducer {
 }
 
 fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
+    let why = format!("cannot produce to the dead-letter topic {topic}: {error}; offsets are held");
+    let fatal = |advice: &str| Failure::fatal(Stage::DeadLetter, format!("{why}: {advice}"));
+    let retriable = |advice: &str| Failure::retriable(Stage::DeadLetter, format!("{why}{advice}"));
     match error.rdkafka_error_code() {
         Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidTopic,
-        ) => Failure::fatal(
-            Stage::DeadLetter,
-            format!(
-                "cannot produce to the dead-letter topic {topic}: {error}; allow WRITE on it, or raise its message size"
-            ),
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ) => fatal("allow WRITE on it"),
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => fatal(
+            "a dead letter is the record with a few headers more: raise the topic's max.message.bytes above that of \
+             the topic it comes from",
         ),
-        _ => Failure::retriable(
-            Stage::DeadLetter,
-            format!("cannot produce to the dead-letter topic {topic}: {error}"),
-        ),
+        Some(RDKafkaErrorCode::InvalidTopic) => fatal("choose another errors.dead_letter_topic"),
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => retriable(" until it is there: create it"),
+        _ => retriable(""),
     }
 }
 
@@ -152,7 +161,9 @@ impl Batch {
 }
 
 /// Callbacks of the producer.
-struct Acknowledgements;
+struct Acknowledgements {
+    metrics: Arc<ConnectorMetrics>,
+}
 
 impl ClientContext for Acknowledgements {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -165,7 +176,10 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
         batch.settle(match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.metrics.dead_letters.add(1);
+                Ok(())
+            }
             Err((error, message)) => Err(delivery_failure(error, rdkafka::Message::topic(message))),
         });
     }

@@ -151,7 +151,7 @@ mod tests {
             assert!(cache.get(SchemaId::Number(1)).is_some(), "the schema in constant use was dropped at {id}");
         }
         assert_eq!((cache.entries.len(), cache.by_use.len()), (1_000, 1_000));
-        assert!(cache.get(SchemaId(50_000)).is_some());
+        assert!(cache.get(SchemaId::Number(50_000)).is_some());
         assert!(cache.get(SchemaId::Number(2)).is_none());
     }
 

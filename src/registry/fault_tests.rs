@@ -12,15 +12,21 @@ use super::client::Tuning;
 use super::local::LocalRegistry;
 use super::scripted::{Reply, Scripted};
 use super::{Reference, ReferencedSchema, Registry, RegistryError};
-use crate::config::settings::{RegistryAuth, RegistrySettings, Secret};
+use crate::config::settings::{RegistryApi, RegistryAuth, RegistrySettings, Secret};
 use crate::error::Failure;
 use crate::position::SchemaId;
 
 const ID: SchemaId = SchemaId::Number(7);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn settings(urls: &[Url]) -> RegistrySettings {
-    RegistrySettings { urls: urls.to_vec(), auth: RegistryAuth::None, ca_file: None, timeout: PATIENCE }
+pub(super) fn settings(urls: &[Url]) -> RegistrySettings {
+    RegistrySettings {
+        urls: urls.to_vec(),
+        auth: RegistryAuth::None,
+        ca_file: None,
+        timeout: PATIENCE,
+        api: RegistryApi::Confluent { context: None },
+    }
 }
 
 fn with_password(urls: &[Url]) -> RegistrySettings {
@@ -29,17 +35,17 @@ fn with_password(urls: &[Url]) -> RegistrySettings {
 }
 
 /// A client that never waits on purpose.
-fn client(settings: &RegistrySettings) -> Registry {
+pub(super) fn client(settings: &RegistrySettings) -> Registry {
     let tuning =
         Tuning { between_rounds: Duration::ZERO, for_lag: vec![Duration::ZERO; 3], ..Tuning::default() };
     Registry::with_tuning(settings, tuning).unwrap()
 }
 
-fn is_retriable(error: &RegistryError) -> bool {
+pub(super) fn is_retriable(error: &RegistryError) -> bool {
     matches!(Failure::from(error.clone()), Failure::Retriable { .. })
 }
 
-fn poison_kind(error: RegistryError) -> &'static str {
+pub(super) fn poison_kind(error: RegistryError) -> &'static str {
     match Failure::from(error) {
         Failure::Poison { kind, .. } => kind,
         other => panic!("not poison: {other}"),
@@ -311,7 +317,7 @@ fn register_all(local: &LocalRegistry, graph: &[(&str, &[&str])]) -> SchemaId {
     for (name, targets) in graph {
         let references: Vec<Reference> = targets.iter().map(|target| reference(target)).collect();
         let json = format!(r#"{{"type":"fixed","size":1,"name":"{name}"}}"#);
-        last = local.register_referring(&reference(name).subject, &json, &references).unwrap();
+        last = local.register_referring(&reference(name).subject, &json, &references).unwrap().into();
     }
     last
 }

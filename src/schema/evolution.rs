@@ -90,6 +90,12 @@ impl ReaderSet {
         if let Some(other) = self.others.iter().find(|other| **other == writer || absorbs(**other, writer)) {
             return *other;
         }
+        // Unrelated types share a topic: each of them evolves as the one in force does.
+        if let Some(other) = self.others.iter_mut().find(|other| absorbs(writer, **other)) {
+            *other = writer;
+            self.routes.clear();
+            return writer;
+        }
         self.others.push(writer);
         writer
     }
@@ -135,6 +141,12 @@ mod tests {
     #[test]
     fn fault_63_an_incompatible_schema_has_a_reader_of_its_own() {
         assert_eq!(fold(ReaderChoice::Lossless, None, &[1, 10, 1, 10, 2, 10]), [1, 10, 1, 10, 2, 10]);
+    }
+
+    #[test]
+    fn unrelated_types_evolve_side_by_side() {
+        let writers = [1, 10, 2, 11, 10, 1, 11];
+        assert_eq!(fold(ReaderChoice::Lossless, None, &writers), [1, 10, 2, 11, 11, 2, 11]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod tests;
 
 pub use columns::{
     Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, VALUE_COLUMN, arrow_schema, columns,
+    whole_column,
 };
 pub(crate) use default::encode_default;
 pub use error::SchemaError;

@@ -1,11 +1,11 @@
 //! Owns one flush on its way from sealed files to a committed end: the steps of the protocol and what was reached.
 //! Does not own the order between flushes: that is the lane's.
 
-use crate::position::{OffsetRange, SchemaId};
+use crate::position::OffsetRange;
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::flush::SealingFlush;
-use crate::task::intent::{Intent, PlanHash};
+use crate::task::intent::{Basis, Intent, PlanHash};
 use crate::task::message::{CommitId, FlushId, SealedFile};
 
 pub(super) struct Delivery {
@@ -21,8 +21,7 @@ pub(super) struct Delivery {
     pub(super) backoff: Backoff,
     /// Batches of dead letters without an acknowledgement.
     letters_outstanding: usize,
-    base: Option<SchemaId>,
-    wall_ms: i64,
+    basis: Basis,
     /// The broker holds the intent of exactly this range.
     intended: bool,
     /// Every file is visible.
@@ -77,8 +76,7 @@ impl Delivery {
             stage,
             backoff: Backoff::default(),
             letters_outstanding: sealing.letter_batches - letters_acknowledged,
-            base: sealing.base,
-            wall_ms: sealing.wall_ms,
+            basis: sealing.basis,
             intended: replayed,
             published: sealing.files.is_empty(),
             files: sealing.files,
@@ -86,7 +84,7 @@ impl Delivery {
     }
 
     pub(super) fn intent(&self, plan: PlanHash) -> Intent {
-        Intent { end: self.range.end, schema: self.base, plan, wall_ms: self.wall_ms }
+        Intent { end: self.range.end, plan, basis: self.basis.clone() }
     }
 
     pub(super) fn is_intended(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    ParquetSettings, PartitionRule, RotateSettings, ValueFormat,
+    ParquetSettings, PartitionRule, RotateSettings, WireFormat,
 };
 use crate::schema::evolution::ReaderChoice;
 use crate::task::intent::PlanHash;
@@ -20,14 +20,16 @@ const HELD_BYTES: usize = 4 << 20;
 pub struct TaskSettings {
     /// Name of the connector.
     pub connector: Arc<str>,
-    /// Value bytes are a bare datum of the schema file instead of carrying an id.
-    pub bare_datum: bool,
+    /// What names the schema of a value.
+    pub wire: WireFormat,
     /// Key column.
     pub key: KeyFormat,
     /// Columns beside the value's.
     pub columns: MetadataColumns,
-    /// How readers are chosen.
+    /// How readers of values are chosen.
     pub readers: ReaderChoice,
+    /// How readers of keys are chosen.
+    pub key_readers: ReaderChoice,
     /// Rules of `partition_by`.
     pub partition_by: Vec<PartitionRule>,
     /// When flushes end.
@@ -63,10 +65,11 @@ impl TaskSettings {
         };
         Self {
             connector: connector.name.as_str().into(),
-            bare_datum: matches!(connector.value, ValueFormat::AvroSchemaFile(_)),
+            wire: connector.value.wire(),
             key: connector.key,
             columns: connector.columns,
             readers,
+            key_readers: key_readers(readers, connector.key),
             partition_by: connector.partition_by.clone(),
             rotate: connector.rotate,
             parquet: connector.parquet.clone(),
@@ -78,12 +81,31 @@ impl TaskSettings {
         }
     }
 
+    /// Whether each type of record has directories of its own.
+    #[must_use]
+    pub fn splits_record_types(&self) -> bool {
+        self.partition_by.iter().any(|rule| matches!(rule, PartitionRule::Record { .. }))
+    }
+
     /// Whether somebody reads record headers.
     #[must_use]
     pub fn wants_headers(&self) -> bool {
         self.columns.headers
+            || self.wire == WireFormat::Header
+            || self.key == KeyFormat::Avro(WireFormat::Header)
             || self.errors.on_poison == OnPoison::DeadLetter
             || self.errors.on_tombstone == OnTombstone::DeadLetter
+    }
+}
+
+/// Keys evolve as values do, but for what only values can: a schema of the settings, and the highest number of ids
+/// that have none.
+fn key_readers(readers: ReaderChoice, key: KeyFormat) -> ReaderChoice {
+    let numbered = matches!(key, KeyFormat::Avro(WireFormat::Confluent | WireFormat::Apicurio));
+    match readers {
+        ReaderChoice::Fixed(_) => ReaderChoice::Lossless,
+        ReaderChoice::Latest if !numbered => ReaderChoice::Lossless,
+        other => other,
     }
 }
 
@@ -93,11 +115,12 @@ fn plan_hash(
     value_schema: Option<&str>,
     reader_schema: Option<&str>,
 ) -> PlanHash {
-    // Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
+    // Which files hold schemas does not matter, what they hold does. Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
     let text = format!(
-        "1|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
+        "2|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
         connector.storage.url,
-        connector.value,
+        connector.value.wire(),
+        connector.registry.as_ref().map(|registry| &registry.api),
         connector.key,
         connector.schema,
         connector.columns,

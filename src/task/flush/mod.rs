@@ -2,21 +2,23 @@
 //! what happens to it afterwards.
 
 mod filing;
+mod finding;
 mod reading;
 mod refused;
 mod shelf;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use self::reading::Outcome;
+use self::reading::{Outcome, Way, Wires};
 use self::shelf::Shelf;
-use crate::decode::DecodePlan;
+use crate::config::settings::OnTombstone;
 use crate::error::Failure;
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
 use crate::task::clock::{Now, Tick};
+use crate::task::intent::{Basis, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
 use crate::task::names::object_name;
 use crate::task::open_file::{FileKey, FooterContext, OpenFile};
@@ -72,9 +74,11 @@ pub(super) struct OpenFlush {
     cut: Option<Offset>,
     /// The cut is an intent's: nothing else ends this flush.
     replaying: bool,
-    base: Option<SchemaId>,
-    wall_ms: i64,
+    basis: Basis,
     readers: ReaderSet,
+    key_readers: ReaderSet,
+    /// Schemas that rows of this flush were written with.
+    accepted: HashSet<SchemaId>,
     shelves: Vec<Shelf>,
     files: BTreeMap<FileKey, (usize, OpenFile)>,
     rows: u64,
@@ -84,15 +88,16 @@ pub(super) struct OpenFlush {
     last_at: Tick,
     letters: Vec<DeadLetter>,
     letter_batches: usize,
-    /// The last record's writer, reader shelf and plan: most records are like the one before.
-    hot: Option<(SchemaId, usize, Arc<DecodePlan>)>,
+    /// Full names of the records' types, where they make directories.
+    record_names: Vec<Arc<str>>,
+    /// The ways of the last few kinds of records: most records are like one before.
+    ways: Vec<Way>,
 }
 
 /// A flush whose files are complete, on its way to storage.
 pub(super) struct SealingFlush {
     pub(super) range: OffsetRange,
-    pub(super) base: Option<SchemaId>,
-    pub(super) wall_ms: i64,
+    pub(super) basis: Basis,
     pub(super) files: Vec<SealedFile>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -100,14 +105,13 @@ pub(super) struct SealingFlush {
 }
 
 impl OpenFlush {
-    /// Begins a flush at `start`. `base` is the reader schema in force.
+    /// Begins a flush at `start`.
     pub(super) fn new(
         id: FlushId,
         start: Offset,
         cut: Cut,
-        base: Option<SchemaId>,
+        basis: Basis,
         settings: &TaskSettings,
-        wall_ms: i64,
         now: Tick,
     ) -> Self {
         let (cut, replaying) = match cut {
@@ -121,9 +125,10 @@ impl OpenFlush {
             end: start,
             cut,
             replaying,
-            base,
-            wall_ms,
-            readers: ReaderSet::begin(settings.readers, base),
+            readers: ReaderSet::begin(settings.readers, basis.readers.value),
+            key_readers: ReaderSet::begin(settings.key_readers, basis.readers.key),
+            accepted: HashSet::new(),
+            basis,
             shelves: Vec::new(),
             files: BTreeMap::new(),
             rows: 0,
@@ -132,7 +137,8 @@ impl OpenFlush {
             last_at: now,
             letters: Vec::new(),
             letter_batches: 0,
-            hot: None,
+            record_names: Vec::new(),
+            ways: Vec::new(),
         }
     }
 
@@ -144,9 +150,9 @@ impl OpenFlush {
         self.rows
     }
 
-    /// The reader schema in force at its end: the base of the next flush.
-    pub(super) fn reader(&self) -> Option<SchemaId> {
-        self.readers.current()
+    /// The reader schemas in force at its end: those that the next flush begins with.
+    pub(super) fn readers(&self) -> Readers {
+        Readers { value: self.readers.current(), key: self.key_readers.current() }
     }
 
     pub(super) fn reached_cut(&self) -> bool {
@@ -197,6 +203,7 @@ impl OpenFlush {
         let mut tombstones = 0;
         let mut taken = Taken::All;
         let batch_bytes = batch_bytes(context.settings);
+        let mut wires = Wires::new(context.settings);
         while let Some(record) = block.get(*cursor) {
             if record.offset < self.end {
                 *cursor += 1;
@@ -211,10 +218,14 @@ impl OpenFlush {
                 taken = Taken::Rotate(RotationReason::Rows);
                 break;
             }
-            match self.take_record(&record, *cursor as u32, &mut tombstones, context, now)? {
+            match self.take_record(&record, *cursor as u32, &mut wires, &mut tombstones, context, now)? {
                 Outcome::Done => {}
                 Outcome::NeedSchema(id) => {
                     taken = Taken::NeedSchema(id);
+                    break;
+                }
+                Outcome::Rotate(reason) => {
+                    taken = Taken::Rotate(reason);
                     break;
                 }
                 Outcome::BatchFull => {
@@ -287,8 +298,7 @@ impl OpenFlush {
         }
         Ok(SealingFlush {
             range,
-            base: self.base,
-            wall_ms: self.wall_ms,
+            basis: self.basis,
             files,
             rows: self.rows,
             bytes,
@@ -328,8 +338,10 @@ fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, t
         }));
     }
     if tombstones > 0 {
-        context
-            .effects
-            .push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
+        context.effects.push_back(Effect::Report(Event::Tombstones {
+            tp: context.tp.clone(),
+            count: tombstones,
+            skipped: context.settings.errors.on_tombstone == OnTombstone::Skip,
+        }));
     }
 }

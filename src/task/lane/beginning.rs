@@ -66,7 +66,7 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
-        self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
+        self.readers = beginning.intent.as_ref().map(|intent| intent.basis.readers).unwrap_or_default();
         self.replay = beginning.intent;
         shared.effects.push_back(Effect::Report(Event::Started {
             tp: self.tp.clone(),

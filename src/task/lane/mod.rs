@@ -14,7 +14,7 @@ use crate::task::backoff::Backoff;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
-use crate::task::intent::Intent;
+use crate::task::intent::{Intent, Readers};
 use crate::task::message::{Attempt, BrokerPosition, Effect};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
@@ -45,8 +45,8 @@ pub(super) struct Lane {
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
     replay: Option<Intent>,
-    /// The reader schema in force at the end of the last flush.
-    reader: Option<SchemaId>,
+    /// The reader schemas in force at the end of the last flush.
+    readers: Readers,
     backoff: Backoff,
     finished: bool,
     partitioner: Partitioner,
@@ -116,7 +116,7 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
-            reader: None,
+            readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,
             partitioner,
