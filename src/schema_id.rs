@@ -134,8 +134,16 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "x", "-1", "crc64:1", "uuid:0", "globalId:", "file:x", "uuid:zz345678-1234-1234-1234-123456789012"]
-        {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "crc64:1",
+            "uuid:0",
+            "globalId:",
+            "file:x",
+            "uuid:zz345678-1234-1234-1234-123456789012",
+        ] {
             assert_eq!(text.parse::<SchemaId>(), Err(NotASchemaId), "{text}");
         }
     }

@@ -44,7 +44,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let findings = if arguments.offline {
-        settings.connectors.iter().flat_map(|one| not_built_yet(one).chain(schema_files(one))).collect()
+        settings.connectors.iter().flat_map(schema_files).collect()
     } else {
         let runtime = runtime()?;
         let findings = runtime.block_on(reach(&settings, DEADLINE));
@@ -130,7 +130,6 @@ async fn reach_connector(
     };
     findings.extend(registry.map(|outcome| Finding::new(connector, "registry", outcome)));
     findings.push(Finding::new(connector, "storage", storage));
-    findings.extend(not_built_yet(connector));
     findings.extend(schema_files(connector));
     findings
 }
@@ -213,11 +212,6 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
         error => error.to_string(),
     })?;
     Ok(format!("{} takes files and never replaces one", store.display_url("")))
-}
-
-fn not_built_yet(connector: &ConnectorSettings) -> impl Iterator<Item = Finding> {
-    let refused = connector.not_built_yet().into_iter();
-    refused.map(|reason| Finding::new(connector, "settings", Err(reason.to_owned())))
 }
 
 /// The schema files a connector names: there, readable, and Avro schemas.

@@ -32,7 +32,8 @@ pub(super) fn value(section: &Section<'_>) -> Option<ValueFormat> {
         _ => Err(value::not_one_of(["avro"].into_iter(), scalar)),
     });
     let wire = wire(section, &WIRES)?;
-    let wire = wire.unwrap_or(if section.has("schema_file") { WireFormat::None } else { WireFormat::Confluent });
+    let wire =
+        wire.unwrap_or(if section.has("schema_file") { WireFormat::None } else { WireFormat::Confluent });
     if wire != WireFormat::None && section.has("schema_file") {
         section.report("schema_file", "is for `wire: none`, where no record names its schema");
     }
@@ -96,9 +97,13 @@ fn schema_files(section: &Section<'_>) -> Option<Vec<PathBuf>> {
             Ok(found) if !found.is_empty() => files.extend(found),
             _ => {
                 let shown = node.scalar().map_or_else(String::new, Scalar::shown);
-                report_at(section, node, &format!(
-                    "must hold files that exist, or directories with `*.avsc` in them; found {shown}, relative to this file"
-                ));
+                report_at(
+                    section,
+                    node,
+                    &format!(
+                        "must hold files that exist, or directories with `*.avsc` in them; found {shown}, relative to this file"
+                    ),
+                );
             }
         }
     }

@@ -68,7 +68,11 @@ fn api(section: &Section<'_>, wires: &[WireFormat]) -> Option<RegistryApi> {
         Word::Confluent => Some(RegistryApi::Confluent { context: section.read("context", context) }),
         Word::Apicurio => {
             let ids = [("global", ApicurioIds::Global), ("content", ApicurioIds::Content)];
-            let default = if wires.contains(&WireFormat::Apicurio) { ApicurioIds::Global } else { ApicurioIds::Content };
+            let default = if wires.contains(&WireFormat::Apicurio) {
+                ApicurioIds::Global
+            } else {
+                ApicurioIds::Content
+            };
             Some(RegistryApi::Apicurio { ids: section.read("ids", value::choice(&ids)).unwrap_or(default) })
         }
         Word::Glue => Some(RegistryApi::Glue { region: section.require("region", region)? }),

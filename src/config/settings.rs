@@ -153,21 +153,6 @@ pub struct ConnectorSettings {
     pub written_at: WrittenAt,
 }
 
-impl ConnectorSettings {
-    /// Settings that are understood but not built yet, each with what to do meanwhile. A connector with any of them is
-    /// refused: silently ignoring one would be worse.
-    #[must_use]
-    pub fn not_built_yet(&self) -> Vec<&'static str> {
-        let sorted = !self.parquet.sort_by.is_empty();
-        [
-            sorted.then_some("`parquet.sort_by` comes later; leave it out, rows are in offset order"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-}
-
 /// Where the parts of a connector stand in the configuration, `file:line:column`, for messages about its services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrittenAt {
@@ -512,8 +497,9 @@ pub struct ParquetSettings {
     pub dictionary: Dictionary,
     /// `columns`: overrides by column path (`a.b.c`). Default none.
     pub columns: BTreeMap<String, ColumnSettings>,
-    /// `sort_by`: columns to sort by within a row group, each once. Default empty: the order of offsets. Not built
-    /// yet: a connector that names columns is refused.
+    /// `sort_by`: paths of columns (`a.b`) to sort by within each row group, each once: ascending, rows without a value
+    /// last, equal rows in the order of offsets. The footer says so. Columns that a file lacks are passed over. Default
+    /// empty: the order of offsets.
     pub sort_by: Vec<String>,
 }
 

@@ -148,7 +148,10 @@ connectors:
     assert_eq!(registry.urls.len(), 2);
     assert!(matches!(&registry.auth, RegistryAuth::Basic { username, password }
         if username == "u" && password.expose() == "p"));
-    assert_eq!((c.key, &c.schema.evolution), (KeyFormat::Avro(WireFormat::Confluent), &Evolution::PerVersion));
+    assert_eq!(
+        (c.key, &c.schema.evolution),
+        (KeyFormat::Avro(WireFormat::Confluent), &Evolution::PerVersion)
+    );
     assert_eq!(c.columns, MetadataColumns { position: true, key: true, headers: true });
     let field = |path: &[&str], name: &str| PartitionRule::Field {
         path: path.iter().map(|&name| name.to_owned()).collect(),

@@ -16,6 +16,7 @@ use crate::position::{Epoch, OffsetRange, SchemaId, TopicPartition};
 use crate::registry::Registry;
 use crate::storage::Store;
 use crate::task::SinkTask;
+use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{Attempt, Effect, Input, SchemaText};
 use crate::task::names::parse_object_name;
@@ -74,6 +75,7 @@ impl Door {
             Effect::ReadCommitted { tp, epoch, attempt } => {
                 self.commands.send(Command::ReadCommitted(tp, epoch, attempt));
             }
+            Effect::Claim { tp, epoch, attempt, claim } => self.claim(tp, epoch, attempt, &claim),
             Effect::ListPublished { tp, epoch, attempt } => self.list_published(tp, epoch, attempt),
             Effect::Start { tp, epoch, attempt, offset } => {
                 self.commands.send(Command::Start(tp, epoch, attempt, offset));
@@ -103,6 +105,18 @@ impl Door {
             }
             Effect::Report(event) => self.observer.observe(event),
         }
+    }
+
+    fn claim(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt, claim: &Claim) {
+        let (store, reply) = (self.store.clone(), self.reply.clone());
+        let content = claim.to_json();
+        self.runtime.spawn(async move {
+            let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
+                Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
+                Err(error) => Err(error.into_failure(Stage::Recover)),
+            };
+            let _ = reply.send(Input::Claimed { tp, epoch, attempt, result });
+        });
     }
 
     fn list_published(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt) {

@@ -78,12 +78,6 @@ impl Connector {
         status: &Arc<ConnectorStatus>,
         give_up: &AtomicBool,
     ) -> Result<Self, Failure> {
-        if let Some(reason) = settings.not_built_yet().first() {
-            return Err(Failure::fatal(
-                Stage::Encode,
-                format!("{}: {reason}", settings.written_at.connector),
-            ));
-        }
         let value_schema = match &settings.value {
             ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
             ValueFormat::AvroRegistry(_) | ValueFormat::AvroSchemaFiles(_) => None,
@@ -109,7 +103,9 @@ impl Connector {
         let store = ready.open_store()?;
         ready.reach_registry(registry.as_ref())?;
         let producer = match &settings.errors.dead_letter_topic {
-            Some(topic) => Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic, metrics.clone())?),
+            Some(topic) => {
+                Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic, metrics.clone())?)
+            }
             None => None,
         };
         let task_settings =

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::buffers::{Bits, Buffers, ByteRuns, Fill, FixedBytes, Slot, last};
-use crate::schema::{AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column};
+use crate::schema::{
+    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
+};
 
 /// The columns that values of a reader schema make.
 #[derive(Debug)]

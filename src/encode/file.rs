@@ -216,9 +216,9 @@ mod tests {
         let mut file = Vec::new();
         for at in (0..6).rev() {
             encoder.write(&batch(at * 1000, 1000)).unwrap();
+            assert!(encoder.memory_bytes() > 0 || at % 3 == 0, "rows that wait take memory");
             file.extend_from_slice(&encoder.take_bytes());
         }
-        assert!(encoder.memory_bytes() > 0);
         file.extend_from_slice(&encoder.finish(Vec::new()).unwrap().tail);
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
         let groups = reader.metadata().row_groups().to_vec();

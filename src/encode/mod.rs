@@ -4,6 +4,7 @@
 mod file;
 mod footer;
 mod properties;
+mod sort;
 
 pub use file::{EncodedFile, FileEncoder};
 pub use footer::{FileFacts, FooterKey};

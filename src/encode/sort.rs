@@ -2,7 +2,9 @@
 //! for a row group, are sorted, and leave together. Does not own encoding.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, is_null, lexsort_to_indices, nullif, take_record_batch};
+use arrow::compute::{
+    SortColumn, SortOptions, concat_batches, is_null, lexsort_to_indices, nullif, take_record_batch,
+};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowSchemaConverter;
@@ -15,7 +17,7 @@ use crate::error::{Failure, Stage};
 const OPTIONS: SortOptions = SortOptions { descending: false, nulls_first: false };
 
 /// Collects the rows of a row group and puts them in order. Rows that are equal keep theirs.
-pub struct RowSorter {
+pub(super) struct RowSorter {
     schema: SchemaRef,
     /// Field names from the outside in, for each column to sort by that the file has.
     paths: Vec<Vec<String>>,
@@ -32,7 +34,7 @@ impl RowSorter {
     ///
     /// # Errors
     /// Fatal when a column is no single value.
-    pub fn new(
+    pub(super) fn new(
         sort_by: &[String],
         schema: &SchemaRef,
         max_rows: usize,
@@ -64,12 +66,21 @@ impl RowSorter {
             return Ok(None);
         }
         let schema = SchemaRef::clone(schema);
-        Ok(Some(Self { schema, paths, sorting_columns, pending: Vec::new(), rows: 0, bytes: 0, max_rows, max_bytes }))
+        Ok(Some(Self {
+            schema,
+            paths,
+            sorting_columns,
+            pending: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            max_rows,
+            max_bytes,
+        }))
     }
 
     /// The properties with the order that every row group has.
     #[must_use]
-    pub fn declare(&self, properties: WriterProperties) -> WriterProperties {
+    pub(super) fn declare(&self, properties: WriterProperties) -> WriterProperties {
         properties.into_builder().set_sorting_columns(Some(self.sorting_columns.clone())).build()
     }
 
@@ -77,7 +88,7 @@ impl RowSorter {
     ///
     /// # Errors
     /// Fatal when they cannot be sorted.
-    pub fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>, Failure> {
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>, Failure> {
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.pending.push(batch.clone());
@@ -91,7 +102,7 @@ impl RowSorter {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn take(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    pub(super) fn take(&mut self) -> Result<Option<RecordBatch>, Failure> {
         if self.pending.is_empty() {
             return Ok(None);
         }
@@ -102,7 +113,7 @@ impl RowSorter {
 
     /// Memory of the rows that wait, bytes.
     #[must_use]
-    pub fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.bytes
     }
 

@@ -14,8 +14,8 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::TaskSender;
-use crate::metrics::ConnectorMetrics;
 use crate::kafka::properties::{producer_config, refusal};
+use crate::metrics::ConnectorMetrics;
 use crate::position::TopicPartition;
 use crate::task::message::{DeadLetter, FlushId, Input};
 
@@ -129,9 +129,9 @@ fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
     let fatal = |advice: &str| Failure::fatal(Stage::DeadLetter, format!("{why}: {advice}"));
     let retriable = |advice: &str| Failure::retriable(Stage::DeadLetter, format!("{why}{advice}"));
     match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => fatal("allow WRITE on it"),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            fatal("allow WRITE on it")
+        }
         Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => fatal(
             "a dead letter is the record with a few headers more: raise the topic's max.message.bytes above that of \
              the topic it comes from",

@@ -77,9 +77,9 @@ fn apicurio(seen: &Seen) -> Reply {
     let path = seen.path.trim_start_matches("/apis/registry/v2").trim_start_matches("/apis/registry/v3");
     match path {
         "/ids/globalIds/2" | "/ids/contentIds/5" => Reply::ok(r#"{"type":"array","items":"shop.Address"}"#),
-        "/ids/globalIds/2/references" | "/ids/contentIds/5/references" => Reply::ok(
-            r#"[{"groupId":null,"artifactId":"Address","version":"1","name":"shop.Address"}]"#,
-        ),
+        "/ids/globalIds/2/references" | "/ids/contentIds/5/references" => {
+            Reply::ok(r#"[{"groupId":null,"artifactId":"Address","version":"1","name":"shop.Address"}]"#)
+        }
         "/groups/default/artifacts/Address/versions/1"
         | "/groups/default/artifacts/Address/versions/1/content" => {
             Reply::ok(r#"{"type":"fixed","size":1,"name":"shop.Address"}"#)

@@ -48,8 +48,12 @@ pub(super) async fn resolve(
     ids: ApicurioIds,
 ) -> Result<RegisteredSchema, RegistryError> {
     let (door, number) = match (id, ids) {
-        (SchemaId::GlobalId(number), _) | (SchemaId::Number(number), ApicurioIds::Global) => ("globalIds", number),
-        (SchemaId::ContentId(number), _) | (SchemaId::Number(number), ApicurioIds::Content) => ("contentIds", number),
+        (SchemaId::GlobalId(number), _) | (SchemaId::Number(number), ApicurioIds::Global) => {
+            ("globalIds", number)
+        }
+        (SchemaId::ContentId(number), _) | (SchemaId::Number(number), ApicurioIds::Content) => {
+            ("contentIds", number)
+        }
         (other, _) => return Err(RegistryError::ForeignId(other)),
     };
     let number = number.to_string();

@@ -148,7 +148,10 @@ mod tests {
         cache.insert(schema(1, "\"int\""));
         for id in 2..=50_000 {
             cache.insert(schema(id, "\"string\""));
-            assert!(cache.get(SchemaId::Number(1)).is_some(), "the schema in constant use was dropped at {id}");
+            assert!(
+                cache.get(SchemaId::Number(1)).is_some(),
+                "the schema in constant use was dropped at {id}"
+            );
         }
         assert_eq!((cache.entries.len(), cache.by_use.len()), (1_000, 1_000));
         assert!(cache.get(SchemaId::Number(50_000)).is_some());
@@ -176,7 +179,10 @@ mod tests {
         let until = now + Duration::from_secs(30);
         let mut verdicts = VerdictCache::new(100);
         verdicts.insert(SchemaId::Number(1), until, now, RegistryError::UnknownSchema(SchemaId::Number(1)));
-        assert_eq!(verdicts.get(SchemaId::Number(1), now), Some(RegistryError::UnknownSchema(SchemaId::Number(1))));
+        assert_eq!(
+            verdicts.get(SchemaId::Number(1), now),
+            Some(RegistryError::UnknownSchema(SchemaId::Number(1)))
+        );
         assert_eq!(verdicts.get(SchemaId::Number(1), until), None);
         for id in 0..10_000 {
             verdicts.insert(SchemaId::from(id), until, now, RegistryError::UnknownSchema(SchemaId::from(id)));

@@ -31,7 +31,8 @@ pub(super) async fn resolve(
     let path = ["schemas", door, &name];
     // An empty subject of the context stands for all of it.
     let subject = context.map(|context| format!(":.{context}:"));
-    let question = Question { query: subject.as_deref().map(|subject| ("subject", subject)), ..Question::get(&path) };
+    let question =
+        Question { query: subject.as_deref().map(|subject| ("subject", subject)), ..Question::get(&path) };
     let body = endpoints.ask_for(&question, json).await.map_err(|error| match error {
         AskError::NotFound { .. } => RegistryError::UnknownSchema(id),
         AskError::Failed(error) => error,
@@ -50,11 +51,8 @@ async fn fetch_reference(
     SubjectVersion { subject, version }: SubjectVersion,
     context: Option<&str>,
 ) -> Result<Linked<SubjectVersion>, RegistryError> {
-    let missing = || RegistryError::MissingReference {
-        id,
-        subject: subject.clone(),
-        version: version.to_string(),
-    };
+    let missing =
+        || RegistryError::MissingReference { id, subject: subject.clone(), version: version.to_string() };
     if matches!(subject.as_str(), "" | "." | "..") {
         // No URL can name such a subject.
         return Err(missing());
@@ -76,6 +74,7 @@ fn linked(id: SchemaId, body: SchemaBody) -> Result<Linked<SubjectVersion>, Regi
         return Err(RegistryError::NotAvro { id, schema_type: foreign.to_owned() });
     }
     let links = body.references.unwrap_or_default().into_iter();
-    let links = links.map(|Reference { name, subject, version }| Link { name, to: SubjectVersion { subject, version } });
+    let links = links
+        .map(|Reference { name, subject, version }| Link { name, to: SubjectVersion { subject, version } });
     Ok(Linked { json: body.schema, links: links.collect() })
 }

@@ -245,7 +245,9 @@ impl Endpoints {
                 return Setback::Trouble(Trouble { after, at_once: false, ..Trouble::new(base, message) });
             }
             refusal::Kind::Denied => {
-                let reason = format!("{message}; check the AWS credentials, and that they allow glue:GetSchemaVersion");
+                let reason = format!(
+                    "{message}; check the AWS credentials, and that they allow glue:GetSchemaVersion"
+                );
                 return Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason });
             }
             refusal::Kind::ByStatus => {}
@@ -258,7 +260,8 @@ impl Endpoints {
                 Setback::Trouble(Trouble { after, at_once: false, ..Trouble::new(base, status) })
             }
             _ if status.is_server_error() => {
-                let what = if message.is_empty() { status.to_string() } else { format!("{status}: {message}") };
+                let what =
+                    if message.is_empty() { status.to_string() } else { format!("{status}: {message}") };
                 Setback::Trouble(Trouble { after, at_once: after.is_none(), ..Trouble::new(base, what) })
             }
             _ if status.is_client_error() => {
@@ -446,8 +449,14 @@ mod tests {
     #[test]
     fn paths_keep_the_base_and_escape_what_they_must() {
         let base = Url::parse("http://r:1/apis/ccompat/v6/").unwrap();
-        assert_eq!(join(&base, &Question::get(&["a/b c", "1"])).as_str(), "http://r:1/apis/ccompat/v6/a%2Fb%20c/1");
+        assert_eq!(
+            join(&base, &Question::get(&["a/b c", "1"])).as_str(),
+            "http://r:1/apis/ccompat/v6/a%2Fb%20c/1"
+        );
         let base = Url::parse("http://r:1").unwrap();
-        assert_eq!(join(&base, &Question::get(&["schemas", "ids", "7"])).as_str(), "http://r:1/schemas/ids/7");
+        assert_eq!(
+            join(&base, &Question::get(&["schemas", "ids", "7"])).as_str(),
+            "http://r:1/schemas/ids/7"
+        );
     }
 }

@@ -208,7 +208,8 @@ async fn register(State(store): State<SharedStore>, Path(subject): Path<String>,
 
 fn refuse(error_code: i64, message: String) -> Response {
     let status = StatusCode::from_u16((error_code / 100) as u16).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(ErrorBody { error_code: Some(error_code), message, ..ErrorBody::default() })).into_response()
+    (status, Json(ErrorBody { error_code: Some(error_code), message, ..ErrorBody::default() }))
+        .into_response()
 }
 
 #[cfg(test)]

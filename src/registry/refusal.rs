@@ -54,10 +54,17 @@ fn by_glue(status: StatusCode, body: &[u8]) -> Refusal {
     };
     let kind = match name.as_str() {
         "EntityNotFoundException" => Kind::Absent,
-        "ThrottlingException" | "RequestLimitExceeded" | "ExpiredTokenException" | "RequestExpired"
+        "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "ExpiredTokenException"
+        | "RequestExpired"
         | "InternalServiceException" => Kind::Busy,
-        "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException"
-        | "IncompleteSignature" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException"
+        "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
         | "InvalidClientTokenId" => Kind::Denied,
         _ if status.is_server_error() => Kind::Busy,
         _ => Kind::ByStatus,

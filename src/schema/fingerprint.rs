@@ -141,7 +141,10 @@ mod tests {
             (r#""int""#, r#""int""#),
             (r#"{"type":"int","logicalType":"date"}"#, r#""int""#),
             (r#"{"type":["null",{"type":"string"}]}"#, r#"["null","string"]"#),
-            (r#"{"name":"a.F","size":12,"type":"fixed","doc":"x"}"#, r#"{"name":"a.F","type":"fixed","size":12}"#),
+            (
+                r#"{"name":"a.F","size":12,"type":"fixed","doc":"x"}"#,
+                r#"{"name":"a.F","type":"fixed","size":12}"#,
+            ),
             (
                 r#"{"type":"record","namespace":"n","name":"R","doc":"d","aliases":["Q"],"fields":[
                     {"type":{"type":"array","items":"R"},"name":"a","default":[],"order":"ignore"},

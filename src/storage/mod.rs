@@ -114,6 +114,22 @@ impl Store {
         }
     }
 
+    /// Makes a small hidden file unless there is one, and gives what stands there now: of several that try at once, one
+    /// wins and all see its content. `path` lies below a directory whose name starts with a dot.
+    ///
+    /// # Errors
+    /// `Denied` for missing rights, `Retriable` for the rest.
+    ///
+    /// # Panics
+    /// When `path` is visible to readers.
+    pub async fn claim(&self, path: &str, content: Bytes) -> Result<Bytes, StorageError> {
+        assert!(path.starts_with('.'), "a claim is hidden from readers: {path}");
+        match &self.0 {
+            Backend::Local(backend) => backend.claim(path, content).await,
+            Backend::Object(backend) => backend.claim(path, content).await,
+        }
+    }
+
     /// Removes what processes left behind that live no more. Finds nothing on object stores: unfinished uploads cannot
     /// be listed, a lifecycle rule of the bucket has to abort them.
     ///

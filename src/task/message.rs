@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::error::{Failure, Stage};
 use crate::position::{Epoch, Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::{Header, RecordBlock};
+use crate::task::claim::Claim;
 use crate::task::rotation::RotationReason;
 
 /// Counts the times reading of a topic-partition was begun anew within one epoch. Records and answers that
@@ -45,6 +46,17 @@ pub enum Input {
         attempt: Attempt,
         /// What the broker says.
         result: Result<BrokerPosition, Failure>,
+    },
+    /// Answer to [`Effect::Claim`]: the claim that stands.
+    Claimed {
+        /// Which one.
+        tp: TopicPartition,
+        /// From the effect.
+        epoch: Epoch,
+        /// From the effect.
+        attempt: Attempt,
+        /// Ours or the one that was there before.
+        result: Result<String, Failure>,
     },
     /// Answer to [`Effect::ListPublished`]: the offset ranges of our files, in any order.
     Listed {
@@ -221,6 +233,17 @@ pub enum Effect {
         epoch: Epoch,
         /// To be given back.
         attempt: Attempt,
+    },
+    /// Write the claim of a topic unless there is one, and read what stands.
+    Claim {
+        /// Which one.
+        tp: TopicPartition,
+        /// Of this assignment.
+        epoch: Epoch,
+        /// To be given back.
+        attempt: Attempt,
+        /// Ours.
+        claim: Claim,
     },
     /// List the published files of a topic-partition.
     ListPublished {

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod claim;
 pub mod clock;
 mod delivery;
 mod flush;
@@ -159,6 +160,11 @@ impl SinkTask {
             Input::Committed { tp, epoch, attempt, result } => {
                 self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                     lane.on_committed(attempt, result, shared, now)
+                })
+            }
+            Input::Claimed { tp, epoch, attempt, result } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                    lane.on_claimed(attempt, result, shared, now)
                 })
             }
             Input::Listed { tp, epoch, attempt, result } => {

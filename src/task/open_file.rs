@@ -146,11 +146,7 @@ impl OpenFile {
             topic_id: context.topic_id,
             range: context.range,
             rows: self.rows,
-            schema_ids: self
-                .schema_ids
-                .into_iter()
-                .filter(|id| !id.is_file())
-                .collect(),
+            schema_ids: self.schema_ids.into_iter().filter(|id| !id.is_file()).collect(),
             avro_schema: context.avro_schema,
             checksum: self.checksum,
         };
@@ -165,10 +161,11 @@ impl OpenFile {
     fn encode_pending(&mut self, parquet: &ParquetSettings) -> Result<&mut FileEncoder, Failure> {
         let encoder = match self.encoder.take() {
             Some(encoder) => encoder,
-            None => FileEncoder::new(
+            None => FileEncoder::with_order(
                 self.schema.clone(),
                 writer_properties(parquet, &self.schema)?,
                 parquet.row_group_bytes.0,
+                &parquet.sort_by,
             )?,
         };
         let encoder = self.encoder.insert(encoder);

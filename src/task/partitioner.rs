@@ -405,7 +405,8 @@ mod tests {
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
         let timestamps = vec![Some(1_700_000_000_000); batch.num_rows()];
         let names = [Some("shop.Order"), None, Some("Refund")];
-        let context = RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0, record_name: &|row| names[row % 3] };
+        let context =
+            RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0, record_name: &|row| names[row % 3] };
         let partitioned = Partitioner::new(rules, 100).partition(&batch, &context);
         partitioned
             .rows

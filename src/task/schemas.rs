@@ -211,7 +211,11 @@ impl SchemaBook {
     ///
     /// # Errors
     /// Poison when they do not match, or have no columnar form.
-    pub fn key_plan(&mut self, writer: &KnownSchema, reader: &KnownSchema) -> Result<Arc<DecodePlan>, Failure> {
+    pub fn key_plan(
+        &mut self,
+        writer: &KnownSchema,
+        reader: &KnownSchema,
+    ) -> Result<Arc<DecodePlan>, Failure> {
         plan(&mut self.key_plans, writer, reader, &reader.key_layout()?)
     }
 

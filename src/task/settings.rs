@@ -7,8 +7,8 @@ use crate::config::settings::{
     ParquetSettings, PartitionRule, RotateSettings, WireFormat,
 };
 use crate::schema::evolution::ReaderChoice;
-use crate::task::intent::PlanHash;
 use crate::schema_id::SchemaId;
+use crate::task::intent::PlanHash;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
@@ -20,6 +20,8 @@ const HELD_BYTES: usize = 4 << 20;
 pub struct TaskSettings {
     /// Name of the connector.
     pub connector: Arc<str>,
+    /// The consumer group.
+    pub group: Arc<str>,
     /// What names the schema of a value.
     pub wire: WireFormat,
     /// Key column.
@@ -65,6 +67,7 @@ impl TaskSettings {
         };
         Self {
             connector: connector.name.as_str().into(),
+            group: connector.kafka.group.as_str().into(),
             wire: connector.value.wire(),
             key: connector.key,
             columns: connector.columns,

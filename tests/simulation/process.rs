@@ -49,6 +49,7 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) enum Work {
     ReadCommitted(TopicPartition, Epoch, Attempt),
+    Claim(TopicPartition, Epoch, Attempt, String),
     List(TopicPartition, Epoch, Attempt),
     Commit { tp: TopicPartition, epoch: Epoch, commit: CommitId, offset: Offset, metadata: String },
     Seal(TopicPartition, FlushId, Vec<SealedFile>),
@@ -87,6 +88,9 @@ impl Process {
         match effect {
             Effect::ReadCommitted { tp, epoch, attempt } => {
                 self.work.push(Work::ReadCommitted(tp, epoch, attempt))
+            }
+            Effect::Claim { tp, epoch, attempt, claim } => {
+                self.work.push(Work::Claim(tp, epoch, attempt, claim.to_json()));
             }
             Effect::ListPublished { tp, epoch, attempt } => self.work.push(Work::List(tp, epoch, attempt)),
             Effect::Start { tp, epoch, attempt, offset } => self.with_lane(&tp, epoch, |lane| {

@@ -11,6 +11,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 #[derive(Default)]
 pub(crate) struct Store {
     pub files: BTreeMap<String, PublishedFile>,
+    /// By topic.
+    pub claims: BTreeMap<String, String>,
     pub created: u64,
     pub adopted: u64,
 }

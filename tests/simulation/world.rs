@@ -424,6 +424,11 @@ impl World {
                 });
                 process.answers.push(Input::Committed { tp, epoch, attempt, result });
             }
+            Work::Claim(tp, epoch, attempt, claim) => {
+                let standing = self.store.claims.entry(tp.topic.to_string()).or_insert(claim).clone();
+                let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(standing) };
+                process.answers.push(Input::Claimed { tp, epoch, attempt, result });
+            }
             Work::List(tp, epoch, attempt) => {
                 let ranges: Vec<OffsetRange> = self
                     .store

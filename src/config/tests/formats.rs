@@ -2,9 +2,7 @@
 
 use super::super::{load, load_str};
 use super::{SMALLEST, connector, nothing, refused, with};
-use crate::config::settings::{
-    ApicurioIds, KeyFormat, PartitionRule, RegistryApi, ValueFormat, WireFormat,
-};
+use crate::config::settings::{ApicurioIds, KeyFormat, PartitionRule, RegistryApi, ValueFormat, WireFormat};
 
 fn valued(value: &str) -> String {
     SMALLEST.replace("value: { format: avro }", &format!("value: {{ format: avro, {value} }}"))
@@ -39,7 +37,10 @@ fn a_wire_format_is_chosen_by_name() {
 fn the_registrys_api_follows_the_wire_format_unless_it_is_named() {
     assert_eq!(api(SMALLEST), RegistryApi::Confluent { context: None });
     assert_eq!(api(&valued("wire: apicurio")), RegistryApi::Apicurio { ids: ApicurioIds::Global });
-    assert_eq!(api(&registry(SMALLEST, "api: apicurio")), RegistryApi::Apicurio { ids: ApicurioIds::Content });
+    assert_eq!(
+        api(&registry(SMALLEST, "api: apicurio")),
+        RegistryApi::Apicurio { ids: ApicurioIds::Content }
+    );
     assert_eq!(
         api(&registry(&valued("wire: apicurio"), "ids: content")),
         RegistryApi::Apicurio { ids: ApicurioIds::Content }

@@ -70,7 +70,10 @@ mod tests {
     fn a_value_is_split_into_id_and_datum() {
         assert_eq!(confluent(&[0, 0, 1, 0, 2, 7, 8]), Ok((SchemaId::Number(65_538), &[7, 8][..])));
         assert_eq!(confluent(&[0, 255, 255, 255, 255]), Ok((SchemaId::Number(u32::MAX.into()), &[][..])));
-        assert_eq!(apicurio(&[0, 0, 0, 0, 1, 0, 0, 0, 2, 7]), Ok((SchemaId::Number((1 << 32) + 2), &[7][..])));
+        assert_eq!(
+            apicurio(&[0, 0, 0, 0, 1, 0, 0, 0, 2, 7]),
+            Ok((SchemaId::Number((1 << 32) + 2), &[7][..]))
+        );
         let framed = [0xC3, 1, 0x63, 0xDD, 0x24, 0xE7, 0xCC, 0x25, 0x8F, 0x8A, 9];
         assert_eq!(single_object(&framed), Ok((SchemaId::Fingerprint(0x8A8F_25CC_E724_DD63), &[9][..])));
     }

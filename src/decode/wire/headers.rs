@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn keys_have_headers_of_their_own() {
-        let headers = [header("__key_schema_id", &[0, 0, 0, 0, 1]), header("__value_schema_id", &[0, 0, 0, 0, 2])];
+        let headers =
+            [header("__key_schema_id", &[0, 0, 0, 0, 1]), header("__value_schema_id", &[0, 0, 0, 0, 2])];
         assert_eq!(schema_of(&headers, Side::Key), Ok(Some(SchemaId::Number(1))));
         assert_eq!(schema_of(&headers, Side::Value), Ok(Some(SchemaId::Number(2))));
     }

@@ -81,6 +81,24 @@ impl LocalBackend {
         .await
     }
 
+    /// Makes a small durable file unless there is one, and reads what stands.
+    pub(super) async fn claim(self: &Arc<Self>, path: &str, content: Bytes) -> Result<Bytes, StorageError> {
+        let backend = Arc::clone(self);
+        let target = self.root.join(path);
+        blocking(move || {
+            if !target.exists() {
+                let directory = backend.staging_directory()?;
+                let staged = directory.staged_path(&backend.new_stem(0));
+                let made = place::make_small_file(&staged, &target, &backend.root, &content);
+                let _ = fs::remove_file(&staged);
+                made.map_err(|error| disk_error(&error, "write", &target))?;
+            }
+            let standing = fs::read(&target).map_err(|error| disk_error(&error, "read", &target))?;
+            Ok(Bytes::from(standing))
+        })
+        .await
+    }
+
     pub(super) async fn sweep(&self) -> Result<Swept, StorageError> {
         let root = self.root.clone();
         blocking(move || staging::sweep(&root).map_err(|error| disk_error(&error, "sweep", &root))).await

@@ -37,6 +37,22 @@ pub(super) fn place(
     Ok(placed)
 }
 
+/// Makes a small file durable under `target`, below `root`, unless one is there. `staged` is where it is written first.
+pub(super) fn make_small_file(
+    staged: &Path,
+    target: &Path,
+    root: &Path,
+    content: &[u8],
+) -> io::Result<Placed> {
+    fs::write(staged, content)?;
+    File::open(staged)?.sync_all()?;
+    let home = target.parent().unwrap_or(root);
+    fs::create_dir_all(home)?;
+    let placed = rename_without_replace(staged, target)?;
+    home.ancestors().take_while(|directory| directory.starts_with(root)).try_for_each(sync_directory)?;
+    Ok(placed)
+}
+
 /// Makes durable that a file has its name, from the root down.
 pub(super) fn make_name_durable(
     root: &Path,

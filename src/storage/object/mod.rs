@@ -51,6 +51,9 @@ pub(super) struct ObjectBackend {
     uploads: Semaphore,
 }
 
+/// As much is read of a small file of our own.
+const SMALL_FILE_BYTES: u64 = 64 << 10;
+
 /// From which size on a file is treated in which way, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct UploadSizes {
@@ -126,6 +129,24 @@ impl ObjectBackend {
         }
     }
 
+    /// Puts a small object unless there is one; what stands is read again, since an answer can be lost.
+    pub(super) async fn claim(&self, path: &str, content: Bytes) -> Result<Bytes, StorageError> {
+        if let Some(standing) = self.read_small(path).await? {
+            return Ok(standing);
+        }
+        let key = self.key_of(path)?;
+        let outcome = self.store.put_opts(&key, content.into(), PutOptions::from(PutMode::Create)).await;
+        if let Err(error) = outcome {
+            let doing = format!("write {}", self.url_of(path));
+            match self.refusal(&error, &doing) {
+                Refusal::NameTaken => {}
+                refusal => return Err(refusal.into_error(&doing)),
+            }
+        }
+        let gone = || StorageError::retriable(format!("{} vanished after it was written", self.url_of(path)));
+        self.read_small(path).await?.ok_or_else(gone)
+    }
+
     /// Visible objects below a prefix of whole segments, in no order.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
         let below = self.key_of(prefix)?;
@@ -164,6 +185,10 @@ impl ObjectBackend {
         };
         let end = range.end.min(file_bytes);
         self.read_existing(path, range.start.min(end)..end).await
+    }
+
+    async fn read_small(&self, path: &str) -> Result<Option<Bytes>, StorageError> {
+        self.read_range(path, 0..SMALL_FILE_BYTES).await
     }
 
     /// URL of a path below the prefix, without credentials.

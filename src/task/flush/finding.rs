@@ -191,7 +191,9 @@ pub(super) fn reader_schema(
         Lookup::Missing => Ok(Found::Missing(id)),
         Lookup::Unusable(failure) => Err(Failure::fatal(
             Stage::Schema,
-            format!("{failure}; records are read with it: restore it in the registry, then restart the connector"),
+            format!(
+                "{failure}; records are read with it: restore it in the registry, then restart the connector"
+            ),
         )),
     }
 }

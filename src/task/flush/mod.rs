@@ -6,6 +6,8 @@ mod finding;
 mod reading;
 mod refused;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use super::{Lane, LaneState};
 use crate::error::Failure;
 use crate::position::OffsetRange;
 use crate::task::Shared;
+use crate::task::claim::Claim;
 use crate::task::clock::Now;
 use crate::task::message::{Attempt, BrokerPosition, Effect, Event};
 use crate::task::recovery;
@@ -27,6 +28,34 @@ impl Lane {
         };
         self.high = position.high;
         self.topic_id.clone_from(&position.topic_id);
+        let claim =
+            Claim::new(&shared.settings.group, position.topic_id.as_deref(), &shared.settings.connector);
+        shared.effects.push_back(Effect::Claim {
+            tp: self.tp.clone(),
+            epoch: self.epoch,
+            attempt: self.attempt,
+            claim: claim.clone(),
+        });
+        self.state = LaneState::Claiming(position, claim);
+        Ok(())
+    }
+
+    pub(in crate::task) fn on_claimed(
+        &mut self,
+        attempt: Attempt,
+        result: Result<String, Failure>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let LaneState::Claiming(position, claim) = &self.state else { return Ok(()) };
+        if attempt != self.attempt {
+            return Ok(());
+        }
+        let position = position.clone();
+        match result {
+            Ok(standing) => claim.hold_against(&standing, &self.tp.topic)?,
+            Err(failure) => return self.resolve_later(failure, shared, now),
+        }
         if position.committed.is_none() {
             shared.effects.push_back(Effect::ListPublished {
                 tp: self.tp.clone(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::position::{Epoch, Offset, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::task::backoff::Backoff;
+use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
@@ -57,6 +58,8 @@ pub(super) struct Lane {
 enum LaneState {
     /// Waits for the broker's position.
     Resolving,
+    /// Waits for the claim that stands on the topic's directory.
+    Claiming(BrokerPosition, Claim),
     /// Waits for the list of published files.
     Listing(BrokerPosition),
     /// Waits to resolve again.
