@@ -39,6 +39,22 @@ impl ReaderSet {
         Self { choice, current, others: Vec::new(), routes: HashMap::new() }
     }
 
+    /// With readers beside the one in force, as the intent carries them: of unrelated types that share the topic. Only
+    /// [`ReaderChoice::Lossless`] has any.
+    #[must_use]
+    pub fn with_others(mut self, others: &[SchemaId]) -> Self {
+        if self.choice == ReaderChoice::Lossless {
+            self.others = others.to_vec();
+        }
+        self
+    }
+
+    /// The readers beside the one in force.
+    #[must_use]
+    pub fn others(&self) -> &[SchemaId] {
+        &self.others
+    }
+
     /// The reader in force now: the base of the next flush.
     #[must_use]
     pub fn current(&self) -> Option<SchemaId> {

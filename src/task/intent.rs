@@ -9,6 +9,9 @@ const VERSION: u64 = 1;
 /// Refused schemas that an intent names at the most: the broker takes 4 KiB of metadata, and an id 44 bytes of it.
 pub const REFUSED_SCHEMAS: usize = 48;
 
+/// Readers of unrelated types that an intent names at the most.
+pub const OTHER_READERS: usize = 16;
+
 /// What a flush needs to be made again, besides its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -33,10 +36,12 @@ pub struct Basis {
 }
 
 /// Reader schemas in force; `None` where no record has had a schema yet, or the settings say which it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Readers {
     /// Of values.
     pub value: Option<SchemaId>,
+    /// Of values of unrelated types in the same topic. At most [`OTHER_READERS`].
+    pub others: Vec<SchemaId>,
     /// Of keys, where they are Avro.
     pub key: Option<SchemaId>,
 }
@@ -72,6 +77,8 @@ struct Wire {
     #[serde(default)]
     wall: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<WireId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refused: Vec<WireId>,
 }
 
@@ -101,6 +108,10 @@ impl WireId {
     }
 }
 
+fn read_all(ids: Vec<WireId>) -> Result<Vec<SchemaId>, IntentError> {
+    ids.into_iter().map(WireId::read).collect()
+}
+
 impl Intent {
     /// The metadata string, well under the broker's limit of 4 KiB.
     #[must_use]
@@ -112,6 +123,7 @@ impl Intent {
             key_schema: self.basis.readers.key.map(WireId::of),
             plan: format!("{:016x}", self.plan.0),
             wall: self.basis.wall_ms,
+            others: self.basis.readers.others.iter().copied().map(WireId::of).collect(),
             refused: self.basis.refused.iter().copied().map(WireId::of).collect(),
         };
         serde_json::to_string(&wire).unwrap_or_default()
@@ -137,10 +149,11 @@ impl Intent {
             basis: Basis {
                 readers: Readers {
                     value: wire.schema.map(WireId::read).transpose()?,
+                    others: read_all(wire.others)?,
                     key: wire.key_schema.map(WireId::read).transpose()?,
                 },
                 wall_ms: wire.wall,
-                refused: wire.refused.into_iter().map(WireId::read).collect::<Result<_, _>>()?,
+                refused: read_all(wire.refused)?,
             },
         }))
     }
@@ -152,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_intent_survives_the_metadata_string() {
-        let readers = Readers { value: Some(SchemaId::Number(u64::MAX)), key: None };
+        let readers = Readers { value: Some(SchemaId::Number(u64::MAX)), ..Readers::default() };
         let intent = Intent {
             end: Offset::new(i64::MAX - 1).unwrap(),
             plan: PlanHash(0xfeed_0000_0000_0001),
@@ -167,13 +180,13 @@ mod tests {
     fn the_largest_intent_fits_into_what_a_broker_takes() {
         let uuid = SchemaId::Uuid([0xee; 16]);
         let basis = Basis {
-            readers: Readers { value: Some(uuid), key: Some(uuid) },
+            readers: Readers { value: Some(uuid), others: vec![uuid; OTHER_READERS], key: Some(uuid) },
             wall_ms: i64::MIN,
             refused: (0..REFUSED_SCHEMAS as u8).map(|n| SchemaId::Uuid([n; 16])).collect(),
         };
         let intent = Intent { end: Offset::new(i64::MAX).unwrap(), plan: PlanHash(u64::MAX), basis };
         let metadata = intent.to_metadata();
-        assert!(metadata.len() < 3_000, "{} bytes", metadata.len());
+        assert!(metadata.len() < 3_500, "{} bytes", metadata.len());
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
     }
 

@@ -136,6 +136,12 @@ impl SchemaBook {
         }
     }
 
+    /// Whether `id` is at hand.
+    #[must_use]
+    pub fn is_ready(&self, id: SchemaId) -> bool {
+        matches!(self.entries.get(&id), Some(Entry::Ready(_)))
+    }
+
     /// Whether `id` must be asked for now; counts as asked when the answer is yes.
     pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
         let backoff = match self.entries.get(&id) {

@@ -62,7 +62,7 @@ def test_fault_38_apicurios_references_are_resolved(lab: Lab) -> None:
     artifact = lab.name("note")
     client.register(artifact, V1)
     page = {"type": "record", "name": "Page", "fields": [{"name": "note", "type": "n.Note"}]}
-    reference = {"groupId": "default", "artifactId": artifact, "version": "1", "name": "n.Note"}
+    reference = {"groupId": None, "artifactId": artifact, "version": "1", "name": "n.Note"}
     number, _ = client.register(lab.name("page"), page, [reference])
     whole = {**page, "fields": [{"name": "note", "type": V1}]}
     lab.topics.produce(topic, 0, [apicurio(number, encoded(whole, {"note": {"n": n}})) for n in range(5)])

@@ -47,7 +47,7 @@ class ApicurioClient:
         """Base URL of the API."""
         return f"{self.url}/apis/registry/v2"
 
-    def register(self, artifact: str, schema: Any, references: list[dict[str, str]] | None = None) -> tuple[int, int]:
+    def register(self, artifact: str, schema: Any, references: list[dict[str, Any]] | None = None) -> tuple[int, int]:
         """Registers an artifact; returns its global id and its content id."""
         kind, body = "application/json", json.dumps(schema)
         if references:

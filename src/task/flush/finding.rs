@@ -52,7 +52,10 @@ impl OpenFlush {
         // Everything is looked up before anything is decided, or a replay could decide otherwise.
         let known = found!(self.written_schema(writer, context, now)?);
         found!(reader_schema(self.readers.current(), context.schemas, now)?);
-        let in_force = self.readers();
+        for other in self.readers.others() {
+            found!(reader_schema(Some(*other), context.schemas, now)?);
+        }
+        let in_force = self.all_readers();
         let key = found!(self.find_key_way(key_writer, context, now)?);
         let one_type = context.settings.splits_record_types();
         let reader = self.readers.route(writer, &mut |reader, writer| match one_type {
@@ -69,11 +72,16 @@ impl OpenFlush {
         let key_plan = self.key_plan(shelf, &key, context)?;
         let name = one_type.then(|| self.name_number(known.record_name()));
         self.accepted.insert(writer);
-        if self.readers() != in_force || self.ways.len() == WAYS {
+        if self.all_readers() != in_force || self.ways.len() == WAYS {
             self.ways.clear();
         }
         self.ways.push(Way { writer, key_writer, shelf, plan, key_plan, name });
         Ok(Found::It(self.ways.len() - 1))
+    }
+
+    /// What decides where records of known schemas go.
+    pub(super) fn all_readers(&self) -> [(Option<SchemaId>, Vec<SchemaId>); 2] {
+        [&self.readers, &self.key_readers].map(|set| (set.current(), set.others().to_vec()))
     }
 
     /// The schema and the reader of a key. The reader in force where the key is null.
@@ -89,6 +97,9 @@ impl OpenFlush {
         };
         let writer = found!(self.written_schema(id, context, now)?);
         found!(reader_schema(self.key_readers.current(), context.schemas, now)?);
+        for other in self.key_readers.others() {
+            found!(reader_schema(Some(*other), context.schemas, now)?);
+        }
         // A schema without columns must not become a reader.
         writer.key_layout()?;
         let reader =

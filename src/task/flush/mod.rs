@@ -20,7 +20,7 @@ use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
 use crate::task::clock::{Now, Tick};
-use crate::task::intent::{Basis, Readers};
+use crate::task::intent::{Basis, OTHER_READERS, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
 use crate::task::names::object_name;
 use crate::task::open_file::{FileKey, FooterContext, OpenFile};
@@ -127,7 +127,8 @@ impl OpenFlush {
             end: start,
             cut,
             replaying,
-            readers: ReaderSet::begin(settings.readers, basis.readers.value),
+            readers: ReaderSet::begin(settings.readers, basis.readers.value)
+                .with_others(&basis.readers.others),
             key_readers: ReaderSet::begin(settings.key_readers, basis.readers.key),
             accepted: HashSet::new(),
             basis,
@@ -154,7 +155,9 @@ impl OpenFlush {
 
     /// The reader schemas in force at its end: those that the next flush begins with.
     pub(super) fn readers(&self) -> Readers {
-        Readers { value: self.readers.current(), key: self.key_readers.current() }
+        let others = self.readers.others();
+        let others = &others[others.len().saturating_sub(OTHER_READERS)..];
+        Readers { value: self.readers.current(), others: others.to_vec(), key: self.key_readers.current() }
     }
 
     pub(super) fn reached_cut(&self) -> bool {

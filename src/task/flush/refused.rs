@@ -134,13 +134,13 @@ impl OpenFlush {
             Found::Missing(id) => return Ok(Found::Missing(id)),
             Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
         };
-        let in_force = self.readers();
+        let in_force = self.all_readers();
         let key = match self.find_key_way(key_writer, context, now)? {
             Found::It(key) => key,
             Found::Missing(id) => return Ok(Found::Missing(id)),
             Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
         };
-        if self.readers() != in_force {
+        if self.all_readers() != in_force {
             self.ways.clear();
         }
         let shelf = self.shelf_of(reader.as_ref(), key.reader.as_ref(), context)?;

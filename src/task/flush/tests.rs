@@ -258,6 +258,35 @@ fn keys_evolve_and_one_that_cannot_be_absorbed_has_a_file_of_its_own() {
 }
 
 #[test]
+fn fault_62_each_of_several_types_settles_on_its_newest_version_across_flushes() {
+    const OTHER: &str = r#"{"type":"record","name":"O","fields":[{"name":"t","type":"boolean"}]}"#;
+    let mut bench = Bench::new("", &[(1, OTHER), (2, LONG), (3, WIDER)]);
+    let values = |ids: &[u32]| {
+        let value = |id: &u32| Some(framed(*id, if *id == 3 { &[0, 0] } else { &[0] }));
+        records(ids.iter().map(value).collect())
+    };
+    let mut flush = bench.open(Cut::None, Basis::default());
+    bench.take(&mut flush, values(&[1, 2, 3])).unwrap();
+    let readers = flush.readers();
+    assert_eq!(
+        (readers.value, readers.others.clone()),
+        (Some(SchemaId::Number(1)), vec![SchemaId::Number(3)])
+    );
+
+    let basis = Basis { readers, ..Basis::default() };
+    let (files, basis) = bench.flush(basis, values(&[2, 1, 3, 2]));
+    assert_eq!(rows(&files), [3, 1], "the older version does not begin a file of its own");
+    // Made again by a process that knows no schema yet: every reader is asked for before anything is decided.
+    let mut later = Bench::new("", &[(2, LONG)]);
+    let mut flush = later.open(Cut::Replay(Offset::new(4).unwrap()), basis.clone());
+    assert_eq!(later.take(&mut flush, values(&[2, 1, 3, 2])), Ok(Taken::NeedSchema(SchemaId::Number(1))));
+    later.answer(1, Ok(OTHER));
+    assert_eq!(later.take(&mut flush, values(&[2, 1, 3, 2])), Ok(Taken::NeedSchema(SchemaId::Number(3))));
+    later.answer(3, Ok(WIDER));
+    assert_eq!(later.replay(&basis, values(&[2, 1, 3, 2])).unwrap(), files);
+}
+
+#[test]
 fn fault_46_a_poison_key_or_value_leaves_no_half_row() {
     let mut bench =
         Bench::new("key: { format: avro }\n    errors: { on_poison: skip }", &[(1, LONG), (2, KEY)]);

@@ -95,7 +95,8 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
-        self.readers = beginning.intent.as_ref().map(|intent| intent.basis.readers).unwrap_or_default();
+        self.readers =
+            beginning.intent.as_ref().map(|intent| intent.basis.readers.clone()).unwrap_or_default();
         self.replay = beginning.intent;
         shared.effects.push_back(Effect::Report(Event::Started {
             tp: self.tp.clone(),

@@ -122,7 +122,10 @@ impl Lane {
         let (cut, basis) = match &self.replay {
             Some(intent) => (Cut::Replay(intent.end), intent.basis.clone()),
             None => {
-                let basis = Basis { readers: self.readers, wall_ms: now.wall_ms, refused: Vec::new() };
+                let mut readers = self.readers.clone();
+                // One that is not at hand any more is not worth asking for: its type may never come again.
+                readers.others.retain(|id| shared.schemas.is_ready(*id));
+                let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
                 (self.stop.map_or(Cut::None, Cut::Stop), basis)
             }
         };
