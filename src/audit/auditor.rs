@@ -8,7 +8,7 @@ use super::commits::{GroupCommits, compare};
 use super::offset_set::OffsetSet;
 use super::plan::{AuditPlan, AuditedFile};
 use super::ranges::survey;
-use super::report::{Gap, GapContent, Note, Overlap, PartitionReport, Span};
+use super::report::{Gap, GapContent, Incomplete, Note, Overlap, PartitionReport, Span};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 
 /// An audit under way. Holds the offsets of one flush at a time, or of those that overlap.
@@ -35,6 +35,10 @@ struct OpenFlush {
     range: OffsetRange,
     /// Rows of its readable files.
     rows: u64,
+    /// Its files, readable or not.
+    files: u64,
+    /// How many files it made, as their footers say; 0 while none did.
+    files_made: u64,
     /// Whether each of them was compared offset by offset.
     compared: bool,
     /// End of all flushes whose offsets are in `seen`.
@@ -80,6 +84,7 @@ impl Auditor {
         let rows = footer.rows;
         let has_offsets = footer.has_offsets;
         if let Some(flush) = &mut self.flush {
+            flush.files_made = flush.files_made.max(footer.flush_files());
             flush.rows += rows;
             flush.compared &= has_offsets;
         }
@@ -151,7 +156,8 @@ impl Auditor {
 
     fn enter_flush(&mut self, file: &AuditedFile) {
         let same = |flush: &OpenFlush| flush.tp == file.tp && flush.range == file.range;
-        if self.flush.as_ref().is_some_and(same) {
+        if let Some(flush) = self.flush.as_mut().filter(|flush| same(flush)) {
+            flush.files += 1;
             return;
         }
         self.end_flush();
@@ -166,19 +172,29 @@ impl Auditor {
             self.seen.clear();
         }
         let reach = reach.map_or(file.range.end, |reach| reach.max(file.range.end));
-        self.flush =
-            Some(OpenFlush { tp: file.tp.clone(), range: file.range, rows: 0, compared: true, reach });
+        self.flush = Some(OpenFlush {
+            tp: file.tp.clone(),
+            range: file.range,
+            rows: 0,
+            files: 1,
+            files_made: 0,
+            compared: true,
+            reach,
+        });
     }
 
     fn end_flush(&mut self) {
         let Some(flush) = &self.flush else { return };
+        let (tp, name) = (flush.tp.clone(), format!("flush {}", flush.range));
+        if flush.files < flush.files_made {
+            let incomplete =
+                Incomplete { span: flush.range.into(), files: flush.files, made: flush.files_made };
+            self.report(&tp).incomplete.push(incomplete);
+            return;
+        }
         if flush.rows > flush.range.span() && !flush.compared {
-            let note = Note {
-                file: format!("flush {}", flush.range),
-                reason: format!("{} rows are more than its offsets: some are there twice", flush.rows),
-            };
-            let tp = flush.tp.clone();
-            self.report(&tp).disagreements.push(note);
+            let reason = format!("{} rows are more than its offsets: some are there twice", flush.rows);
+            self.report(&tp).disagreements.push(Note { file: name, reason });
         }
     }
 

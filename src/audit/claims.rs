@@ -18,6 +18,14 @@ pub struct FooterFacts {
     pub sorted: bool,
 }
 
+impl FooterFacts {
+    /// How many files the flush made; 0 where the footer does not tell, as those of the first versions.
+    pub(super) fn flush_files(&self) -> u64 {
+        let said = self.key_values.get(FooterKey::FlushFiles.as_str());
+        said.and_then(|files| files.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// Whether a footer says that the file is part of a flush, whatever its name.
 #[must_use]
 pub fn names_a_flush(key_values: &BTreeMap<String, String>) -> bool {

@@ -20,6 +20,6 @@ pub use claims::{FooterFacts, names_a_flush};
 pub use commits::{GroupCommit, GroupCommits};
 pub use plan::{AuditPlan, AuditedFile};
 pub use report::{
-    AuditReport, CommitReport, Gap, GapContent, Note, OffsetFindings, OffsetSighting, Overlap,
+    AuditReport, CommitReport, Gap, GapContent, Incomplete, Note, OffsetFindings, OffsetSighting, Overlap,
     PartitionReport, Span,
 };

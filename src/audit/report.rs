@@ -71,6 +71,8 @@ pub struct PartitionReport {
     pub gaps: Vec<Gap>,
     /// Different ranges that intersect.
     pub overlaps: Vec<Overlap>,
+    /// Flushes that made more files than are there.
+    pub incomplete: Vec<Incomplete>,
     /// Offsets met again.
     pub duplicates: OffsetFindings,
     /// Offsets outside the range of their file.
@@ -100,6 +102,12 @@ impl PartitionReport {
                 "overlap: flush {} reaches into flush {}; two groups wrote here, or one was set back",
                 overlap.first, overlap.second
             )
+        }));
+        // What is still to be published of an announced flush is not missing yet.
+        let pending = self.committed.as_ref().and_then(|commit| commit.pending);
+        let missing = self.incomplete.iter().filter(|flush| Some(flush.span) != pending);
+        lines.extend(missing.map(|flush| {
+            format!("incomplete: flush {} has {} of its {} files", flush.span, flush.files, flush.made)
         }));
         lines.extend(self.duplicates.problem("duplicate", "met again"));
         lines.extend(self.outside.problem("outside", "not in the range of the file's name"));
@@ -193,6 +201,18 @@ impl Gap {
             }
         }
     }
+}
+
+/// A flush of which files are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Incomplete {
+    /// Its range.
+    #[serde(flatten)]
+    pub span: Span,
+    /// Files that are there.
+    pub files: u64,
+    /// Files that it made, as its footers say.
+    pub made: u64,
 }
 
 /// Two flushes whose ranges differ and intersect.

@@ -232,6 +232,28 @@ fn an_unreadable_file_is_named_once_and_disproves() {
 }
 
 #[test]
+fn a_file_missing_from_a_flush_is_found() {
+    let lake = vec![
+        (file("t", 0, 0, 10, "d=a"), (0..5).collect()),
+        (file("t", 0, 0, 10, "d=b"), (5..10).collect()),
+        (file("t", 0, 10, 20, "d=a"), (10..20).collect()),
+    ];
+    let made = |footer: &mut FooterFacts, files: &str| {
+        footer.key_values.insert(FooterKey::FlushFiles.as_str().to_owned(), files.to_owned());
+    };
+    let two_each = |footer: &mut FooterFacts| made(footer, "2");
+    let reports = audit_as(&lake, two_each);
+    let report = only(&reports);
+    assert_eq!(report.problems(), ["incomplete: flush [10, 20) has 1 of its 2 files"]);
+    // Announced and not settled: the rest is still to come.
+    let mut report = report.clone();
+    report.committed =
+        Some(CommitReport { offset: Some(10), pending: Some(range(10, 20).into()), problems: Vec::new() });
+    report.judge();
+    assert!(report.ok);
+}
+
+#[test]
 fn a_gap_without_a_record_is_no_problem() {
     let lake = vec![(file("t", 0, 0, 10, ""), vec![1]), (file("t", 0, 11, 20, ""), vec![12])];
     let mut report = audit(&lake).remove(0);

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 
+use crate::connector::listing::{Listings, Question};
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
 use crate::error::{Failure, Stage};
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
-use crate::position::{Epoch, OffsetRange, SchemaId, TopicPartition};
+use crate::position::{Epoch, SchemaId, TopicPartition};
 use crate::registry::Registry;
 use crate::storage::Store;
 use crate::task::SinkTask;
 use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{Attempt, Effect, Input, SchemaText};
-use crate::task::names::parse_object_name;
 
 /// How often the task's state is shown to people, and the longest sleep.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -32,6 +32,7 @@ pub(super) struct Door {
     pub(super) commands: CommandSender,
     pub(super) staging: Staging,
     pub(super) store: Store,
+    pub(super) listings: Arc<Listings>,
     pub(super) registry: Option<Registry>,
     pub(super) producer: Option<DeadLetterProducer>,
     pub(super) runtime: Handle,
@@ -76,7 +77,10 @@ impl Door {
                 self.commands.send(Command::ReadCommitted(tp, epoch, attempt));
             }
             Effect::Claim { tp, epoch, attempt, claim } => self.claim(tp, epoch, attempt, &claim),
-            Effect::ListPublished { tp, epoch, attempt } => self.list_published(tp, epoch, attempt),
+            Effect::ListPublished { tp, epoch, attempt, with_footer } => {
+                let reply = self.reply.clone();
+                self.listings.ask(Question { tp, epoch, attempt, with_footer, reply });
+            }
             Effect::Start { tp, epoch, attempt, offset } => {
                 self.commands.send(Command::Start(tp, epoch, attempt, offset));
             }
@@ -119,17 +123,6 @@ impl Door {
         });
     }
 
-    fn list_published(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt) {
-        let (store, reply) = (self.store.clone(), self.reply.clone());
-        self.runtime.spawn(async move {
-            let result = match store.list(&tp.topic).await {
-                Ok(files) => Ok(ranges_of(&tp, files.iter().map(|file| file.path.as_str()))),
-                Err(error) => Err(error.into_failure(Stage::Recover)),
-            };
-            let _ = reply.send(Input::Listed { tp, epoch, attempt, result });
-        });
-    }
-
     fn fetch_schema(&self, id: SchemaId) {
         let reply = self.reply.clone();
         let Some(registry) = self.registry.clone() else {
@@ -152,14 +145,6 @@ impl Door {
             let _ = reply.send(Input::SchemaFetched { id, result });
         });
     }
-}
-
-fn ranges_of<'a>(tp: &TopicPartition, paths: impl Iterator<Item = &'a str>) -> Vec<OffsetRange> {
-    paths
-        .filter_map(parse_object_name)
-        .filter(|(found, _, _)| found == tp)
-        .map(|(_, range, _)| range)
-        .collect()
 }
 
 fn now(began: Instant) -> Now {

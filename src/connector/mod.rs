@@ -4,6 +4,7 @@
 //! registry and producer work that runs on the shared runtime.
 
 mod door;
+mod listing;
 mod observer;
 mod staging;
 mod status;
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 
 use crate::config::settings::{ConnectorSettings, Evolution, ValueFormat};
 use crate::connector::door::Door;
+use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::error::{Failure, Stage};
@@ -135,6 +137,7 @@ impl Connector {
         };
         let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
         let stop = Arc::new(AtomicBool::new(false));
+        let listings = Listings::new(store.clone(), process.runtime.clone());
         let mut workers = Vec::new();
         for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
             let door = Door {
@@ -150,6 +153,7 @@ impl Connector {
                     sender.clone(),
                 ),
                 store: store.clone(),
+                listings: listings.clone(),
                 registry: registry.clone(),
                 producer: producer.clone(),
                 runtime: process.runtime.clone(),

@@ -76,6 +76,14 @@ impl Observer {
                 self.metrics.skipped.add(if skipped { count } else { 0 });
             }
             Event::Started { tp, offset, replay, found } => self.started(&tp, offset, replay, found),
+            Event::SetBack { tp, offset, published } => tracing::warn!(
+                connector = self.connector,
+                topic = &*tp.topic,
+                partition = tp.partition,
+                offset = offset.as_i64(),
+                published = published.as_i64(),
+                "the group begins before the end of the files that are there: it was set back, and what is read again is written again"
+            ),
             Event::Rotated { tp, range, reason, rows, files, bytes } => {
                 self.metrics.rotations.add(reason.as_str(), 1);
                 tracing::debug!(

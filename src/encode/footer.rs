@@ -19,6 +19,10 @@ pub enum FooterKey {
     Start,
     /// First offset after the flush.
     End,
+    /// How many files the flush made, this one among them.
+    FlushFiles,
+    /// The intent under which the flush was published: what makes it again, should the broker have forgotten it.
+    Intent,
     /// Rows in this file.
     Rows,
     /// Schema ids of the records in this file, ascending, separated by commas.
@@ -42,6 +46,8 @@ impl FooterKey {
             Self::Partition => "sluice.partition",
             Self::Start => "sluice.start",
             Self::End => "sluice.end",
+            Self::FlushFiles => "sluice.flush_files",
+            Self::Intent => "sluice.intent",
             Self::Rows => "sluice.rows",
             Self::SchemaIds => "sluice.schema_ids",
             Self::AvroSchema => "sluice.avro_schema",
@@ -62,6 +68,10 @@ pub struct FileFacts<'a> {
     pub topic_id: Option<&'a str>,
     /// See [`FooterKey::Start`] and [`FooterKey::End`].
     pub range: OffsetRange,
+    /// See [`FooterKey::FlushFiles`].
+    pub flush_files: usize,
+    /// See [`FooterKey::Intent`].
+    pub intent: &'a str,
     /// See [`FooterKey::Rows`].
     pub rows: u64,
     /// See [`FooterKey::SchemaIds`].
@@ -83,6 +93,8 @@ impl FileFacts<'_> {
             (FooterKey::Partition, self.topic_partition.partition.to_string()),
             (FooterKey::Start, self.range.start.to_string()),
             (FooterKey::End, self.range.end.to_string()),
+            (FooterKey::FlushFiles, self.flush_files.to_string()),
+            (FooterKey::Intent, self.intent.to_owned()),
             (FooterKey::Rows, self.rows.to_string()),
             (FooterKey::SchemaIds, ids.join(",")),
             (FooterKey::Checksum, format!("{:016x}", self.checksum)),

@@ -1,5 +1,5 @@
-//! Owns what an audit asks a cluster: a group's commits, and whether there is a record between two offsets. Joins no group
-//! and commits nothing.
+//! Owns what can be asked of a cluster without joining the group: its commits, and whether there is a record between two
+//! offsets. Commits nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -43,8 +43,11 @@ impl ClusterReader {
     /// # Errors
     /// Fatal when the properties are refused.
     pub fn new(settings: &KafkaSettings, patience: Duration) -> Result<Self, Failure> {
-        let consumer =
-            consumer_config(settings).create_with_context(Context::new("audit")).map_err(|error| {
+        // Polled one by one, so that the end of a partition is told where it is.
+        let consumer = consumer_config(settings)
+            .set("enable.partition.eof", "true")
+            .create_with_context(Context::new("reader"))
+            .map_err(|error| {
                 let reason = format!("the kafka client refuses: {}; check the properties", refusal(&error));
                 Failure::fatal(Stage::Consume, reason)
             })?;

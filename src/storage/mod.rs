@@ -148,16 +148,29 @@ impl Store {
     /// # Errors
     /// `Invalid` for a prefix that is not a path, `Missing` where the local root is not there, and what the store says.
     pub async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+        let mut files = self.fold(prefix, Vec::new(), Vec::push).await?;
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// Hands every visible file below `prefix` to `fold`, in no order: for lists that need not be kept whole.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn fold<A: Send + 'static>(
+        &self,
+        prefix: &str,
+        begin: A,
+        fold: fn(&mut A, ListedFile),
+    ) -> Result<A, StorageError> {
         let prefix = prefix.trim_matches('/');
         if !prefix.is_empty() {
             ObjectName::new(prefix)?;
         }
-        let mut files = match &self.0 {
-            Backend::Local(backend) => backend.list(prefix).await?,
-            Backend::Object(backend) => backend.list(prefix).await?,
-        };
-        files.sort_unstable();
-        Ok(files)
+        match &self.0 {
+            Backend::Local(backend) => backend.fold(prefix, begin, fold).await,
+            Backend::Object(backend) => backend.fold(prefix, begin, fold).await,
+        }
     }
 
     /// The last `wanted_bytes` of a file, or the whole where it is shorter.

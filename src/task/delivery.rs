@@ -5,7 +5,6 @@ use crate::position::OffsetRange;
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::flush::SealingFlush;
-use crate::task::intent::{Basis, Intent, PlanHash};
 use crate::task::message::{CommitId, FlushId, SealedFile};
 
 pub(super) struct Delivery {
@@ -14,14 +13,14 @@ pub(super) struct Delivery {
     pub(super) files: Vec<SealedFile>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
-    /// The intent was found, not made: the cut is the broker's.
+    /// The cut was found, not made: by the broker's intent or the footers of its files.
     pub(super) replayed: bool,
     pub(super) rotated_at: Tick,
     pub(super) stage: DeliveryStage,
     pub(super) backoff: Backoff,
     /// Batches of dead letters without an acknowledgement.
     letters_outstanding: usize,
-    basis: Basis,
+    intent: String,
     /// The broker holds the intent of exactly this range.
     intended: bool,
     /// Every file is visible.
@@ -57,12 +56,13 @@ pub(super) enum Step {
 }
 
 impl Delivery {
-    /// `letters_acknowledged`: batches of dead letters acknowledged while the flush was open.
+    /// `replayed`: the cut was found, not made; `intended`: the broker holds the intent. `letters_acknowledged`: batches of dead letters acknowledged while the flush was open.
     pub(super) fn new(
         flush: FlushId,
         sealing: SealingFlush,
         letters_acknowledged: usize,
         replayed: bool,
+        intended: bool,
         now: Tick,
     ) -> Self {
         let stage = if sealing.files.is_empty() { DeliveryStage::Sealed } else { DeliveryStage::Sealing };
@@ -76,15 +76,16 @@ impl Delivery {
             stage,
             backoff: Backoff::default(),
             letters_outstanding: sealing.letter_batches - letters_acknowledged,
-            basis: sealing.basis,
-            intended: replayed,
+            intent: sealing.intent,
+            intended,
             published: sealing.files.is_empty(),
             files: sealing.files,
         }
     }
 
-    pub(super) fn intent(&self, plan: PlanHash) -> Intent {
-        Intent { end: self.range.end, plan, basis: self.basis.clone() }
+    /// Metadata of the commit that announces it.
+    pub(super) fn intent(&self) -> &str {
+        &self.intent
     }
 
     pub(super) fn is_intended(&self) -> bool {

@@ -58,7 +58,7 @@ pub enum Input {
         /// Ours or the one that was there before.
         result: Result<String, Failure>,
     },
-    /// Answer to [`Effect::ListPublished`]: the offset ranges of our files, in any order.
+    /// Answer to [`Effect::ListPublished`].
     Listed {
         /// Which one.
         tp: TopicPartition,
@@ -66,8 +66,8 @@ pub enum Input {
         epoch: Epoch,
         /// From the effect.
         attempt: Attempt,
-        /// Ranges found under the topic's prefix for this partition.
-        result: Result<Vec<OffsetRange>, Failure>,
+        /// The flush that ends last of those with files; `None` without any.
+        result: Result<Option<PublishedFlush>, Failure>,
     },
     /// Records, in offset order after those handed over before.
     Records {
@@ -182,6 +182,26 @@ pub struct BrokerPosition {
     pub topic_id: Option<Arc<str>>,
 }
 
+/// A flush as its published files show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedFlush {
+    /// By the names.
+    pub range: OffsetRange,
+    /// How many of its files are there.
+    pub files: usize,
+    /// What the footer of one of them says, where it was asked for.
+    pub footer: Option<FlushFooter>,
+}
+
+/// What a file's footer says of its flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushFooter {
+    /// How many files the flush made.
+    pub files: usize,
+    /// The intent, as it was committed.
+    pub intent: String,
+}
+
 /// Why a commit was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
@@ -245,7 +265,7 @@ pub enum Effect {
         /// Ours.
         claim: Claim,
     },
-    /// List the published files of a topic-partition.
+    /// Find the published flush of a topic-partition that ends last.
     ListPublished {
         /// Which one.
         tp: TopicPartition,
@@ -253,6 +273,8 @@ pub enum Effect {
         epoch: Epoch,
         /// To be given back.
         attempt: Attempt,
+        /// Whether the footer of one of its files is wanted.
+        with_footer: bool,
     },
     /// Begin to deliver records from `offset`.
     Start {
@@ -410,6 +432,15 @@ pub enum Event {
         replay: Option<Offset>,
         /// How the offset was found: `committed`, `files`, `earliest`, `latest`.
         found: &'static str,
+    },
+    /// The committed offset lies before the end of files that are there: somebody set the group back.
+    SetBack {
+        /// Which one.
+        tp: TopicPartition,
+        /// The committed offset.
+        offset: Offset,
+        /// The end of the last published flush.
+        published: Offset,
     },
     /// A flush ended.
     Rotated {

@@ -62,6 +62,8 @@ pub(super) struct FooterContext<'a> {
     pub(super) tp: &'a TopicPartition,
     pub(super) topic_id: Option<&'a str>,
     pub(super) range: OffsetRange,
+    pub(super) flush_files: usize,
+    pub(super) intent: &'a str,
     pub(super) avro_schema: Option<&'a str>,
 }
 
@@ -145,6 +147,8 @@ impl OpenFile {
             topic_partition: context.tp,
             topic_id: context.topic_id,
             range: context.range,
+            flush_files: context.flush_files,
+            intent: context.intent,
             rows: self.rows,
             schema_ids: self.schema_ids.into_iter().filter(|id| !id.is_file()).collect(),
             avro_schema: context.avro_schema,

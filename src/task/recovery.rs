@@ -4,13 +4,16 @@ use crate::config::settings::StartPosition;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::intent::{Intent, PlanHash};
-use crate::task::message::BrokerPosition;
+use crate::task::message::{BrokerPosition, PublishedFlush};
 
 /// Where and how to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) offset: Offset,
+    /// A flush to be made again with the same cut.
     pub(super) intent: Option<Intent>,
+    /// Whether the broker holds that intent.
+    pub(super) intended: bool,
     pub(super) found: &'static str,
 }
 
@@ -48,7 +51,7 @@ pub(super) fn from_commit(
             )));
         }
     }
-    Ok(Beginning { offset, intent, found: "committed" })
+    Ok(Beginning { offset, intended: intent.is_some(), intent, found: "committed" })
 }
 
 /// Begins without a committed offset: after the last published file, else where `start` says.
@@ -58,13 +61,13 @@ pub(super) fn from_commit(
 pub(super) fn from_files(
     tp: &TopicPartition,
     position: &BrokerPosition,
-    files: &[OffsetRange],
+    last: Option<&PublishedFlush>,
+    plan: PlanHash,
     start: StartPosition,
 ) -> Result<Beginning, Failure> {
-    // Flushes of a partition are published in order, so nothing below the last end is still to come.
-    if let Some(end) = files.iter().map(|range| range.end).max() {
-        check_within(tp, end, position, "the end of the last published file")?;
-        return Ok(Beginning { offset: end, intent: None, found: "files" });
+    // Flushes of a partition are published in order, so nothing below the last one is still to come.
+    if let Some(last) = last {
+        return after_files(tp, position, last, plan);
     }
     let (offset, found) = match start {
         StartPosition::Earliest => (position.low, "earliest"),
@@ -78,7 +81,38 @@ pub(super) fn from_files(
             ));
         }
     };
-    Ok(Beginning { offset, intent: None, found })
+    Ok(Beginning { offset, intent: None, intended: false, found })
+}
+
+/// Begins after the last published flush, or at its start when a crash left some of its files out.
+fn after_files(
+    tp: &TopicPartition,
+    position: &BrokerPosition,
+    last: &PublishedFlush,
+    plan: PlanHash,
+) -> Result<Beginning, Failure> {
+    let range = last.range;
+    check_within(tp, range.end, position, "the end of the last published file")?;
+    let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
+    let Some(footer) = footer else {
+        return Ok(Beginning { offset: range.end, intent: None, intended: false, found: "files" });
+    };
+    check_within(tp, range.start, position, "the start of the last flush, whose files are not all there,")?;
+    let intent = Intent::from_metadata(&footer.intent)
+        .map_err(|error| Failure::fatal(Stage::Recover, format!("{tp}: {error}")))?
+        .filter(|intent| intent.end == range.end);
+    match intent {
+        Some(intent) if intent.plan == plan => {
+            Ok(Beginning { offset: range.start, intent: Some(intent), intended: false, found: "files" })
+        }
+        _ => Err(Failure::fatal(
+            Stage::Recover,
+            format!(
+                "{tp}: only {} of the {} files of flush {range} are there, the group's offset is gone, and the flush was made with other settings; start once with the former settings to finish it, or delete these files",
+                last.files, footer.files
+            ),
+        )),
+    }
 }
 
 fn check_within(
@@ -114,6 +148,7 @@ fn check_within(
 mod tests {
     use super::*;
     use crate::task::intent::Basis;
+    use crate::task::message::FlushFooter;
 
     const PLAN: PlanHash = PlanHash(7);
 
@@ -133,6 +168,11 @@ mod tests {
 
     fn tp() -> TopicPartition {
         TopicPartition::new("t", 0)
+    }
+
+    fn flush(start: i64, end: i64, found: usize, made: usize) -> PublishedFlush {
+        let footer = FlushFooter { files: made, intent: intent(end, 7) };
+        PublishedFlush { range: OffsetRange::new(at(start), at(end)), files: found, footer: Some(footer) }
     }
 
     fn intent(end: i64, plan: u64) -> String {
@@ -177,23 +217,26 @@ mod tests {
 
     #[test]
     fn without_a_commit_the_files_say_where_to_begin() {
-        let files = [OffsetRange::new(at(30), at(40)), OffsetRange::new(at(10), at(30))];
-        let beginning = from_files(&tp(), &position(None, ""), &files, StartPosition::Earliest).unwrap();
-        assert_eq!((beginning.offset, beginning.found), (at(40), "files"));
-        assert!(
-            from_files(
-                &tp(),
-                &position(None, ""),
-                &[OffsetRange::new(at(1), at(5))],
-                StartPosition::Earliest
-            )
-            .is_err()
-        );
+        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest);
+        let beginning = begin(flush(30, 40, 2, 2)).unwrap();
+        assert_eq!((beginning.offset, beginning.found, beginning.intent), (at(40), "files", None));
+        assert!(begin(flush(1, 5, 1, 1)).is_err());
+    }
+
+    #[test]
+    fn a_flush_with_missing_files_is_made_again() {
+        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest);
+        let beginning = begin(flush(30, 40, 1, 2)).unwrap();
+        assert_eq!((beginning.offset, beginning.intended), (at(30), false));
+        assert_eq!(beginning.intent.map(|intent| intent.end), Some(at(40)));
+        let mut other = flush(30, 40, 1, 2);
+        other.footer.as_mut().unwrap().intent = intent(40, 8);
+        assert!(begin(other).unwrap_err().to_string().contains("only 1 of the 2 files"));
     }
 
     #[test]
     fn without_files_the_setting_says_where_to_begin() {
-        let begin = |start| from_files(&tp(), &position(None, ""), &[], start);
+        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start);
         assert_eq!(begin(StartPosition::Earliest).unwrap().offset, at(10));
         assert_eq!(begin(StartPosition::Latest).unwrap().offset, at(100));
         assert!(begin(StartPosition::Error).is_err());

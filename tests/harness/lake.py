@@ -53,6 +53,14 @@ class Lake:
         """The files that a reader sees: no part of the name below the prefix starts with a dot or an underscore."""
         return {name: path for name, path in self.paths().items() if not any(part[0] in "._" for part in name.split("/"))}
 
+    def remove(self, name: str) -> None:
+        """Takes a file away, as only a fault or a careless hand does."""
+        raise NotImplementedError
+
+    def options_of_commands(self) -> list[str]:
+        """What `sluice audit` and `inspect` need beside the URL."""
+        return [word for key, value in self.options.items() for word in ("--option", f"{key}={str(value).lower() if isinstance(value, bool) else value}")]
+
     def files(self) -> list[DataFile]:
         """The data files, by name. A visible file with another kind of name is an error."""
         found = []
@@ -100,6 +108,9 @@ class LocalLake(Lake):
         """Every file on the disk, hidden ones too."""
         return {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
 
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+
 
 @dataclass
 class S3Lake(Lake):
@@ -142,3 +153,7 @@ class S3Lake(Lake):
                     with self.filesystem.open_input_stream(info.path) as source:
                         found[name].write_bytes(source.read())
         return found
+
+    def remove(self, name: str) -> None:
+        self.filesystem.delete_file(f"{self.bucket}/{self.prefix}/{name}")
+        (self.mirror / name).unlink(missing_ok=True)

@@ -92,7 +92,9 @@ impl Process {
             Effect::Claim { tp, epoch, attempt, claim } => {
                 self.work.push(Work::Claim(tp, epoch, attempt, claim.to_json()));
             }
-            Effect::ListPublished { tp, epoch, attempt } => self.work.push(Work::List(tp, epoch, attempt)),
+            Effect::ListPublished { tp, epoch, attempt, .. } => {
+                self.work.push(Work::List(tp, epoch, attempt));
+            }
             Effect::Start { tp, epoch, attempt, offset } => self.with_lane(&tp, epoch, |lane| {
                 lane.attempt = Some(attempt);
                 lane.position = offset.as_i64();

@@ -7,6 +7,10 @@ use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sluice::encode::FooterKey;
+use sluice::position::TopicPartition;
+use sluice::task::message::{FlushFooter, PublishedFlush};
+use sluice::task::names::parse_object_name;
 
 #[derive(Default)]
 pub(crate) struct Store {
@@ -22,6 +26,8 @@ pub(crate) struct PublishedFile {
     pub rows: u64,
     pub checksum: u64,
     pub offsets: Vec<i64>,
+    /// What its footer says of its flush.
+    pub footer: FlushFooter,
 }
 
 /// What became of one publication.
@@ -48,6 +54,35 @@ impl Store {
                 Outcome::Created
             }
         }
+    }
+}
+
+impl Store {
+    /// The published flush of a topic-partition that ends last.
+    pub(crate) fn last_flush(&self, tp: &TopicPartition) -> Option<PublishedFlush> {
+        let ours = self.files.iter().filter_map(|(name, file)| {
+            parse_object_name(name).filter(|(found, _, _)| found == tp).map(|(_, range, _)| (range, file))
+        });
+        let files: Vec<_> = ours.collect();
+        let (range, file) = files.iter().max_by_key(|(range, _)| (range.end, range.start))?;
+        Some(PublishedFlush {
+            range: *range,
+            files: files.iter().filter(|(other, _)| other == range).count(),
+            footer: Some(file.footer.clone()),
+        })
+    }
+}
+
+/// Reads what a file says of its flush.
+pub(crate) fn read_footer(bytes: Bytes) -> FlushFooter {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a published file is valid Parquet");
+    let pairs = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    let value_of = |key: FooterKey| {
+        pairs.iter().find(|pair| pair.key == key.as_str()).and_then(|pair| pair.value.clone()).unwrap()
+    };
+    FlushFooter {
+        files: value_of(FooterKey::FlushFiles).parse().unwrap(),
+        intent: value_of(FooterKey::Intent),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sluice::error::{Failure, Stage};
-use sluice::position::{Epoch, Offset, OffsetRange, TopicPartition};
+use sluice::position::{Epoch, Offset, TopicPartition};
 use sluice::record::OwnedRecord;
 use sluice::task::clock::{Now, Tick};
 use sluice::task::message::{CommitError, Input, PublishedFiles, StagingError};
@@ -430,15 +430,8 @@ impl World {
                 process.answers.push(Input::Claimed { tp, epoch, attempt, result });
             }
             Work::List(tp, epoch, attempt) => {
-                let ranges: Vec<OffsetRange> = self
-                    .store
-                    .files
-                    .keys()
-                    .filter_map(|name| parse_object_name(name))
-                    .filter(|(found, _, _)| *found == tp)
-                    .map(|(_, range, _)| range)
-                    .collect();
-                let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(ranges) };
+                let last = self.store.last_flush(&tp);
+                let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(last) };
                 process.answers.push(Input::Listed { tp, epoch, attempt, result });
             }
             Work::Commit { tp, epoch, commit, offset, metadata } => {
@@ -496,10 +489,12 @@ impl World {
                 process.answers.push(Input::Published { tp, flush, result });
                 return;
             }
-            let offsets = store::read_offsets(Bytes::from(staged[number].clone()));
+            let bytes = Bytes::from(staged[number].clone());
+            let footer = store::read_footer(bytes.clone());
+            let offsets = store::read_offsets(bytes);
             assert_eq!(offsets.len() as u64, file.rows, "{}: rows as sealed", file.name);
             self.check_publication(&tp, &file.name);
-            let visible = PublishedFile { rows: file.rows, checksum: file.checksum, offsets };
+            let visible = PublishedFile { rows: file.rows, checksum: file.checksum, offsets, footer };
             match self.store.publish(&file.name, &visible, self.control == Control::Replace) {
                 Outcome::Created => published.created += 1,
                 Outcome::Adopted => published.adopted += 1,

@@ -38,6 +38,8 @@ impl Lake {
             topic_partition: &tp,
             topic_id: None,
             range,
+            flush_files: 1,
+            intent: "",
             rows: rows as u64,
             schema_ids: Vec::new(),
             avro_schema: None,

@@ -50,6 +50,8 @@ fn ours() -> Vec<KeyValue> {
         topic_partition: &TopicPartition::new("t", 0),
         topic_id: None,
         range: OffsetRange::new(Offset::ZERO, Offset::new(100).unwrap()),
+        flush_files: 2,
+        intent: "{}",
         rows: 100,
         schema_ids: vec![SchemaId::Number(3), SchemaId::Number(4)],
         avro_schema: Some(

@@ -104,8 +104,13 @@ impl LocalBackend {
         blocking(move || staging::sweep(&root).map_err(|error| disk_error(&error, "sweep", &root))).await
     }
 
-    /// Visible files below a directory, in no order. A prefix that does not exist holds none; a root that does not is an error.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+    /// Folds the visible files below a directory, in no order. A prefix that does not exist holds none; a root that does not is an error.
+    pub(super) async fn fold<A: Send + 'static>(
+        &self,
+        prefix: &str,
+        mut folded: A,
+        fold: fn(&mut A, ListedFile),
+    ) -> Result<A, StorageError> {
         let (root, prefix) = (self.root.clone(), prefix.to_owned());
         blocking(move || {
             if !root.is_dir() {
@@ -115,8 +120,9 @@ impl LocalBackend {
             let mut directories = vec![prefix];
             while let Some(directory) = directories.pop() {
                 list_directory(&root, &directory, &mut directories, &mut files)?;
+                files.drain(..).for_each(|file| fold(&mut folded, file));
             }
-            Ok(files)
+            Ok(folded)
         })
         .await
     }

@@ -147,17 +147,31 @@ impl ObjectBackend {
         self.read_small(path).await?.ok_or_else(gone)
     }
 
-    /// Visible objects below a prefix of whole segments, in no order.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StorageError> {
+    /// Folds the visible objects below a prefix of whole segments, in no order.
+    pub(super) async fn fold<A>(
+        &self,
+        prefix: &str,
+        mut folded: A,
+        fold: fn(&mut A, ListedFile),
+    ) -> Result<A, StorageError> {
         let below = self.key_of(prefix)?;
-        let objects = self.store.list(Some(&below)).try_filter_map(|object| async move {
-            let relative = relative_to(&self.prefix, &object.location).filter(|path| !is_hidden(path));
-            Ok(relative.map(|path| ListedFile { path: path.to_owned(), size_bytes: object.size }))
-        });
-        objects.try_collect().await.map_err(|error| {
-            let doing = format!("list {}", self.url_of(prefix));
-            self.refusal(&error, &doing).into_error(&doing)
-        })
+        let mut objects = self.store.list(Some(&below));
+        loop {
+            match objects.try_next().await {
+                Ok(None) => return Ok(folded),
+                Ok(Some(object)) => {
+                    if let Some(path) =
+                        relative_to(&self.prefix, &object.location).filter(|path| !is_hidden(path))
+                    {
+                        fold(&mut folded, ListedFile { path: path.to_owned(), size_bytes: object.size });
+                    }
+                }
+                Err(error) => {
+                    let doing = format!("list {}", self.url_of(prefix));
+                    return Err(self.refusal(&error, &doing).into_error(&doing));
+                }
+            }
+        }
     }
 
     /// The last `wanted_bytes` of an object; `None` when there is none.

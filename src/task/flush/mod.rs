@@ -20,7 +20,7 @@ use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
 use crate::task::clock::{Now, Tick};
-use crate::task::intent::{Basis, OTHER_READERS, Readers};
+use crate::task::intent::{Basis, Intent, OTHER_READERS, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
 use crate::task::names::object_name;
 use crate::task::open_file::{FileKey, FooterContext, OpenFile};
@@ -99,7 +99,8 @@ pub(super) struct OpenFlush {
 /// A flush whose files are complete, on its way to storage.
 pub(super) struct SealingFlush {
     pub(super) range: OffsetRange,
-    pub(super) basis: Basis,
+    /// Metadata of the commit that announces it.
+    pub(super) intent: String,
     pub(super) files: Vec<SealedFile>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -270,7 +271,9 @@ impl OpenFlush {
     /// Fatal when a file cannot be encoded.
     pub(super) fn seal(self, context: &mut FlushContext<'_>) -> Result<SealingFlush, Failure> {
         let range = OffsetRange::new(self.start, self.end);
-        let mut files: Vec<Option<SealedFile>> = vec![None; self.files.len()];
+        let flush_files = self.files.len();
+        let intent = Intent { end: range.end, plan: context.settings.plan, basis: self.basis }.to_metadata();
+        let mut files: Vec<Option<SealedFile>> = vec![None; flush_files];
         let (mut bytes, mut ordinal, mut directory) = (0, 0, None::<String>);
         // In order of directory, then reader: the ordinal depends on which files there are, not on when they began.
         for (key, (number, file)) in self.files {
@@ -281,6 +284,8 @@ impl OpenFlush {
                 tp: context.tp,
                 topic_id: context.topic_id,
                 range,
+                flush_files,
+                intent: &intent,
                 avro_schema: self.shelves[key.reader].reader.as_ref().map(|known| known.json.as_str()),
             };
             let closed = file.close(&footer, &context.settings.parquet)?;
@@ -301,14 +306,7 @@ impl OpenFlush {
                 files: files.clone(),
             });
         }
-        Ok(SealingFlush {
-            range,
-            basis: self.basis,
-            files,
-            rows: self.rows,
-            bytes,
-            letter_batches: self.letter_batches,
-        })
+        Ok(SealingFlush { range, intent, files, rows: self.rows, bytes, letter_batches: self.letter_batches })
     }
 
     fn full(&self, settings: &TaskSettings, now: Tick) -> Option<RotationReason> {

@@ -9,7 +9,7 @@ use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::{OwnedRecord, RecordBlock};
 use crate::schema::ColumnOptions;
 use crate::task::clock::{Now, Tick};
-use crate::task::intent::{Basis, REFUSED_SCHEMAS};
+use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SchemaText, SealedFile};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
@@ -102,7 +102,7 @@ connectors:
         let sealed = flush.seal(&mut context).unwrap();
         let mut files = sealed.files;
         files.sort_by(|one, other| one.name.cmp(&other.name));
-        (files, sealed.basis)
+        (files, Intent::from_metadata(&sealed.intent).unwrap().unwrap().basis)
     }
 
     /// One flush of these records, all of which it takes.

@@ -1,12 +1,11 @@
 //! Owns the first part of a lane's life: finding where to begin, and beginning again after trouble.
 
-use super::{Lane, LaneState};
+use super::{Lane, LaneState, Replay};
 use crate::error::Failure;
-use crate::position::OffsetRange;
 use crate::task::Shared;
 use crate::task::claim::Claim;
 use crate::task::clock::Now;
-use crate::task::message::{Attempt, BrokerPosition, Effect, Event};
+use crate::task::message::{Attempt, BrokerPosition, Effect, Event, PublishedFlush};
 use crate::task::recovery;
 use crate::task::recovery::Beginning;
 use crate::task::tracker::OffsetTracker;
@@ -57,15 +56,16 @@ impl Lane {
             Err(failure) => return self.resolve_later(failure, shared, now),
         }
         if position.committed.is_none() {
-            shared.effects.push_back(Effect::ListPublished {
-                tp: self.tp.clone(),
-                epoch: self.epoch,
-                attempt: self.attempt,
-            });
+            self.list_published(true, shared);
             self.state = LaneState::Listing(position);
             return Ok(());
         }
         let beginning = recovery::from_commit(&self.tp, &position, shared.settings.plan)?;
+        // In the background: it only tells people, and there may be many files.
+        if !self.compared && beginning.intent.is_none() {
+            self.list_published(false, shared);
+        }
+        self.compared = true;
         self.begin(beginning, shared);
         Ok(())
     }
@@ -73,35 +73,55 @@ impl Lane {
     pub(in crate::task) fn on_listed(
         &mut self,
         attempt: Attempt,
-        result: Result<Vec<OffsetRange>, Failure>,
+        result: Result<Option<PublishedFlush>, Failure>,
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
-        let LaneState::Listing(position) = &self.state else { return Ok(()) };
         if attempt != self.attempt {
             return Ok(());
         }
-        match result {
-            Ok(ranges) => {
-                let beginning = recovery::from_files(&self.tp, position, &ranges, shared.settings.start)?;
+        match (&self.state, result) {
+            (LaneState::Listing(position), Ok(last)) => {
+                let settings = &shared.settings;
+                let beginning =
+                    recovery::from_files(&self.tp, position, last.as_ref(), settings.plan, settings.start)?;
                 self.begin(beginning, shared);
-                Ok(())
             }
-            Err(failure) => self.resolve_later(failure, shared, now),
+            (LaneState::Listing(_), Err(failure)) => return self.resolve_later(failure, shared, now),
+            (_, Ok(Some(last))) if last.range.end > self.began_at => {
+                shared.effects.push_back(Effect::Report(Event::SetBack {
+                    tp: self.tp.clone(),
+                    offset: self.began_at,
+                    published: last.range.end,
+                }));
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    fn list_published(&self, with_footer: bool, shared: &mut Shared) {
+        shared.effects.push_back(Effect::ListPublished {
+            tp: self.tp.clone(),
+            epoch: self.epoch,
+            attempt: self.attempt,
+            with_footer,
+        });
     }
 
     pub(super) fn begin(&mut self, beginning: Beginning, shared: &mut Shared) {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
+        self.began_at = beginning.offset;
         self.readers =
             beginning.intent.as_ref().map(|intent| intent.basis.readers.clone()).unwrap_or_default();
-        self.replay = beginning.intent;
+        let intended = beginning.intended;
+        self.replay = beginning.intent.map(|intent| Replay { intent, intended });
         shared.effects.push_back(Effect::Report(Event::Started {
             tp: self.tp.clone(),
             offset: beginning.offset,
-            replay: self.replay.as_ref().map(|intent| intent.end),
+            replay: self.replay.as_ref().map(|replay| replay.intent.end),
             found: beginning.found,
         }));
         if self.at_stop() {

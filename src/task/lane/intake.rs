@@ -120,7 +120,7 @@ impl Lane {
 
     pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
         let (cut, basis) = match &self.replay {
-            Some(intent) => (Cut::Replay(intent.end), intent.basis.clone()),
+            Some(replay) => (Cut::Replay(replay.intent.end), replay.intent.basis.clone()),
             None => {
                 let mut readers = self.readers.clone();
                 // One that is not at hand any more is not worth asking for: its type may never come again.
@@ -190,9 +190,17 @@ impl Lane {
             files: sealing.files.len(),
             bytes: sealing.bytes,
         }));
-        let replayed = self.replay.take().is_some();
+        let replay = self.replay.take();
         let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
-        self.deliveries.push_back(Delivery::new(flush, sealing, acknowledged, replayed, now.tick));
+        let intended = replay.as_ref().is_some_and(|replay| replay.intended);
+        self.deliveries.push_back(Delivery::new(
+            flush,
+            sealing,
+            acknowledged,
+            replay.is_some(),
+            intended,
+            now.tick,
+        ));
         Ok(())
     }
 

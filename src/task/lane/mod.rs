@@ -33,6 +33,8 @@ pub(super) struct Lane {
     state: LaneState,
     stop: Option<Offset>,
     tracker: OffsetTracker,
+    /// Where reading began in this attempt.
+    began_at: Offset,
     high: Offset,
     topic_id: Option<Arc<str>>,
     open: Option<OpenFlush>,
@@ -45,7 +47,9 @@ pub(super) struct Lane {
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
-    replay: Option<Intent>,
+    replay: Option<Replay>,
+    /// The group's offset was held against the files once.
+    compared: bool,
     /// The reader schemas in force at the end of the last flush.
     readers: Readers,
     backoff: Backoff,
@@ -66,6 +70,13 @@ enum LaneState {
     BackingOff(Tick),
     /// Takes records.
     Running,
+}
+
+/// A flush that is made again with the same cut.
+struct Replay {
+    intent: Intent,
+    /// Whether the broker holds the intent.
+    intended: bool,
 }
 
 enum Held {
@@ -108,6 +119,7 @@ impl Lane {
             state: LaneState::Resolving,
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
+            began_at: Offset::ZERO,
             high: Offset::ZERO,
             topic_id: None,
             open: None,
@@ -119,6 +131,7 @@ impl Lane {
             fetching_paused: false,
             draining: None,
             replay: None,
+            compared: false,
             readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,

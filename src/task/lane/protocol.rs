@@ -41,11 +41,10 @@ impl Lane {
     }
 
     pub(super) fn intend(&mut self, shared: &mut Shared) {
-        let plan = shared.settings.plan;
         let Some(front) = self.deliveries.front_mut() else { return };
         let commit = shared.next_commit();
         front.stage = DeliveryStage::Intending(commit);
-        let (offset, metadata) = (front.range.start, front.intent(plan).to_metadata());
+        let (offset, metadata) = (front.range.start, front.intent().to_owned());
         self.commit(commit, offset, metadata, shared);
     }
 
@@ -57,10 +56,9 @@ impl Lane {
     }
 
     pub(super) fn settle_when_ready(&mut self, shared: &mut Shared) {
-        let plan = shared.settings.plan;
         // One commit a flush on a busy partition: the next intent travels with this end.
-        let next =
-            self.deliveries.get(1).filter(|next| next.may_be_announced()).map(|next| next.intent(plan));
+        let next = self.deliveries.get(1).filter(|next| next.may_be_announced());
+        let next = next.map(|next| next.intent().to_owned());
         let Some(front) = self.deliveries.front_mut() else { return };
         if !front.may_settle() {
             return;
@@ -71,7 +69,7 @@ impl Lane {
         if next.is_some() {
             self.deliveries[1].stage = DeliveryStage::Intending(commit);
         }
-        self.commit(commit, end, next.map_or_else(String::new, |intent| intent.to_metadata()), shared);
+        self.commit(commit, end, next.unwrap_or_default(), shared);
     }
 
     pub(super) fn commit(&self, commit: CommitId, offset: Offset, metadata: String, shared: &mut Shared) {
