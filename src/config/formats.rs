@@ -31,7 +31,10 @@ pub(super) fn value(section: &Section<'_>) -> Option<ValueFormat> {
         }
         _ => Err(value::not_one_of(["avro"].into_iter(), scalar)),
     });
-    let wire = wire(section, &WIRES)?;
+    let wire = section.read("wire", value::choice(&WIRES));
+    if section.has("wire") && wire.is_none() {
+        return None;
+    }
     let wire =
         wire.unwrap_or(if section.has("schema_file") { WireFormat::None } else { WireFormat::Confluent });
     if wire != WireFormat::None && section.has("schema_file") {
@@ -59,7 +62,7 @@ pub(super) fn key(section: &Section<'_>, value: Option<&ValueFormat>) -> KeyForm
     let by_registry = |wire: &WireFormat| !matches!(wire, WireFormat::SingleObject | WireFormat::None);
     let default = value.map(ValueFormat::wire).filter(by_registry).unwrap_or(WireFormat::Confluent);
     let words: Vec<_> = WIRES.into_iter().filter(|(_, wire)| by_registry(wire)).collect();
-    let wire = wire(section, &words).flatten();
+    let wire = section.read("wire", value::choice(&words));
     let formats = [
         ("none", KeyFormat::None),
         ("bytes", KeyFormat::Bytes),
@@ -71,14 +74,6 @@ pub(super) fn key(section: &Section<'_>, value: Option<&ValueFormat>) -> KeyForm
         section.report("wire", "is for `format: avro`");
     }
     format
-}
-
-/// `wire`, if it is there; nothing at all if it is wrong.
-fn wire(section: &Section<'_>, words: &[(&str, WireFormat)]) -> Option<Option<WireFormat>> {
-    if !section.has("wire") {
-        return Some(None);
-    }
-    section.read("wire", value::choice(words)).map(Some)
 }
 
 /// The files of `schema_files`, those of directories in the order of their names.

@@ -84,12 +84,7 @@ impl Connector {
             ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
             ValueFormat::AvroRegistry(_) | ValueFormat::AvroSchemaFiles(_) => None,
         };
-        let named_schemas = match &settings.value {
-            ValueFormat::AvroSchemaFiles(paths) => {
-                paths.iter().map(|path| read_schema(path)).collect::<Result<Vec<_>, _>>()?
-            }
-            ValueFormat::AvroSchemaFile(_) | ValueFormat::AvroRegistry(_) => Vec::new(),
-        };
+        let named_schemas = named_schemas(&settings.value)?;
         let reader_schema = match &settings.schema.evolution {
             Evolution::Fixed(path) => Some(read_schema(path)?),
             _ => None,
@@ -216,6 +211,14 @@ impl Connector {
         self.supervisor
             .join()
             .unwrap_or_else(|_| Err(Failure::fatal(Stage::Consume, "the connector's supervisor panicked")))
+    }
+}
+
+/// The texts of the files whose schemas records name by fingerprint.
+fn named_schemas(value: &ValueFormat) -> Result<Vec<String>, Failure> {
+    match value {
+        ValueFormat::AvroSchemaFiles(paths) => paths.iter().map(|path| read_schema(path)).collect(),
+        ValueFormat::AvroSchemaFile(_) | ValueFormat::AvroRegistry(_) => Ok(Vec::new()),
     }
 }
 

@@ -171,7 +171,7 @@ mod tests {
         let rows = keys.len() as i64;
         let inner: ArrayRef = Arc::new(StringArray::from(names));
         let fields = Fields::from(vec![Field::new("name", DataType::Utf8, true)]);
-        let present = NullBuffer::from_iter(keys.iter().map(|key| *key != Some(99)));
+        let present: NullBuffer = keys.iter().map(|key| *key != Some(99)).collect();
         let nested: ArrayRef = Arc::new(StructArray::new(fields, vec![inner], Some(present)));
         RecordBatch::try_from_iter_with_nullable([
             ("key", Arc::new(Int64Array::from(keys)) as ArrayRef, true),

@@ -85,7 +85,9 @@ impl Form<'_> {
     fn named(&mut self, name: &Name, word: &str, last: &str) {
         self.text.push_str(r#"{"name":"#);
         self.quoted(name.full());
-        self.text.push_str(&format!(r#","type":"{word}","{last}":"#));
+        for part in [r#","type":""#, word, r#"",""#, last, r#"":"#] {
+            self.text.push_str(part);
+        }
     }
 
     fn each<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {

@@ -119,9 +119,9 @@ mod tests {
         let limit_bytes = 100_000;
         assert_eq!(inflate(&bomb, &mut buffer, limit_bytes), Err(WireError::TooLarge { limit_bytes }));
         assert!(buffer.capacity() < 4 * limit_bytes, "{}", buffer.capacity());
-        assert_eq!(inflate(&deflated(&[1; 100_000]), &mut buffer, limit_bytes), Ok(()));
+        assert_eq!(inflate(&deflated(&vec![1; 100_000]), &mut buffer, limit_bytes), Ok(()));
         assert_eq!(
-            inflate(&deflated(&[1; 100_001]), &mut buffer, limit_bytes),
+            inflate(&deflated(&vec![1; 100_001]), &mut buffer, limit_bytes),
             Err(WireError::TooLarge { limit_bytes })
         );
     }

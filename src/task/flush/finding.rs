@@ -58,9 +58,12 @@ impl OpenFlush {
         let in_force = self.all_readers();
         let key = found!(self.find_key_way(key_writer, context, now)?);
         let one_type = context.settings.splits_record_types();
-        let reader = self.readers.route(writer, &mut |reader, writer| match one_type {
-            true => context.schemas.absorbs_same_record(reader, writer),
-            false => context.schemas.absorbs(reader, writer),
+        let reader = self.readers.route(writer, &mut |reader, writer| {
+            if one_type {
+                context.schemas.absorbs_same_record(reader, writer)
+            } else {
+                context.schemas.absorbs(reader, writer)
+            }
         });
         let Some(reader) = found!(reader_schema(Some(reader), context.schemas, now)?) else {
             return Err(Failure::fatal(Stage::Schema, "no reader schema"));
@@ -183,6 +186,9 @@ impl OpenFlush {
         at as u32
     }
 }
+
+/// How keys of one kind are read: shelf and plan.
+pub(super) type ShelfAndPlan = (usize, Option<Arc<crate::decode::DecodePlan>>);
 
 /// The schemas of a key.
 pub(super) struct KeyWay {

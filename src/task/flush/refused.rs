@@ -2,16 +2,15 @@
 //! they turn into.
 
 use std::mem;
-use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::finding::{Found, reader_schema};
+use super::finding::{Found, ShelfAndPlan, reader_schema};
 use super::reading::{Outcome, Wires, of_key, split_key};
 use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
 use crate::config::settings::{OnPoison, OnTombstone, WireFormat};
-use crate::decode::{DecodeError, DecodePlan};
+use crate::decode::DecodeError;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::Record;
@@ -126,7 +125,7 @@ impl OpenFlush {
         key_writer: Option<SchemaId>,
         context: &mut FlushContext<'_>,
         now: Tick,
-    ) -> Result<Found<(usize, Option<Arc<DecodePlan>>)>, Failure> {
+    ) -> Result<Found<ShelfAndPlan>, Failure> {
         let of_file = context.settings.wire == WireFormat::None;
         let reader = if of_file { Some(SchemaId::ValueFile) } else { self.readers.current() };
         let reader = match reader_schema(reader, context.schemas, now)? {

@@ -141,7 +141,9 @@ fn records(values: Vec<Option<Vec<u8>>>) -> Vec<OwnedRecord> {
     keyed(values.into_iter().map(|value| (None, value)).collect())
 }
 
-fn keyed(pairs: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>) -> Vec<OwnedRecord> {
+type Bytes = Option<Vec<u8>>;
+
+fn keyed(pairs: Vec<(Bytes, Bytes)>) -> Vec<OwnedRecord> {
     let record = |(at, (key, value))| OwnedRecord {
         offset: Offset::new(at as i64).unwrap(),
         key,

@@ -119,15 +119,14 @@ impl Lane {
     }
 
     pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
-        let (cut, basis) = match &self.replay {
-            Some(replay) => (Cut::Replay(replay.intent.end), replay.intent.basis.clone()),
-            None => {
-                let mut readers = self.readers.clone();
-                // One that is not at hand any more is not worth asking for: its type may never come again.
-                readers.others.retain(|id| shared.schemas.is_ready(*id));
-                let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
-                (self.stop.map_or(Cut::None, Cut::Stop), basis)
-            }
+        let (cut, basis) = if let Some(replay) = &self.replay {
+            (Cut::Replay(replay.intent.end), replay.intent.basis.clone())
+        } else {
+            let mut readers = self.readers.clone();
+            // One that is not at hand any more is not worth asking for: its type may never come again.
+            readers.others.retain(|id| shared.schemas.is_ready(*id));
+            let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
+            (self.stop.map_or(Cut::None, Cut::Stop), basis)
         };
         let id = shared.next_flush();
         OpenFlush::new(id, self.tracker.rotated(), cut, basis, &shared.settings, now.tick)
