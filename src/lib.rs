@@ -21,5 +21,6 @@ pub mod position;
 pub mod record;
 pub mod registry;
 pub mod schema;
+pub mod schema_id;
 pub mod storage;
 pub mod task;

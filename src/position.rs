@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::schema_id::SchemaId;
+
 /// Offset of a record in its topic-partition. Never negative; offsets have gaps, so `next` is the position
 /// after a record, not the offset of the record that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -120,16 +122,6 @@ impl fmt::Display for TopicPartition {
 pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Id under which a schema registry knows a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SchemaId(pub u32);
-
-impl fmt::Display for SchemaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

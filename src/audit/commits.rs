@@ -71,7 +71,7 @@ pub(super) fn compare(
 mod tests {
     use super::*;
     use crate::audit::tests::range;
-    use crate::position::SchemaId;
+    use crate::task::intent::Basis;
     use crate::task::intent::PlanHash;
 
     fn at(offset: i64) -> Option<Offset> {
@@ -81,7 +81,7 @@ mod tests {
     fn commit(offset: i64, intended_end: Option<i64>) -> GroupCommits {
         let metadata = intended_end.map_or_else(String::new, |end| {
             let end = at(end).unwrap();
-            Intent { end, schema: Some(SchemaId(1)), plan: PlanHash(1), wall_ms: 0 }.to_metadata()
+            Intent { end, plan: PlanHash(1), basis: Basis::default() }.to_metadata()
         });
         let commit = GroupCommit { offset: at(offset), metadata };
         GroupCommits { before: commit.clone(), after: commit }

@@ -44,7 +44,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let findings = if arguments.offline {
-        settings.connectors.iter().flat_map(|one| not_built_yet(one).chain(schema_files(one))).collect()
+        settings.connectors.iter().flat_map(schema_files).collect()
     } else {
         let runtime = runtime()?;
         let findings = runtime.block_on(reach(&settings, DEADLINE));
@@ -66,7 +66,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 
 /// What `--offline` would find in a configuration that reads well, a line a problem.
 pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
-    let findings = settings.connectors.iter().flat_map(|one| not_built_yet(one).chain(schema_files(one)));
+    let findings = settings.connectors.iter().flat_map(schema_files);
     findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
 }
 
@@ -136,7 +136,6 @@ async fn reach_connector(
     };
     findings.extend(registry.map(|outcome| Finding::new(connector, "registry", outcome)));
     findings.push(Finding::new(connector, "storage", storage));
-    findings.extend(not_built_yet(connector));
     findings.extend(schema_files(connector));
     findings
 }
@@ -221,22 +220,18 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
     Ok(format!("{} takes files and never replaces one", store.display_url("")))
 }
 
-fn not_built_yet(connector: &ConnectorSettings) -> impl Iterator<Item = Finding> {
-    let refused = connector.not_built_yet().into_iter();
-    refused.map(|reason| Finding::new(connector, "settings", Err(reason.to_owned())))
-}
-
 /// The schema files a connector names: there, readable, and Avro schemas.
 fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
-    let value = match &connector.value {
-        ValueFormat::AvroSchemaFile(path) => Some(("schema_file", path)),
-        ValueFormat::AvroRegistry => None,
+    let values: Vec<_> = match &connector.value {
+        ValueFormat::AvroSchemaFile(path) => vec![("schema_file", path)],
+        ValueFormat::AvroSchemaFiles(paths) => paths.iter().map(|path| ("schema_files", path)).collect(),
+        ValueFormat::AvroRegistry(_) => Vec::new(),
     };
     let reader = match &connector.schema.evolution {
         Evolution::Fixed(path) => Some(("reader_schema_file", path)),
         Evolution::Lossless | Evolution::PerVersion | Evolution::Latest => None,
     };
-    let files = value.into_iter().chain(reader);
+    let files = values.into_iter().chain(reader);
     files.map(|(what, path)| Finding::new(connector, what, read_schema(path))).collect()
 }
 

@@ -24,7 +24,6 @@ use crate::connector::{FileWritten, Process};
 use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::demo::orders::{ORDER_SCHEMA, OrderGenerator};
 use crate::metrics::{ConnectorMetrics, Metrics};
-use crate::position::SchemaId;
 use crate::registry::local::LocalRegistry;
 use crate::task::budget::MemoryBudget;
 
@@ -128,7 +127,7 @@ struct Show<'a> {
 
 impl Show<'_> {
     /// Gives the bytes of Avro produced, once all of it is consumed.
-    fn run(&self, brokers: &str, schema: SchemaId) -> anyhow::Result<u64> {
+    fn run(&self, brokers: &str, schema: u32) -> anyhow::Result<u64> {
         let bar = self.progress_bar();
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -144,7 +143,7 @@ impl Show<'_> {
             self.wait_for_consumption(number, &producer, &bar)?;
             value.clear();
             value.push(0);
-            value.extend_from_slice(&schema.0.to_be_bytes());
+            value.extend_from_slice(&schema.to_be_bytes());
             generator.append_order(&mut value);
             bytes += value.len() as u64 - 5;
             let partition = (number % PARTITIONS as u64) as i32;

@@ -7,10 +7,10 @@ use super::conflict::{self, Labelled};
 use super::section::Section;
 use super::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat, WrittenAt,
+    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat, WireFormat, WrittenAt,
 };
 use super::tree::{Content, Node, Scalar};
-use super::{files, kafka, partition, registry, storage, value};
+use super::{files, formats, kafka, partition, registry, storage, value};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -36,10 +36,11 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
     let kafka_section = section.section("kafka", kafka::KEYS);
     // A connector without a right name still gets its other sections checked.
     let kafka = kafka::read(&kafka_section, name.as_deref().unwrap_or("unnamed"));
-    let value = value_format(&section.section("value", &["format", "schema_file"]));
-    let key = key_format(&section.section("key", &["format"]));
+    let value = formats::value(&section.section("value", formats::VALUE_KEYS));
+    let key = formats::key(&section.section("key", formats::KEY_KEYS), value.as_ref());
     let registry = registry(section, value.as_ref(), key);
-    let evolution = evolution(&section.section("schema", &["evolution", "reader_schema_file"]));
+    let evolution_section = section.section("schema", &["evolution", "reader_schema_file"]);
+    let evolution = evolution(&evolution_section, value.as_ref());
     let columns = columns(&section.section("columns", &["metadata"]), key);
     let partition_by = partition::read(section);
     let rotate = files::rotate(&section.section("rotate", files::ROTATE_KEYS));
@@ -88,44 +89,25 @@ fn connector_name(scalar: &Scalar) -> Result<String, String> {
     Ok(name)
 }
 
-fn value_format(section: &Section<'_>) -> Option<ValueFormat> {
-    let format = section.require("format", |scalar| match scalar.text.as_str() {
-        "avro" => Ok(()),
-        "json" | "protobuf" | "bytes" => {
-            Err(format!("cannot be {} yet, that comes later; this release reads `avro`", scalar.shown()))
-        }
-        _ => Err(value::not_one_of(["avro"].into_iter(), scalar)),
-    });
-    let schema_file = section.read_file("schema_file");
-    format?;
-    match (section.has("schema_file"), schema_file) {
-        (true, file) => file.map(ValueFormat::AvroSchemaFile),
-        (false, _) => Some(ValueFormat::AvroRegistry),
-    }
-}
-
-fn key_format(section: &Section<'_>) -> KeyFormat {
-    let formats = [
-        ("none", KeyFormat::None),
-        ("bytes", KeyFormat::Bytes),
-        ("string", KeyFormat::String),
-        ("avro", KeyFormat::Avro),
-    ];
-    section.read("format", value::choice(&formats)).unwrap_or(KeyFormat::None)
-}
-
 fn registry(
     connector: &Section<'_>,
     value: Option<&ValueFormat>,
     key: KeyFormat,
 ) -> Option<RegistrySettings> {
+    let mut wires = Vec::new();
+    if let Some(ValueFormat::AvroRegistry(wire)) = value {
+        wires.push(*wire);
+    }
+    if let KeyFormat::Avro(wire) = key {
+        wires.push(wire);
+    }
     let section = connector.section("registry", registry::KEYS);
     if connector.has("registry") {
-        return registry::read(&section);
+        return registry::read(&section, &wires);
     }
     let reason = match (value, key) {
-        (_, KeyFormat::Avro) => ": `key.format: avro` takes its schemas from there",
-        (Some(ValueFormat::AvroRegistry), _) => {
+        (_, KeyFormat::Avro(_)) => ": `key.format: avro` takes its schemas from there",
+        (Some(ValueFormat::AvroRegistry(_)), _) => {
             ": `value.format: avro` takes its schemas from there, unless `value.schema_file` names one"
         }
         _ => return None,
@@ -134,7 +116,7 @@ fn registry(
     None
 }
 
-fn evolution(section: &Section<'_>) -> Option<Evolution> {
+fn evolution(section: &Section<'_>, value: Option<&ValueFormat>) -> Option<Evolution> {
     #[derive(Clone, Copy, PartialEq)]
     enum Word {
         Lossless,
@@ -156,6 +138,13 @@ fn evolution(section: &Section<'_>) -> Option<Evolution> {
     let file = section.read_file("reader_schema_file");
     if word.is_some_and(|word| word != Word::Fixed) && section.has("reader_schema_file") {
         section.report("reader_schema_file", "is read with `evolution: fixed` only");
+    }
+    let numbered = value.is_none_or(|value| {
+        !matches!(value.wire(), WireFormat::SingleObject | WireFormat::Glue | WireFormat::Header)
+    });
+    if word == Some(Word::Latest) && !numbered {
+        let message = "cannot be `latest` with this `value.wire`: only numbers tell which schema is newer";
+        section.report("evolution", message);
     }
     match word? {
         Word::Lossless => Some(Evolution::Lossless),

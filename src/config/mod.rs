@@ -10,6 +10,7 @@ mod connector;
 mod daemon;
 mod document;
 mod files;
+mod formats;
 mod kafka;
 mod machine;
 mod nearest;

@@ -10,7 +10,7 @@ use super::settings::{PartitionRule, TimeSource};
 use super::tree::Scalar;
 use super::value;
 
-const KEYS: &[&str] = &["field", "name", "time", "path", "timezone"];
+const KEYS: &[&str] = &["field", "name", "time", "path", "timezone", "record"];
 
 /// Reads `partition_by` of a connector: in order, without two rules that make the same directory.
 pub(super) fn read(connector: &Section<'_>) -> Vec<PartitionRule> {
@@ -57,13 +57,28 @@ pub(super) fn field_path(scalar: &Scalar) -> Result<Vec<String>, String> {
 }
 
 fn rule(section: &Section<'_>) -> Option<PartitionRule> {
-    match (section.has("field"), section.has("time")) {
-        (true, true) => section.report("time", "cannot stand beside `field`; write two entries"),
-        (false, false) => section.report_missing("field", " (or `time`)"),
-        (true, false) => return field_rule(section),
-        (false, true) => return time_rule(section),
+    let kinds: Vec<_> = ["field", "time", "record"].into_iter().filter(|kind| section.has(kind)).collect();
+    match kinds[..] {
+        ["field"] => return field_rule(section),
+        ["time"] => return time_rule(section),
+        [_] => return record_rule(section),
+        [] => section.report_missing("field", " (or `time`), or `record`"),
+        [first, second, ..] => {
+            section.report(second, &format!("cannot stand beside `{first}`; write two entries"));
+        }
     }
     None
+}
+
+fn record_rule(section: &Section<'_>) -> Option<PartitionRule> {
+    for key in ["path", "timezone"] {
+        if section.has(key) {
+            section.report(key, "belongs to a `time` entry, and this is a `record` entry");
+        }
+    }
+    let full = section.read("record", value::choice(&[("full_name", true), ("name", false)]))?;
+    let name = if section.has("name") { section.read("name", directory_name)? } else { "record".to_owned() };
+    Some(PartitionRule::Record { full, name })
 }
 
 fn field_rule(section: &Section<'_>) -> Option<PartitionRule> {
@@ -189,7 +204,7 @@ fn slashes(items: &[Item<'_>]) -> usize {
 /// The left sides of the `name=value` directories that a rule makes.
 fn left_sides_of(rule: &PartitionRule) -> Vec<String> {
     match rule {
-        PartitionRule::Field { name, .. } => vec![name.clone()],
+        PartitionRule::Field { name, .. } | PartitionRule::Record { name, .. } => vec![name.clone()],
         PartitionRule::Time { pattern, .. } => pattern
             .split('/')
             .filter_map(|segment| segment.split_once('='))

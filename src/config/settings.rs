@@ -180,7 +180,7 @@ pub struct ConnectorSettings {
     pub value: ValueFormat,
     /// `key`: how record keys are written. Default `{ format: none }`.
     pub key: KeyFormat,
-    /// `registry`: required unless `value.schema_file` is there and `key.format` is not `avro`.
+    /// `registry`: required unless `value.schema_file` or `value.schema_files` is there and `key.format` is not `avro`.
     pub registry: Option<RegistrySettings>,
     /// `schema`.
     pub schema: SchemaSettings,
@@ -213,31 +213,17 @@ impl ConnectorSettings {
     /// Files it names whose content counts: a reload looks whether they have changed.
     #[must_use]
     pub fn files(&self) -> Vec<&std::path::Path> {
-        let value = match &self.value {
-            ValueFormat::AvroSchemaFile(path) => Some(path),
-            ValueFormat::AvroRegistry => None,
+        let values = match &self.value {
+            ValueFormat::AvroSchemaFile(path) => std::slice::from_ref(path),
+            ValueFormat::AvroSchemaFiles(paths) => paths,
+            ValueFormat::AvroRegistry(_) => &[],
         };
         let reader = match &self.schema.evolution {
             Evolution::Fixed(path) => Some(path),
             _ => None,
         };
         let registry = self.registry.as_ref().and_then(|registry| registry.ca_file.as_ref());
-        [value, reader, registry].into_iter().flatten().map(PathBuf::as_path).collect()
-    }
-
-    /// Settings that are understood but not built yet, each with what to do meanwhile. A connector with any of them is
-    /// refused: silently ignoring one would be worse.
-    #[must_use]
-    pub fn not_built_yet(&self) -> Vec<&'static str> {
-        let avro_key = self.key == KeyFormat::Avro;
-        let sorted = !self.parquet.sort_by.is_empty();
-        [
-            avro_key.then_some("`key.format: avro` comes later; use bytes or string"),
-            sorted.then_some("`parquet.sort_by` comes later; leave it out, rows are in offset order"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        values.iter().chain(reader).chain(registry).map(PathBuf::as_path).collect()
     }
 }
 
@@ -310,29 +296,73 @@ pub enum StartPosition {
 /// `value`: what the values of records are. `format` is required; this release reads `avro`.
 ///
 /// ```yaml
-/// value: { format: avro }                               # by schema id, needs `registry`
+/// value: { format: avro }                               # a schema id in front, needs `registry`
+/// value: { format: avro, wire: apicurio }               # ids of 8 bytes in front
+/// value: { format: avro, wire: single_object, schema_files: [schemas] }
 /// value: { format: avro, schema_file: order.avsc }      # one schema, no registry
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueFormat {
-    /// `format: avro`: a schema id in front of each datum, resolved by the registry.
-    AvroRegistry,
-    /// `format: avro` with `schema_file`: datums with nothing in front; every record has the schema of this file, which
-    /// must exist.
+    /// `format: avro`: each record names its schema, resolved by the registry. `wire` says how: `confluent`,
+    /// `apicurio`, `glue` or `header`. Default `confluent`.
+    AvroRegistry(WireFormat),
+    /// `format: avro` with `schema_file`: datums with nothing in front (`wire: none`); every record has the schema of
+    /// this file, which must exist.
     AvroSchemaFile(PathBuf),
+    /// `format: avro` with `wire: single_object`: each record names its schema by fingerprint. `schema_files`: the
+    /// files that hold the schemas, or directories whose `*.avsc` do; each file is complete by itself.
+    AvroSchemaFiles(Vec<PathBuf>),
 }
 
-/// `key.format`: what the keys of records are, and whether there is a column for them. Default `none`.
+impl ValueFormat {
+    /// What stands in front of a datum.
+    #[must_use]
+    pub fn wire(&self) -> WireFormat {
+        match self {
+            Self::AvroRegistry(wire) => *wire,
+            Self::AvroSchemaFile(_) => WireFormat::None,
+            Self::AvroSchemaFiles(_) => WireFormat::SingleObject,
+        }
+    }
+}
+
+/// `value.wire`, `key.wire`: what stands in front of a datum, or in the record's headers, and names its schema.
+/// `docs/formats.md` shows each of them byte by byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireFormat {
+    /// `confluent`: byte 0 and a schema id of 4 bytes. Apicurio's serializers with 4-byte ids write the same.
+    Confluent,
+    /// `apicurio`: byte 0 and an id of 8 bytes.
+    Apicurio,
+    /// `single_object`: Avro's single-object encoding: C3 01 and the schema's CRC-64-AVRO fingerprint. Values only.
+    SingleObject,
+    /// `glue`: AWS Glue's header: byte 3, compression (none or zlib), the UUID of a schema version.
+    Glue,
+    /// `header`: a record header: `__value_schema_id` of Confluent's serializers, `apicurio.value.globalId` or
+    /// `apicurio.value.contentId` of Apicurio's; `key` instead of `value` for keys. A record without any of them is
+    /// read as `confluent`.
+    Header,
+    /// `none`: nothing; with `schema_file`.
+    None,
+}
+
+/// `key`: what the keys of records are, and whether there is a column for them.
+///
+/// ```yaml
+/// key: { format: avro, wire: confluent }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFormat {
-    /// `none`: no key column.
+    /// `format: none`, the default: no key column.
     None,
     /// `bytes`: a binary column `_key`.
     Bytes,
     /// `string`: a UTF-8 column `_key`; a key that is not UTF-8 is poison.
     String,
-    /// `avro`: a schema id in front, resolved by the registry.
-    Avro,
+    /// `avro`: a column `_key` of the key's schema, a struct where that is a record; each key names its schema,
+    /// resolved by the registry. A null key is null; a key that cannot be read is poison. `wire`: as for values,
+    /// without `single_object` and `none`. Default: as the values have it, else `confluent`.
+    Avro(WireFormat),
 }
 
 /// `registry`: the schema registry.
@@ -355,6 +385,41 @@ pub struct RegistrySettings {
     pub ca_file: Option<PathBuf>,
     /// `timeout` of one request. Default `10s`.
     pub timeout: Duration,
+    /// `api`: which registry it is. Default: what `wire` suggests, else `confluent`.
+    pub api: RegistryApi,
+}
+
+/// `registry.api`: whose API the registry speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryApi {
+    /// `confluent`: Confluent's, which Apicurio (`/apis/ccompat/v7`), Karapace and Redpanda speak too.
+    Confluent {
+        /// `context`: where ids and subjects are looked up, as in `:.context:subject`. Default: the registry's default
+        /// context.
+        context: Option<String>,
+    },
+    /// `apicurio`: Apicurio's own; the URL ends in `/apis/registry/v2` or `/apis/registry/v3`. The default for
+    /// `wire: apicurio`.
+    Apicurio {
+        /// `ids`: what the numbers on the wire are: `global` or `content`. Default as the serializers have it:
+        /// `global` for `wire: apicurio`, otherwise `content`.
+        ids: ApicurioIds,
+    },
+    /// `glue`: AWS Glue; the default and only one for `wire: glue`. `url` may be left out. Requests are signed with
+    /// the credentials that AWS's environment gives (variables, web identity, container, machine).
+    Glue {
+        /// `region`, required.
+        region: String,
+    },
+}
+
+/// `registry.ids`: which of Apicurio's numbers is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApicurioIds {
+    /// `global`: of a version of an artifact.
+    Global,
+    /// `content`: of a text, whichever artifacts have it.
+    Content,
 }
 
 /// How to authenticate to the registry.
@@ -391,7 +456,8 @@ pub enum Evolution {
     Lossless,
     /// `per_version`: a file a schema id.
     PerVersion,
-    /// `latest`: read everything with the newest schema seen, dropping what it no longer has.
+    /// `latest`: read everything with the schema of the highest id seen, dropping what it no longer has. Not where
+    /// schemas are named by something else than a number (`wire: single_object`, `glue` and `header`).
     Latest,
     /// `fixed`: read everything with the schema in `reader_schema_file`, which must exist.
     Fixed(PathBuf),
@@ -420,6 +486,7 @@ pub struct MetadataColumns {
 /// partition_by:
 ///   - { field: shipping.country }
 ///   - { time: created_at, path: 'dt=%Y-%m-%d/hour=%H', timezone: Europe/Berlin }
+///   - { record: full_name }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionRule {
@@ -440,6 +507,14 @@ pub enum PartitionRule {
         pattern: String,
         /// `timezone`: name in the IANA database of the zone that the pattern is written in. Default `UTC`.
         timezone: chrono_tz::Tz,
+    },
+    /// `{ record, name }`: a directory for each type of record, so that a topic with several of them makes tables of
+    /// one schema each.
+    Record {
+        /// `record`: `full_name` (`shop.Order`) or `name` (`Order`) of the schema that a record was written with.
+        full: bool,
+        /// `name`: left side of the directory name. Default `record`.
+        name: String,
     },
 }
 
@@ -496,8 +571,9 @@ pub struct ParquetSettings {
     pub dictionary: Dictionary,
     /// `columns`: overrides by column path (`a.b.c`). Default none.
     pub columns: BTreeMap<String, ColumnSettings>,
-    /// `sort_by`: columns to sort by within a row group, each once. Default empty: the order of offsets. Not built
-    /// yet: a connector that names columns is refused.
+    /// `sort_by`: paths of columns (`a.b`) to sort by within each row group, each once: ascending, rows without a value
+    /// last, equal rows in the order of offsets. The footer says so. Columns that a file lacks are passed over. Default
+    /// empty: the order of offsets.
     pub sort_by: Vec<String>,
 }
 

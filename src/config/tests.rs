@@ -8,6 +8,7 @@ use super::settings::*;
 use super::{ConfigErrors, load, load_str};
 
 mod faults;
+mod formats;
 mod mutation;
 
 /// A configuration with everything that is required and nothing else; a test adds to it.
@@ -76,7 +77,7 @@ fn the_smallest_configuration_gets_the_defaults() {
     assert_eq!(a.kafka.topics, TopicSelection::Names(vec!["t".to_owned()]));
     assert_eq!(a.kafka.start, StartPosition::Earliest);
     assert_eq!(a.kafka.properties["bootstrap.servers"].expose(), "localhost:9092");
-    assert_eq!((&a.value, a.key), (&ValueFormat::AvroRegistry, KeyFormat::None));
+    assert_eq!((&a.value, a.key), (&ValueFormat::AvroRegistry(WireFormat::Confluent), KeyFormat::None));
     assert_eq!(a.registry.as_ref().unwrap().timeout, Duration::from_secs(10));
     assert!(matches!(a.registry.as_ref().unwrap().auth, RegistryAuth::None));
     assert_eq!(a.schema.evolution, Evolution::Lossless);
@@ -147,7 +148,10 @@ connectors:
     assert_eq!(registry.urls.len(), 2);
     assert!(matches!(&registry.auth, RegistryAuth::Basic { username, password }
         if username == "u" && password.expose() == "p"));
-    assert_eq!((c.key, &c.schema.evolution), (KeyFormat::Avro, &Evolution::PerVersion));
+    assert_eq!(
+        (c.key, &c.schema.evolution),
+        (KeyFormat::Avro(WireFormat::Confluent), &Evolution::PerVersion)
+    );
     assert_eq!(c.columns, MetadataColumns { position: true, key: true, headers: true });
     let field = |path: &[&str], name: &str| PartitionRule::Field {
         path: path.iter().map(|&name| name.to_owned()).collect(),

@@ -105,10 +105,7 @@ impl Door {
             Effect::Discard { flush } => self.staging.discard(flush),
             Effect::FetchSchema { id } => self.fetch_schema(id),
             Effect::DeadLetter { tp, flush, letters } => match &self.producer {
-                Some(producer) => {
-                    self.observer.dead_letters(letters.len());
-                    producer.send(&tp, flush, letters, self.reply.clone());
-                }
+                Some(producer) => producer.send(&tp, flush, letters, self.reply.clone()),
                 None => self.commands.send(Command::Fail(Failure::fatal(
                     Stage::DeadLetter,
                     "a record is to be dead-lettered, but errors.dead_letter_topic is not set",

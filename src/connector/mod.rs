@@ -84,16 +84,11 @@ impl Connector {
         status: &Arc<ConnectorStatus>,
         give_up: &AtomicBool,
     ) -> Result<Self, Failure> {
-        if let Some(reason) = settings.not_built_yet().first() {
-            return Err(Failure::fatal(
-                Stage::Encode,
-                format!("{}: {reason}", settings.written_at.connector),
-            ));
-        }
         let value_schema = match &settings.value {
             ValueFormat::AvroSchemaFile(path) => Some(read_schema(path)?),
-            ValueFormat::AvroRegistry => None,
+            ValueFormat::AvroRegistry(_) | ValueFormat::AvroSchemaFiles(_) => None,
         };
+        let named_schemas = named_schemas(&settings.value)?;
         let reader_schema = match &settings.schema.evolution {
             Evolution::Fixed(path) => Some(read_schema(path)?),
             _ => None,
@@ -109,7 +104,9 @@ impl Connector {
         let store = ready.open_store()?;
         ready.reach_registry(registry.as_ref())?;
         let producer = match &settings.errors.dead_letter_topic {
-            Some(topic) => Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic)?),
+            Some(topic) => {
+                Some(DeadLetterProducer::new(&settings.name, &settings.kafka, topic, metrics.clone())?)
+            }
             None => None,
         };
         let task_settings =
@@ -118,6 +115,7 @@ impl Connector {
             settings,
             &task_settings,
             [value_schema.as_deref(), reader_schema.as_deref()],
+            &named_schemas,
             &process.budget,
         )?;
         let consumer_settings = ConsumerSettings {
@@ -229,6 +227,14 @@ impl Connector {
     }
 }
 
+/// The texts of the files whose schemas records name by fingerprint.
+fn named_schemas(value: &ValueFormat) -> Result<Vec<String>, Failure> {
+    match value {
+        ValueFormat::AvroSchemaFiles(paths) => paths.iter().map(|path| read_schema(path)).collect(),
+        ValueFormat::AvroSchemaFile(_) | ValueFormat::AvroRegistry(_) => Ok(Vec::new()),
+    }
+}
+
 /// The services a connector needs before it joins its group: a connector without them would only hold partitions.
 struct Readiness<'a> {
     settings: &'a ConnectorSettings,
@@ -314,12 +320,16 @@ fn tasks_of(
     settings: &ConnectorSettings,
     task_settings: &Arc<TaskSettings>,
     schemas: [Option<&str>; 2],
+    named_schemas: &[String],
     budget: &MemoryBudget,
 ) -> Result<Tasks, Failure> {
     let (mut senders, mut tasks) = (Vec::new(), Vec::new());
     for number in 0..settings.tasks.get() {
         let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
-        let task = SinkTask::new(task_settings.clone(), schemas[0], schemas[1], budget.clone(), seed)?;
+        let mut task = SinkTask::new(task_settings.clone(), schemas[0], schemas[1], budget.clone(), seed)?;
+        for schema in named_schemas {
+            task.pin_fingerprint(schema)?;
+        }
         let (sender, inputs) = channel();
         senders.push(sender);
         tasks.push((task, inputs));

@@ -53,10 +53,6 @@ impl Observer {
         Self { connector: connector.to_owned(), metrics, status, files, repeats, reasons }
     }
 
-    pub(super) fn dead_letters(&self, count: usize) {
-        self.metrics.dead_letters.add(count as u64);
-    }
-
     /// The connector ends for this reason; the daemon counts it.
     pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
         self.status.note_failure(failure);
@@ -80,7 +76,10 @@ impl Observer {
                 self.metrics.records.add(records);
                 self.metrics.record_bytes.add(bytes);
             }
-            Event::Tombstones { count, .. } => self.metrics.tombstones.add(count),
+            Event::Tombstones { count, skipped, .. } => {
+                self.metrics.tombstones.add(count);
+                self.metrics.skipped.add(if skipped { count } else { 0 });
+            }
             Event::Started { tp, offset, replay, found } => self.started(&tp, offset, replay, found),
             Event::SetBack { tp, offset, published } => tracing::warn!(
                 connector = self.connector,

@@ -58,6 +58,16 @@ impl BatchBuilder {
         self.rows += 1;
     }
 
+    /// Takes the last row back.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn remove_last_row(&mut self) {
+        assert!(self.rows > 0, "no row to take back");
+        self.rows -= 1;
+        self.roll_back();
+    }
+
     /// Hands out the rows and starts an empty batch, with room for about as many.
     ///
     /// # Panics

@@ -21,8 +21,7 @@ pub(super) fn compile(
     let reader = layout.reader();
     let min_bytes = min_bytes(writer);
     let mut compiler = Compiler { writer, reader, min_bytes: &min_bytes, path: Vec::new(), steps: 0 };
-    let whole_record = matches!(reader.node(reader.root()).shape, Shape::Record(_));
-    let place = if whole_record { &layout.root } else { &layout.columns()[0] };
+    let place = if layout.spread { &layout.root } else { &layout.columns()[0] };
     let root = compiler.value(writer.root(), reader.root(), place)?;
     Ok(DecodePlan { layout: Arc::clone(layout), writer: Arc::clone(writer), root, min_bytes })
 }

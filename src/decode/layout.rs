@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::buffers::{Bits, Buffers, ByteRuns, Fill, FixedBytes, Slot, last};
-use crate::schema::{AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, columns};
+use crate::schema::{
+    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
+};
 
 /// The columns that values of a reader schema make.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub struct ColumnLayout {
     /// A struct of the columns.
     pub(super) root: LayoutNode,
     sizes: PoolSizes,
+    /// The fields of a record are the columns, rather than the whole value being one.
+    pub(super) spread: bool,
 }
 
 /// Where one column is kept.
@@ -77,11 +81,25 @@ impl ColumnLayout {
     /// As [`columns()`]: [`SchemaError::Unsupported`] when the schema has no columnar form.
     pub fn new(reader: Arc<AvroSchema>, options: ColumnOptions) -> Result<Arc<Self>, SchemaError> {
         let columns = columns(&reader, options)?;
+        let spread = matches!(reader.node(reader.root()).shape, Shape::Record(_));
+        Ok(Self::of(reader, &columns, spread))
+    }
+
+    /// Lays out one column `name` for whole values of `reader`, which may be null, as keys may.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn whole(reader: Arc<AvroSchema>, name: &str) -> Result<Arc<Self>, SchemaError> {
+        let column = whole_column(&reader, name)?;
+        Ok(Self::of(reader, &[column], false))
+    }
+
+    fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
         let nodes = columns.iter().map(|column| sizes.place(column)).collect();
         let root = LayoutNode { validity: None, store: Store::Struct(nodes), cells: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-        Ok(Arc::new(Self { reader, schema, root, sizes }))
+        Arc::new(Self { reader, schema, root, sizes, spread })
     }
 
     /// The Arrow schema of the batches.

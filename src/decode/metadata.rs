@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
+use super::{BatchBuilder, ColumnLayout, DecodeError, DecodePlan};
 use crate::config::settings::{KeyFormat, MetadataColumns};
 use crate::error::{Failure, Stage};
 use crate::position::TopicPartition;
@@ -32,6 +33,7 @@ enum KeyBuilder {
     None,
     Bytes(BinaryBuilder),
     Text(StringBuilder),
+    Avro(Box<BatchBuilder>),
 }
 
 impl MetadataBuilder {
@@ -55,6 +57,39 @@ impl MetadataBuilder {
                 vec![Box::new(StringBuilder::new()), Box::new(BinaryBuilder::new())],
             ))
             .with_field(Field::new("element", DataType::Struct(header_fields()), false)),
+        }
+    }
+
+    /// With keys of this schema, see [`ColumnLayout::whole`]; `None` leaves the column out: no key had a schema yet.
+    /// Without effect where there is no key column.
+    #[must_use]
+    pub fn with_avro_keys(mut self, layout: Option<&Arc<ColumnLayout>>) -> Self {
+        if let Some(layout) = layout.filter(|_| self.columns.key) {
+            self.key = KeyBuilder::Avro(Box::new(BatchBuilder::new(layout)));
+        }
+        self
+    }
+
+    /// Decodes the key of the record whose row is pushed next; without a plan it is null. After an error nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// As [`DecodePlan::decode`].
+    pub fn decode_key(&mut self, plan: Option<&DecodePlan>, datum: &[u8]) -> Result<(), DecodeError> {
+        match (&mut self.key, plan) {
+            (KeyBuilder::Avro(builder), Some(plan)) => plan.decode(builder, datum),
+            (KeyBuilder::Avro(builder), None) => {
+                builder.append_null_row();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes back a key that was decoded for a row that does not come.
+    pub fn remove_key(&mut self) {
+        if let KeyBuilder::Avro(builder) = &mut self.key {
+            builder.remove_last_row();
         }
     }
 
@@ -83,7 +118,8 @@ impl MetadataBuilder {
             self.timestamps.append_option(record.timestamp_ms);
         }
         match &mut self.key {
-            KeyBuilder::None => {}
+            // Decoded before.
+            KeyBuilder::None | KeyBuilder::Avro(_) => {}
             KeyBuilder::Bytes(builder) => builder.append_option(record.key),
             KeyBuilder::Text(builder) => {
                 builder.append_option(record.key.and_then(|key| std::str::from_utf8(key).ok()));
@@ -105,8 +141,11 @@ impl MetadataBuilder {
             let timestamp = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
             fields.push(Field::new("_timestamp", timestamp, true));
         }
-        match self.key {
+        match &self.key {
             KeyBuilder::None => {}
+            KeyBuilder::Avro(builder) => {
+                fields.extend(builder.layout().schema().fields().iter().map(|field| field.as_ref().clone()));
+            }
             KeyBuilder::Bytes(_) => fields.push(Field::new("_key", DataType::Binary, true)),
             KeyBuilder::Text(_) => fields.push(Field::new("_key", DataType::Utf8, true)),
         }
@@ -129,6 +168,7 @@ impl MetadataBuilder {
         }
         match &mut self.key {
             KeyBuilder::None => {}
+            KeyBuilder::Avro(builder) => arrays.extend(builder.finish().columns().iter().cloned()),
             KeyBuilder::Bytes(builder) => arrays.push(Arc::new(builder.finish())),
             KeyBuilder::Text(builder) => arrays.push(Arc::new(builder.finish())),
         }

@@ -13,11 +13,16 @@ use parquet::file::metadata::KeyValue;
 
 use super::encoding::{Encoding, Lesson};
 use super::sink::PieceSink;
+use super::sort::RowSorter;
 use crate::error::{Failure, Stage};
+
+/// Rows that wait to be sorted take about so many bytes of memory for each encoded one.
+const SORTED_BYTES_PER_ENCODED: usize = 2;
 
 /// Encodes record batches of one schema into one Parquet file.
 pub struct FileEncoder {
     writer: ArrowWriter<PieceSink>,
+    sorter: Option<RowSorter>,
     row_group_bytes: usize,
     rows: u64,
     lesson: Lesson,
@@ -49,7 +54,13 @@ impl FileEncoder {
         batches: &[RecordBatch],
     ) -> Result<Self, Failure> {
         let columns = ArrowSchemaConverter::new().convert(&schema).map_err(|error| fatal(&error))?;
-        let (properties, lesson) = encoding.properties(topic, &schema, &columns, batches)?;
+        let (mut properties, lesson) = encoding.properties(topic, &schema, &columns, batches)?;
+        let waiting_bytes = encoding.row_group_bytes().saturating_mul(SORTED_BYTES_PER_ENCODED);
+        let row_group_rows = properties.max_row_group_row_count().unwrap_or(usize::MAX);
+        let sorter = RowSorter::new(encoding.sort_by(), &schema, row_group_rows, waiting_bytes)?;
+        if let Some(sorter) = &sorter {
+            properties = sorter.declare(properties);
+        }
         // The embedded Arrow schema would make some readers see other types than the Parquet ones.
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
@@ -58,7 +69,16 @@ impl FileEncoder {
         let writer = ArrowWriter::try_new_with_options(PieceSink::default(), schema, options)
             .map_err(|error| fatal(&error))?;
         let row_group_bytes = encoding.row_group_bytes();
-        Ok(Self { writer, row_group_bytes, rows: 0, lesson, learned: 0, open_bytes: 0, open_memory_bytes: 0 })
+        Ok(Self {
+            writer,
+            sorter,
+            row_group_bytes,
+            rows: 0,
+            lesson,
+            learned: 0,
+            open_bytes: 0,
+            open_memory_bytes: 0,
+        })
     }
 
     /// Appends rows in order; closes the row group when it is large enough.
@@ -66,8 +86,14 @@ impl FileEncoder {
     /// # Errors
     /// Fatal when the batch does not have the file's schema or cannot be encoded.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.writer.write(batch).map_err(|error| fatal(&error))?;
         self.rows += batch.num_rows() as u64;
+        if let Some(sorter) = &mut self.sorter {
+            return match sorter.push(batch)? {
+                Some(sorted) => self.write_row_group(&sorted),
+                None => Ok(()),
+            };
+        }
+        self.writer.write(batch).map_err(|error| fatal(&error))?;
         if self.writer.in_progress_size() >= self.row_group_bytes {
             self.writer.flush().map_err(|error| fatal(&error))?;
         }
@@ -80,6 +106,9 @@ impl FileEncoder {
     /// # Errors
     /// Fatal when it cannot be encoded.
     pub fn close_row_group(&mut self) -> Result<(), Failure> {
+        if let Some(sorted) = self.sorter.as_mut().map(RowSorter::take).transpose()?.flatten() {
+            self.writer.write(&sorted).map_err(|error| fatal(&error))?;
+        }
         self.writer.flush().map_err(|error| fatal(&error))?;
         self.note();
         Ok(())
@@ -94,13 +123,15 @@ impl FileEncoder {
     /// Estimate of the file's size were it finished now, bytes.
     #[must_use]
     pub fn estimated_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.open_bytes) as u64
+        let waiting = self.sorter.as_ref().map_or(0, RowSorter::memory_bytes) / SORTED_BYTES_PER_ENCODED;
+        (self.writer.bytes_written() + self.open_bytes + waiting) as u64
     }
 
     /// Memory held by the encoder, bytes: the open row group and bytes not yet taken.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.open_memory_bytes + self.writer.inner().len()
+        let waiting = self.sorter.as_ref().map_or(0, RowSorter::memory_bytes);
+        self.open_memory_bytes + self.writer.inner().len() + waiting
     }
 
     /// The bytes encoded since the last call, in pieces; none while a row group is open.
@@ -124,6 +155,13 @@ impl FileEncoder {
         Ok(EncodedFile { tail, size_bytes })
     }
 
+    fn write_row_group(&mut self, sorted: &RecordBatch) -> Result<(), Failure> {
+        self.writer.write(sorted).map_err(|error| fatal(&error))?;
+        self.writer.flush().map_err(|error| fatal(&error))?;
+        self.note();
+        Ok(())
+    }
+
     fn note(&mut self) {
         self.open_bytes = self.writer.in_progress_size();
         self.open_memory_bytes = self.writer.memory_size();
@@ -142,7 +180,8 @@ fn fatal(error: &ParquetError) -> Failure {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+    use arrow::datatypes::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
@@ -155,15 +194,19 @@ mod tests {
         RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap()
     }
 
-    fn encoding(row_group_bytes: u64, dictionary: Dictionary) -> Encoding {
-        Encoding::new(&ParquetSettings {
+    fn settings(row_group_bytes: u64, dictionary: Dictionary) -> ParquetSettings {
+        ParquetSettings {
             compression: Compression::Snappy,
             row_group_bytes: ByteSize(row_group_bytes),
             row_group_rows: 1_000_000.try_into().unwrap(),
             dictionary,
             columns: [].into(),
             sort_by: Vec::new(),
-        })
+        }
+    }
+
+    fn encoding(row_group_bytes: u64, dictionary: Dictionary) -> Encoding {
+        Encoding::new(&settings(row_group_bytes, dictionary))
     }
 
     fn encode(row_group_bytes: u64) -> (Vec<u8>, u64, usize) {
@@ -193,6 +236,43 @@ mod tests {
         assert!(reader.metadata().num_row_groups() > 2);
         let rows: usize = reader.build().unwrap().map(|b| b.unwrap().num_rows()).sum();
         assert_eq!(rows, 50_000);
+    }
+
+    #[test]
+    fn sorted_row_groups_say_so_and_hold_every_row() {
+        let first = batch(0, 1000);
+        let encoding = Encoding::new(&ParquetSettings {
+            row_group_rows: 2_500.try_into().unwrap(),
+            sort_by: vec!["name".to_owned()],
+            ..settings(1 << 30, Dictionary::Always)
+        });
+        let mut encoder = FileEncoder::new(&"t".into(), first.schema(), &encoding, &[]).unwrap();
+        let mut file = Vec::new();
+        for at in (0..6).rev() {
+            encoder.write(&batch(at * 1000, 1000)).unwrap();
+            assert!(encoder.memory_bytes() > 0 || at % 3 == 0, "rows that wait take memory");
+            file.extend_from_slice(&encoder.take_bytes().concat());
+        }
+        file.extend_from_slice(&encoder.finish(Vec::new()).unwrap().tail.concat());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+        let groups = reader.metadata().row_groups().to_vec();
+        assert!(groups.len() >= 2 && groups.iter().all(|group| group.num_rows() <= 3_000));
+        for group in &groups {
+            let order = group.sorting_columns().unwrap();
+            assert_eq!((order[0].column_idx, order[0].descending, order[0].nulls_first), (1, false, false));
+        }
+        let mut ids = Vec::new();
+        for batch in reader.with_batch_size(10_000).build().unwrap() {
+            ids.extend_from_slice(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+        }
+        let mut from = 0;
+        for group in &groups {
+            let rows = &ids[from..from + group.num_rows() as usize];
+            assert!(rows.is_sorted(), "a row group is out of order");
+            from += rows.len();
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (0..6000).collect::<Vec<i64>>());
     }
 
     #[test]

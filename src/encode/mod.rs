@@ -8,6 +8,7 @@ mod footer;
 mod properties;
 mod sample;
 mod sink;
+mod sort;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};

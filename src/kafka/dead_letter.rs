@@ -13,6 +13,7 @@ use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::TaskSender;
 use crate::kafka::properties::{producer_config, refusal};
+use crate::metrics::ConnectorMetrics;
 use crate::position::TopicPartition;
 use crate::task::message::{DeadLetter, FlushId, Input};
 
@@ -42,9 +43,14 @@ impl DeadLetterProducer {
     ///
     /// # Errors
     /// Fatal when the client refuses the properties.
-    pub fn new(connector: &str, settings: &KafkaSettings, topic: &str) -> Result<Self, Failure> {
-        let made = producer_config(settings).create_with_context(Acknowledgements::default());
-        let producer = made.map_err(|error| {
+    pub fn new(
+        connector: &str,
+        settings: &KafkaSettings,
+        topic: &str,
+        metrics: Arc<ConnectorMetrics>,
+    ) -> Result<Self, Failure> {
+        let acknowledgements = Acknowledgements { metrics, last_error: Mutex::default() };
+        let producer = producer_config(settings).create_with_context(acknowledgements).map_err(|error| {
             let refusal = refusal(&error);
             Failure::fatal(
                 Stage::DeadLetter,
@@ -117,22 +123,24 @@ impl DeadLetterProducer {
 }
 
 fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
+    let why = format!("cannot produce to the dead-letter topic {topic}: {error}; offsets are held");
+    let fatal = |advice: &str| Failure::fatal(Stage::DeadLetter, format!("{why}: {advice}"));
+    let retriable = |advice: &str| Failure::retriable(Stage::DeadLetter, format!("{why}{advice}"));
     match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            fatal("allow WRITE on it")
+        }
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => fatal(
+            "a dead letter is the record with a few headers more: raise the topic's max.message.bytes above that of \
+             the topic it comes from",
+        ),
+        Some(RDKafkaErrorCode::InvalidTopic) => fatal("choose another errors.dead_letter_topic"),
         Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidTopic,
-        ) => Failure::fatal(
-            Stage::DeadLetter,
-            format!(
-                "cannot produce to the dead-letter topic {topic}: {error}; allow WRITE on it, or raise its message size"
-            ),
-        ),
-        _ => Failure::retriable(
-            Stage::DeadLetter,
-            format!("cannot produce to the dead-letter topic {topic}: {error}"),
-        ),
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => retriable(" until it is there: create it"),
+        _ => retriable(""),
     }
 }
 
@@ -151,8 +159,8 @@ impl Batch {
 }
 
 /// Callbacks of the producer.
-#[derive(Default)]
 struct Acknowledgements {
+    metrics: Arc<ConnectorMetrics>,
     /// What the client told last: a fatal error comes without its cause.
     last_error: Mutex<Option<String>>,
 }
@@ -186,7 +194,10 @@ impl ProducerContext for Acknowledgements {
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
         batch.settle(match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.metrics.dead_letters.add(1);
+                Ok(())
+            }
             Err((error, message)) => Err(self.failure(error, rdkafka::Message::topic(message))),
         });
     }

@@ -50,6 +50,10 @@ pub(super) fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     for key in CONSUMER_ONLY {
         config.remove(key);
     }
+    if config.get(MESSAGE_LIMIT).is_none() {
+        // The broker and the topic know what they take; a dead letter is a record that some topic took.
+        config.set(MESSAGE_LIMIT, "1000000000");
+    }
     config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "60000");
     config
 }
@@ -84,6 +88,9 @@ pub(super) fn refusal(error: &KafkaError) -> String {
         other => other.to_string(),
     }
 }
+
+/// Bytes of a message that the client lets pass.
+const MESSAGE_LIMIT: &str = "message.max.bytes";
 
 /// Properties of the user's that a producer does not know.
 const CONSUMER_ONLY: [&str; 27] = [

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn schema(id: u32, json: &str) -> Arc<RegisteredSchema> {
-        Arc::new(RegisteredSchema { id: SchemaId(id), json: json.to_owned(), references: Vec::new() })
+        Arc::new(RegisteredSchema { id: SchemaId::from(id), json: json.to_owned(), references: Vec::new() })
     }
 
     #[test]
@@ -148,11 +148,14 @@ mod tests {
         cache.insert(schema(1, "\"int\""));
         for id in 2..=50_000 {
             cache.insert(schema(id, "\"string\""));
-            assert!(cache.get(SchemaId(1)).is_some(), "the schema in constant use was dropped at {id}");
+            assert!(
+                cache.get(SchemaId::Number(1)).is_some(),
+                "the schema in constant use was dropped at {id}"
+            );
         }
         assert_eq!((cache.entries.len(), cache.by_use.len()), (1_000, 1_000));
-        assert!(cache.get(SchemaId(50_000)).is_some());
-        assert!(cache.get(SchemaId(2)).is_none());
+        assert!(cache.get(SchemaId::Number(50_000)).is_some());
+        assert!(cache.get(SchemaId::Number(2)).is_none());
     }
 
     #[test]
@@ -167,7 +170,7 @@ mod tests {
         cache.insert(schema(10, &"y".repeat(400)));
         assert_eq!((cache.entries.len(), cache.bytes), (3, 3 * one), "a replaced schema counts once");
         cache.insert(schema(99, &"x".repeat(4_000)));
-        assert!(cache.get(SchemaId(99)).is_none() && cache.get(SchemaId(10)).is_some());
+        assert!(cache.get(SchemaId::Number(99)).is_none() && cache.get(SchemaId::Number(10)).is_some());
     }
 
     #[test]
@@ -175,11 +178,14 @@ mod tests {
         let now = Instant::now();
         let until = now + Duration::from_secs(30);
         let mut verdicts = VerdictCache::new(100);
-        verdicts.insert(SchemaId(1), until, now, RegistryError::UnknownSchema(SchemaId(1)));
-        assert_eq!(verdicts.get(SchemaId(1), now), Some(RegistryError::UnknownSchema(SchemaId(1))));
-        assert_eq!(verdicts.get(SchemaId(1), until), None);
+        verdicts.insert(SchemaId::Number(1), until, now, RegistryError::UnknownSchema(SchemaId::Number(1)));
+        assert_eq!(
+            verdicts.get(SchemaId::Number(1), now),
+            Some(RegistryError::UnknownSchema(SchemaId::Number(1)))
+        );
+        assert_eq!(verdicts.get(SchemaId::Number(1), until), None);
         for id in 0..10_000 {
-            verdicts.insert(SchemaId(id), until, now, RegistryError::UnknownSchema(SchemaId(id)));
+            verdicts.insert(SchemaId::from(id), until, now, RegistryError::UnknownSchema(SchemaId::from(id)));
             assert!(verdicts.entries.len() <= 100);
         }
     }

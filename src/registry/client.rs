@@ -14,10 +14,11 @@ use tracing::warn;
 
 use super::cache::{Fingerprints, SchemaCache, VerdictCache};
 use super::counters::{RegistryCounters, RegistryCounts};
-use super::endpoints::{AskError, Endpoints};
+use super::endpoints::{AskError, Endpoints, Question};
 use super::error::RegistryError;
-use super::references::{RegisteredSchema, resolve};
-use crate::config::settings::RegistrySettings;
+use super::references::RegisteredSchema;
+use super::{apicurio, confluent, glue};
+use crate::config::settings::{RegistryApi, RegistrySettings};
 use crate::position::SchemaId;
 
 const MAX_CACHED_BYTES: usize = 64 << 20;
@@ -62,6 +63,9 @@ pub(super) struct Tuning {
     pub(super) verdicts_stand: Duration,
     /// Schemas kept.
     pub(super) cached_schemas: usize,
+    /// Instead of those of the environment, which all tests of a process share.
+    #[cfg(test)]
+    pub(super) credentials: Option<object_store::aws::AwsCredentialProvider>,
 }
 
 impl Default for Tuning {
@@ -71,6 +75,8 @@ impl Default for Tuning {
             for_lag: [500, 1_000, 2_000].map(Duration::from_millis).to_vec(),
             verdicts_stand: Duration::from_secs(30),
             cached_schemas: 10_000,
+            #[cfg(test)]
+            credentials: None,
         }
     }
 }
@@ -86,7 +92,15 @@ impl Registry {
 
     pub(super) fn with_tuning(settings: &RegistrySettings, tuning: Tuning) -> Result<Self, RegistryError> {
         let counters = Arc::new(RegistryCounters::default());
-        let endpoints = Endpoints::new(settings, tuning.between_rounds, Arc::clone(&counters))?;
+        let signer = match (&settings.api, &tuning) {
+            #[cfg(test)]
+            (RegistryApi::Glue { region }, Tuning { credentials: Some(credentials), .. }) => {
+                Some(glue::Signer::with(Arc::clone(credentials), region))
+            }
+            (RegistryApi::Glue { region }, _) => Some(glue::Signer::new(region)?),
+            (RegistryApi::Confluent { .. } | RegistryApi::Apicurio { .. }, _) => None,
+        };
+        let endpoints = Endpoints::new(settings, tuning.between_rounds, signer, Arc::clone(&counters))?;
         let memory = Mutex::new(Memory {
             schemas: SchemaCache::new(tuning.cached_schemas, MAX_CACHED_BYTES),
             verdicts: VerdictCache::new(MAX_VERDICTS),
@@ -122,12 +136,23 @@ impl Registry {
         flight.await
     }
 
-    /// Asks for the list of subjects, with authentication, to see whether a registry is there and lets us in.
+    /// Asks for something small, with authentication, to see whether a registry is there and lets us in.
     ///
     /// # Errors
     /// See [`RegistryError`]; never one about a schema.
     pub async fn probe(&self) -> Result<(), RegistryError> {
-        match self.shared.endpoints.get::<Vec<IgnoredAny>>(&["subjects"]).await {
+        let endpoints = &self.shared.endpoints;
+        let path: &[&str] = match endpoints.api() {
+            RegistryApi::Confluent { .. } => &["subjects"],
+            RegistryApi::Apicurio { .. } => &["system", "info"],
+            RegistryApi::Glue { .. } => {
+                return match glue::resolve(endpoints, glue::NOBODYS_ID).await {
+                    Ok(_) | Err(RegistryError::UnknownSchema(_)) => Ok(()),
+                    Err(error) => Err(error),
+                };
+            }
+        };
+        match endpoints.ask_for(&Question::get(path), confluent::json::<IgnoredAny>).await {
             Ok(_) => Ok(()),
             Err(AskError::Failed(error)) => Err(error),
             Err(AskError::NotFound { url, message }) => {
@@ -171,10 +196,20 @@ impl RegistryState {
     async fn fetch(&self, id: SchemaId) -> Result<RegisteredSchema, RegistryError> {
         let mut pauses = self.tuning.for_lag.iter();
         loop {
-            match (resolve(&self.endpoints, id).await, pauses.next()) {
+            match (self.resolve(id).await, pauses.next()) {
                 (Err(error), Some(&pause)) if error.may_be_lag() => tokio::time::sleep(pause).await,
                 (answer, _) => return answer,
             }
+        }
+    }
+
+    async fn resolve(&self, id: SchemaId) -> Result<RegisteredSchema, RegistryError> {
+        match self.endpoints.api() {
+            RegistryApi::Confluent { context } => {
+                confluent::resolve(&self.endpoints, id, context.as_deref()).await
+            }
+            RegistryApi::Apicurio { ids } => apicurio::resolve(&self.endpoints, id, *ids).await,
+            RegistryApi::Glue { .. } => glue::resolve(&self.endpoints, id).await,
         }
     }
 
@@ -188,7 +223,7 @@ impl RegistryState {
                 if memory.fingerprints.note(&schema) {
                     RegistryCounters::add(&self.counters.changed);
                     warn!(
-                        schema_id = id.0,
+                        schema_id = %id,
                         "the registry gives another schema for this id than before: was it reset? records written \
                          with the old schema can no longer be told from those with the new one"
                     );

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
-use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::counters::RegistryCounters;
 use super::error::RegistryError;
-use super::wire::ErrorBody;
-use crate::config::settings::{RegistryAuth, RegistrySettings};
+use super::glue::Signer;
+use super::refusal::{self, Refusal};
+use crate::config::settings::{RegistryApi, RegistryAuth, RegistrySettings};
 
 /// Bigger answers are refused while they stream in.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -40,7 +40,27 @@ pub(super) struct Endpoints {
     pause: Duration,
     /// Index of the URL that answered last.
     preferred: AtomicUsize,
+    api: RegistryApi,
+    /// For AWS Glue.
+    signer: Option<Signer>,
     counters: Arc<RegistryCounters>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'q> {
+    /// Below the base URLs; one element each, unescaped.
+    pub(super) path: &'q [&'q str],
+    /// Name and value, unescaped.
+    pub(super) query: Option<(&'q str, &'q str)>,
+    /// JSON to be posted and signed; without it the request is a GET.
+    pub(super) body: Option<&'q str>,
+}
+
+impl<'q> Question<'q> {
+    pub(super) fn get(path: &'q [&'q str]) -> Self {
+        Self { path, query: None, body: None }
+    }
 }
 
 /// Why there is no answer.
@@ -79,6 +99,7 @@ impl Endpoints {
     pub(super) fn new(
         settings: &RegistrySettings,
         pause: Duration,
+        signer: Option<Signer>,
         counters: Arc<RegistryCounters>,
     ) -> Result<Self, RegistryError> {
         check_urls(&settings.urls)?;
@@ -89,15 +110,31 @@ impl Endpoints {
             timeout: settings.timeout,
             pause,
             preferred: AtomicUsize::new(0),
+            api: settings.api.clone(),
+            signer,
             counters,
         })
     }
 
-    /// Asks for a path (one element each, unescaped) below the base URLs until one gives a usable answer.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, AskError> {
+    /// Whose API the registries speak.
+    pub(super) fn api(&self) -> &RegistryApi {
+        &self.api
+    }
+
+    /// Whether a base URL says that it is Apicurio's API of version 3.
+    pub(super) fn speaks_version_3(&self) -> bool {
+        self.bases.iter().any(|base| base.path().trim_end_matches('/').ends_with("/v3"))
+    }
+
+    /// Asks the base URLs until one gives an answer that `read` can make something of.
+    pub(super) async fn ask_for<T>(
+        &self,
+        question: &Question<'_>,
+        read: fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, AskError> {
         let mut round = 1;
         loop {
-            match self.ask_each(path).await {
+            match self.ask_each(question, read).await {
                 Err(Setback::Trouble(trouble)) if trouble.at_once && round < ROUNDS => {
                     round += 1;
                     tokio::time::sleep(self.pause).await;
@@ -114,13 +151,17 @@ impl Endpoints {
     }
 
     /// One round. "Not found" counts only when every URL says so: the one that is down may be the one that knows.
-    async fn ask_each<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Setback> {
+    async fn ask_each<T>(
+        &self,
+        question: &Question<'_>,
+        read: fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Setback> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut troubles = Vec::new();
         let mut absent = None;
         for step in 0..self.bases.len() {
             let index = (first + step) % self.bases.len();
-            match self.ask(&self.bases[index], path).await {
+            match self.ask(&self.bases[index], question, read).await {
                 Ok(answer) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
@@ -142,21 +183,41 @@ impl Endpoints {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, base: &Url, path: &[&str]) -> Result<T, Setback> {
+    async fn ask<T>(
+        &self,
+        base: &Url,
+        question: &Question<'_>,
+        read: fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Setback> {
         RegistryCounters::add(&self.counters.requests);
-        let request = self.http.get(join(base, path)).header(ACCEPT, ACCEPTED);
-        let response = self.authorize(request).send().await.map_err(|error| self.trouble(base, error))?;
+        let request = self.request(base, question).await?;
+        let response = request.send().await.map_err(|error| self.trouble(base, error))?;
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(judge_refusal(base, response).await);
+            return Err(self.judge_refusal(base, response).await);
         }
         let body = read_capped(response, MAX_BODY_BYTES).await.map_err(|error| match error {
             ReadError::TooBig => Trouble::new(base, "an answer bigger than 16 MiB").into(),
             ReadError::Broken(error) => self.trouble(base, error),
         })?;
-        serde_json::from_slice(&body).map_err(|error| {
+        read(&body).map_err(|error| {
             Trouble::new(base, format!("200 with something that is no answer: {error}")).into()
         })
+    }
+
+    async fn request(&self, base: &Url, question: &Question<'_>) -> Result<RequestBuilder, Setback> {
+        let url = join(base, question);
+        let Some(body) = question.body else {
+            return Ok(self.authorize(self.http.get(url).header(ACCEPT, ACCEPTED)));
+        };
+        let mut request = self.http.post(url.clone()).body(body.to_owned());
+        if let Some(signer) = &self.signer {
+            let headers = signer.headers(url.as_str(), body).await;
+            request = request.headers(headers.map_err(|reason| {
+                Setback::Trouble(Trouble { reason: format!("{base}: {reason}"), after: None, at_once: false })
+            })?);
+        }
+        Ok(request)
     }
 
     fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
@@ -166,6 +227,57 @@ impl Endpoints {
                 request.basic_auth(username, Some(password.expose()))
             }
             RegistryAuth::Bearer(token) => request.bearer_auth(token.expose()),
+        }
+    }
+
+    async fn judge_refusal(&self, base: &Url, response: Response) -> Setback {
+        let status = response.status();
+        let url = base.to_string();
+        let after = retry_after(response.headers());
+        let location = location_host(&response);
+        // A reason that cannot be read is no reason to fail otherwise.
+        let body = read_capped(response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
+        let Refusal { kind, message } = refusal::understand(&self.api, status, &body);
+        let message = printable(&message);
+        match kind {
+            refusal::Kind::Absent => return Setback::Absent { url, message },
+            refusal::Kind::NotThisApi => {
+                let what = "404, but not as a schema registry does: check the path of registry.url";
+                return Trouble::new(base, what).into();
+            }
+            refusal::Kind::Busy => {
+                return Setback::Trouble(Trouble { after, at_once: false, ..Trouble::new(base, message) });
+            }
+            refusal::Kind::Denied => {
+                let reason = format!(
+                    "{message}; check the AWS credentials, and that they allow glue:GetSchemaVersion"
+                );
+                return Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason });
+            }
+            refusal::Kind::ByStatus => {}
+        }
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Setback::Verdict(RegistryError::Unauthorized { url, status: status.as_u16() })
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Setback::Trouble(Trouble { after, at_once: false, ..Trouble::new(base, status) })
+            }
+            _ if status.is_server_error() => {
+                let what =
+                    if message.is_empty() { status.to_string() } else { format!("{status}: {message}") };
+                Setback::Trouble(Trouble { after, at_once: after.is_none(), ..Trouble::new(base, what) })
+            }
+            _ if status.is_client_error() => {
+                Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason: message })
+            }
+            _ if status.is_redirection() => {
+                let reason = format!(
+                    "a redirect to {location} is not followed; set registry.url to the final address"
+                );
+                Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason })
+            }
+            _ => Trouble::new(base, format!("{status}, which makes no sense here")).into(),
         }
     }
 
@@ -257,54 +369,17 @@ fn within_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if same_origin && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
 }
 
-fn join(base: &Url, path: &[&str]) -> Url {
+fn join(base: &Url, question: &Question<'_>) -> Url {
     let mut url = base.clone();
     url.set_fragment(None);
     url.set_query(None);
     if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
+        segments.pop_if_empty().extend(question.path);
+    }
+    if let Some((name, value)) = question.query {
+        url.query_pairs_mut().append_pair(name, value);
     }
     url
-}
-
-async fn judge_refusal(base: &Url, response: Response) -> Setback {
-    let status = response.status();
-    let url = base.to_string();
-    let after = retry_after(response.headers());
-    let location = location_host(&response);
-    // A reason that cannot be read is no reason to fail otherwise.
-    let body = read_capped(response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
-    let said = serde_json::from_slice::<ErrorBody>(&body).ok();
-    let message = said.as_ref().map_or_else(String::new, |said| printable(&said.message));
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Setback::Verdict(RegistryError::Unauthorized { url, status: status.as_u16() })
-        }
-        // A server that does not know the path also says 404, and it must not poison every record.
-        StatusCode::NOT_FOUND if said.as_ref().is_some_and(|said| said.error_code != 404) => {
-            Setback::Absent { url, message }
-        }
-        StatusCode::NOT_FOUND => {
-            Trouble::new(base, "404, but not as a schema registry does: check the path of registry.url")
-                .into()
-        }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-            Setback::Trouble(Trouble { after, at_once: false, ..Trouble::new(base, status) })
-        }
-        _ if status.is_server_error() => {
-            let what = if message.is_empty() { status.to_string() } else { format!("{status}: {message}") };
-            Setback::Trouble(Trouble { after, at_once: after.is_none(), ..Trouble::new(base, what) })
-        }
-        _ if status.is_client_error() => {
-            Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason: message })
-        }
-        _ if status.is_redirection() => {
-            let reason =
-                format!("a redirect to {location} is not followed; set registry.url to the final address");
-            Setback::Verdict(RegistryError::Refused { url, status: status.as_u16(), reason })
-        }
-        _ => Trouble::new(base, format!("{status}, which makes no sense here")).into(),
-    }
 }
 
 /// RFC 9110, 10.2.3: seconds, or a date.
@@ -380,8 +455,14 @@ mod tests {
     #[test]
     fn paths_keep_the_base_and_escape_what_they_must() {
         let base = Url::parse("http://r:1/apis/ccompat/v6/").unwrap();
-        assert_eq!(join(&base, &["a/b c", "1"]).as_str(), "http://r:1/apis/ccompat/v6/a%2Fb%20c/1");
+        assert_eq!(
+            join(&base, &Question::get(&["a/b c", "1"])).as_str(),
+            "http://r:1/apis/ccompat/v6/a%2Fb%20c/1"
+        );
         let base = Url::parse("http://r:1").unwrap();
-        assert_eq!(join(&base, &["schemas", "ids", "7"]).as_str(), "http://r:1/schemas/ids/7");
+        assert_eq!(
+            join(&base, &Question::get(&["schemas", "ids", "7"])).as_str(),
+            "http://r:1/schemas/ids/7"
+        );
     }
 }

@@ -11,6 +11,9 @@ pub enum RegistryError {
     /// Every registry answered, more than once, that it has no such id: the record is poison.
     #[error("no schema with id {0} in the registry")]
     UnknownSchema(SchemaId),
+    /// The registry of the settings cannot know such an id: the record is poison.
+    #[error("registry.api has no schemas named like {0}; see value.wire, key.wire and registry.api")]
+    ForeignId(SchemaId),
     /// The id belongs to a schema of another language: the record is poison.
     #[error("schema {id} is of type {schema_type}, not AVRO")]
     NotAvro {
@@ -27,7 +30,7 @@ pub enum RegistryError {
         /// Subject referred to.
         subject: String,
         /// Version referred to.
-        version: u32,
+        version: String,
     },
     /// The schema's references go too deep or are too many: the record is poison.
     #[error("schema {id}: {reason}")]
@@ -85,6 +88,7 @@ impl RegistryError {
     fn poison_kind(&self) -> Option<&'static str> {
         match self {
             Self::UnknownSchema(_) => Some("unknown_schema"),
+            Self::ForeignId(_) => Some("foreign_id"),
             Self::NotAvro { .. } => Some("not_avro"),
             Self::MissingReference { .. } => Some("missing_reference"),
             Self::TooManyReferences { .. } => Some("too_many_references"),
@@ -118,8 +122,8 @@ mod tests {
     #[test]
     fn only_verdicts_about_the_schema_are_poison() {
         let verdicts = [
-            (RegistryError::UnknownSchema(SchemaId(7)), "unknown_schema"),
-            (RegistryError::NotAvro { id: SchemaId(7), schema_type: "JSON".into() }, "not_avro"),
+            (RegistryError::UnknownSchema(SchemaId::Number(7)), "unknown_schema"),
+            (RegistryError::NotAvro { id: SchemaId::Number(7), schema_type: "JSON".into() }, "not_avro"),
         ];
         for (error, expected) in verdicts {
             let Failure::Poison { stage: Stage::Schema, kind, reason } = Failure::from(error) else {

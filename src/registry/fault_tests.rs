@@ -12,15 +12,21 @@ use super::client::Tuning;
 use super::local::LocalRegistry;
 use super::scripted::{Reply, Scripted};
 use super::{Reference, ReferencedSchema, Registry, RegistryError};
-use crate::config::settings::{RegistryAuth, RegistrySettings, Secret};
+use crate::config::settings::{RegistryApi, RegistryAuth, RegistrySettings, Secret};
 use crate::error::Failure;
 use crate::position::SchemaId;
 
-const ID: SchemaId = SchemaId(7);
+const ID: SchemaId = SchemaId::Number(7);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn settings(urls: &[Url]) -> RegistrySettings {
-    RegistrySettings { urls: urls.to_vec(), auth: RegistryAuth::None, ca_file: None, timeout: PATIENCE }
+pub(super) fn settings(urls: &[Url]) -> RegistrySettings {
+    RegistrySettings {
+        urls: urls.to_vec(),
+        auth: RegistryAuth::None,
+        ca_file: None,
+        timeout: PATIENCE,
+        api: RegistryApi::Confluent { context: None },
+    }
 }
 
 fn with_password(urls: &[Url]) -> RegistrySettings {
@@ -29,17 +35,17 @@ fn with_password(urls: &[Url]) -> RegistrySettings {
 }
 
 /// A client that never waits on purpose.
-fn client(settings: &RegistrySettings) -> Registry {
+pub(super) fn client(settings: &RegistrySettings) -> Registry {
     let tuning =
         Tuning { between_rounds: Duration::ZERO, for_lag: vec![Duration::ZERO; 3], ..Tuning::default() };
     Registry::with_tuning(settings, tuning).unwrap()
 }
 
-fn is_retriable(error: &RegistryError) -> bool {
+pub(super) fn is_retriable(error: &RegistryError) -> bool {
     matches!(Failure::from(error.clone()), Failure::Retriable { .. })
 }
 
-fn poison_kind(error: RegistryError) -> &'static str {
+pub(super) fn poison_kind(error: RegistryError) -> &'static str {
     match Failure::from(error) {
         Failure::Poison { kind, .. } => kind,
         other => panic!("not poison: {other}"),
@@ -110,9 +116,9 @@ async fn fault_32_known_ids_outlive_the_registry() {
     registry.schema(ID).await.unwrap();
     down.store(true, Ordering::SeqCst);
     assert_eq!(registry.schema(ID).await.unwrap().json, "\"int\"");
-    assert!(is_retriable(&registry.schema(SchemaId(8)).await.unwrap_err()));
+    assert!(is_retriable(&registry.schema(SchemaId::Number(8)).await.unwrap_err()));
     down.store(false, Ordering::SeqCst);
-    assert!(registry.schema(SchemaId(8)).await.is_ok(), "trouble must not be remembered");
+    assert!(registry.schema(SchemaId::Number(8)).await.is_ok(), "trouble must not be remembered");
 }
 
 #[tokio::test]
@@ -244,10 +250,10 @@ async fn fault_35_a_caller_who_gives_up_takes_nothing_from_the_others() {
     assert!(second.await.is_ok());
     assert_eq!(registry.counts().requests, 1);
 
-    let mut alone = Box::pin(registry.schema(SchemaId(8)));
+    let mut alone = Box::pin(registry.schema(SchemaId::Number(8)));
     assert!(futures_util::FutureExt::now_or_never(&mut alone).is_none());
     drop(alone);
-    assert!(registry.schema(SchemaId(8)).await.is_ok(), "an abandoned request must not block the id");
+    assert!(registry.schema(SchemaId::Number(8)).await.is_ok(), "an abandoned request must not block the id");
 }
 
 #[tokio::test]
@@ -256,7 +262,7 @@ async fn the_next_url_is_asked_and_preferred_from_then_on() {
     let bad = Scripted::start(|_, _| Reply::error(500, 50001));
     let registry = client(&settings(&[bad.url(), good.url()]));
     for id in 1..=5 {
-        registry.schema(SchemaId(id)).await.unwrap();
+        registry.schema(SchemaId::from(id)).await.unwrap();
     }
     assert_eq!((bad.seen().len(), good.seen().len()), (1, 5));
 }
@@ -311,7 +317,7 @@ fn register_all(local: &LocalRegistry, graph: &[(&str, &[&str])]) -> SchemaId {
     for (name, targets) in graph {
         let references: Vec<Reference> = targets.iter().map(|target| reference(target)).collect();
         let json = format!(r#"{{"type":"fixed","size":1,"name":"{name}"}}"#);
-        last = local.register_referring(&reference(name).subject, &json, &references).unwrap();
+        last = local.register_referring(&reference(name).subject, &json, &references).unwrap().into();
     }
     last
 }
@@ -386,7 +392,7 @@ async fn fault_39_an_id_that_comes_back_different_is_noticed_after_its_schema_wa
     let tuning = Tuning { cached_schemas: 1, ..Tuning::default() };
     let registry = Registry::with_tuning(&settings(&[server.url()]), tuning).unwrap();
     for (id, expected) in [(7, 0), (8, 0), (7, 0), (8, 1), (7, 2), (8, 2)] {
-        registry.schema(SchemaId(id)).await.unwrap();
+        registry.schema(SchemaId::from(id)).await.unwrap();
         assert_eq!(registry.counts().changed, expected);
     }
 }

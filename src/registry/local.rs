@@ -18,7 +18,6 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::wire::{ErrorBody, Reference, SchemaBody};
-use crate::position::SchemaId;
 
 const MAX_BODY_BYTES: usize = 16 << 20;
 
@@ -63,7 +62,7 @@ impl LocalRegistry {
     ///
     /// # Errors
     /// When the schema is not JSON.
-    pub fn register(&self, subject: &str, schema_json: &str) -> Result<SchemaId, serde_json::Error> {
+    pub fn register(&self, subject: &str, schema_json: &str) -> Result<u32, serde_json::Error> {
         self.register_referring(subject, schema_json, &[])
     }
 
@@ -76,7 +75,7 @@ impl LocalRegistry {
         subject: &str,
         schema_json: &str,
         references: &[Reference],
-    ) -> Result<SchemaId, serde_json::Error> {
+    ) -> Result<u32, serde_json::Error> {
         let references = Some(references.to_vec()).filter(|references| !references.is_empty());
         let body = SchemaBody { schema: schema_json.to_owned(), schema_type: None, references };
         self.store.lock().register(subject, body)
@@ -103,7 +102,7 @@ struct Store {
     /// Schema with id `n` at index `n - 1`.
     schemas: Vec<StoredSchema>,
     /// Ids by subject; version `n` at index `n - 1`.
-    subjects: BTreeMap<String, Vec<SchemaId>>,
+    subjects: BTreeMap<String, Vec<u32>>,
 }
 
 struct StoredSchema {
@@ -113,7 +112,7 @@ struct StoredSchema {
 }
 
 impl Store {
-    fn register(&mut self, subject: &str, body: SchemaBody) -> Result<SchemaId, serde_json::Error> {
+    fn register(&mut self, subject: &str, body: SchemaBody) -> Result<u32, serde_json::Error> {
         let parsed: Value = match body.foreign_type() {
             Some("PROTOBUF") => Value::String(body.schema.clone()),
             _ => serde_json::from_str(&body.schema)?,
@@ -127,7 +126,7 @@ impl Store {
             self.schemas.push(StoredSchema { body, parsed });
             self.schemas.len() - 1
         });
-        let id = SchemaId(index as u32 + 1);
+        let id = index as u32 + 1;
         let versions = self.subjects.entry(subject.to_owned()).or_default();
         if !versions.contains(&id) {
             versions.push(id);
@@ -185,11 +184,11 @@ async fn schema_by_version(
             _ => return refuse(ErrorBody::INVALID_VERSION, format!("The version '{text}' is not valid")),
         },
     };
-    let found = ids.get(number - 1).and_then(|id| Some((id, store.schema(id.0)?)));
+    let found = ids.get(number - 1).and_then(|id| Some((id, store.schema(*id)?)));
     let Some((id, body)) = found else {
         return refuse(ErrorBody::VERSION_NOT_FOUND, format!("Version {version} not found."));
     };
-    let mut answer = json!({ "subject": subject, "version": number, "id": id.0, "schema": body.schema });
+    let mut answer = json!({ "subject": subject, "version": number, "id": id, "schema": body.schema });
     if let Some(schema_type) = &body.schema_type {
         answer["schemaType"] = json!(schema_type);
     }
@@ -202,14 +201,15 @@ async fn schema_by_version(
 async fn register(State(store): State<SharedStore>, Path(subject): Path<String>, body: Bytes) -> Response {
     let registered = serde_json::from_slice(&body).and_then(|body| store.lock().register(&subject, body));
     match registered {
-        Ok(id) => Json(json!({ "id": id.0 })).into_response(),
+        Ok(id) => Json(json!({ "id": id })).into_response(),
         Err(error) => refuse(ErrorBody::INVALID_SCHEMA, format!("Invalid schema: {error}")),
     }
 }
 
 fn refuse(error_code: i64, message: String) -> Response {
     let status = StatusCode::from_u16((error_code / 100) as u16).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(ErrorBody { error_code, message })).into_response()
+    (status, Json(ErrorBody { error_code: Some(error_code), message, ..ErrorBody::default() }))
+        .into_response()
 }
 
 #[cfg(test)]
@@ -237,7 +237,7 @@ mod tests {
             post(&registry, "other", json!({ "schema": " \"int\" " })).await,
             (200, json!({ "id": 1 }))
         );
-        assert_eq!(registry.register("a/b", "\"long\"").unwrap(), SchemaId(2));
+        assert_eq!(registry.register("a/b", "\"long\"").unwrap(), 2);
 
         assert_eq!(get(&registry, "schemas/ids/1?subject=x").await, (200, int));
         assert_eq!(get(&registry, "subjects").await, (200, json!(["a/b", "other"])));
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(post(&registry, "s", body.clone()).await.0, 200);
         assert_eq!(get(&registry, "schemas/ids/1").await, (200, body));
         assert_eq!(get(&registry, "subjects/s/versions/1").await.1["references"], references);
-        assert_eq!(registry.register("s", "\"x\"").unwrap(), SchemaId(2), "without references it is another");
+        assert_eq!(registry.register("s", "\"x\"").unwrap(), 2, "without references it is another");
     }
 
     #[tokio::test]

@@ -1,15 +1,21 @@
-//! The schema registry: a client for Confluent's Schema Registry API with its cache, and a small registry of our own
-//! for the demo and for tests. Does I/O, decides nothing about records; parsing schemas belongs to [`crate::schema`].
+//! The schema registry: a client with its cache for the APIs of Confluent, Apicurio and AWS Glue, and a small registry
+//! of our own for the demo and for tests. Does I/O, decides nothing about records; parsing schemas belongs to [`crate::schema`].
 
+mod apicurio;
 mod cache;
 mod client;
+mod confluent;
 mod counters;
 mod endpoints;
 mod error;
+mod glue;
 pub mod local;
 mod references;
+mod refusal;
 mod wire;
 
+#[cfg(test)]
+mod api_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Owns the resolved form of a schema and the walk along its references. Does not own HTTP or trying again.
+//! Owns the resolved form of a schema and the walk along its references, whoever's API they are asked by. Does not own
+//! HTTP or trying again.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
-use super::endpoints::{AskError, Endpoints};
 use super::error::RegistryError;
-use super::wire::{Reference, SchemaBody};
 use crate::position::SchemaId;
 
 /// A schema as registered, with every schema it refers to.
@@ -40,83 +40,78 @@ const MAX_REFERENCES: usize = 256;
 const MAX_DEPTH: usize = 32;
 const MAX_TOTAL_BYTES: usize = 32 << 20;
 
-/// Gets schema `id` and everything it refers to. References that form a circle are followed once.
-pub(super) async fn resolve(endpoints: &Endpoints, id: SchemaId) -> Result<RegisteredSchema, RegistryError> {
-    let body: SchemaBody =
-        endpoints.get(&["schemas", "ids", &id.to_string()]).await.map_err(|error| match error {
-            AskError::NotFound { .. } => RegistryError::UnknownSchema(id),
-            AskError::Failed(error) => error,
-        })?;
+/// A schema's text and its direct references; `P` is where a reference points, in the registry's terms.
+pub(super) struct Linked<P> {
+    pub(super) json: String,
+    pub(super) links: Vec<Link<P>>,
+}
+
+/// A reference.
+#[derive(Clone)]
+pub(super) struct Link<P> {
+    /// The name under which the schema uses it.
+    pub(super) name: String,
+    pub(super) to: P,
+}
+
+/// Follows the references of schema `id` to the end, asking `fetch` for each once; circles end.
+pub(super) async fn collect<P, F>(
+    id: SchemaId,
+    schema: Linked<P>,
+    fetch: impl Fn(P) -> F,
+) -> Result<RegisteredSchema, RegistryError>
+where
+    P: Clone + Eq + Hash,
+    F: Future<Output = Result<Linked<P>, RegistryError>>,
+{
     let mut walk = Walk { id, seen: HashSet::new(), stack: Vec::new(), done: Vec::new(), bytes: 0 };
-    let json = body.schema.clone();
-    walk.enter(body, None)?;
-    while let Some(reference) = walk.next_unseen() {
-        let body = fetch_reference(endpoints, id, &reference).await?;
-        walk.enter(body, Some(reference.name))?;
+    let json = schema.json.clone();
+    walk.enter(schema, None)?;
+    while let Some(link) = walk.next_unseen() {
+        let schema = fetch(link.to).await?;
+        walk.enter(schema, Some(link.name))?;
     }
     Ok(RegisteredSchema { id, json, references: walk.done })
 }
 
-async fn fetch_reference(
-    endpoints: &Endpoints,
-    id: SchemaId,
-    reference: &Reference,
-) -> Result<SchemaBody, RegistryError> {
-    let Reference { subject, version, .. } = reference;
-    if matches!(subject.as_str(), "" | "." | "..") {
-        // No URL can name such a subject.
-        return Err(RegistryError::MissingReference { id, subject: subject.clone(), version: *version });
-    }
-    endpoints.get(&["subjects", subject, "versions", &version.to_string()]).await.map_err(|error| match error
-    {
-        AskError::NotFound { .. } => {
-            RegistryError::MissingReference { id, subject: subject.clone(), version: *version }
-        }
-        AskError::Failed(error) => error,
-    })
-}
-
 /// Depth first, without recursion: a schema is done once everything it refers to is done.
-struct Walk {
+struct Walk<P> {
     id: SchemaId,
-    seen: HashSet<(String, u32)>,
-    stack: Vec<OpenSchema>,
+    seen: HashSet<P>,
+    stack: Vec<OpenSchema<P>>,
     done: Vec<ReferencedSchema>,
     bytes: usize,
 }
 
-struct OpenSchema {
+struct OpenSchema<P> {
     /// `None` for the schema asked for.
     schema: Option<ReferencedSchema>,
     /// References not yet looked at, last first.
-    pending: Vec<Reference>,
+    pending: Vec<Link<P>>,
 }
 
-impl Walk {
+impl<P: Clone + Eq + Hash> Walk<P> {
     /// Opens a schema; `name` is `None` for the one asked for.
-    fn enter(&mut self, body: SchemaBody, name: Option<String>) -> Result<(), RegistryError> {
-        if let Some(foreign) = body.foreign_type() {
-            return Err(RegistryError::NotAvro { id: self.id, schema_type: foreign.to_owned() });
-        }
-        self.bytes += body.schema.len();
+    fn enter(&mut self, schema: Linked<P>, name: Option<String>) -> Result<(), RegistryError> {
+        self.bytes += schema.json.len();
         self.refuse_when(self.bytes > MAX_TOTAL_BYTES, "with its references it is bigger than 32 MiB")?;
         self.refuse_when(self.stack.len() > MAX_DEPTH, "its references are nested deeper than 32")?;
         self.refuse_when(self.seen.len() > MAX_REFERENCES, "it refers to more than 256 schemas")?;
 
-        let mut pending = body.references.unwrap_or_default();
+        let mut pending = schema.links;
         pending.reverse();
-        let schema = name.map(|name| ReferencedSchema { name, json: body.schema });
+        let schema = name.map(|name| ReferencedSchema { name, json: schema.json });
         self.stack.push(OpenSchema { schema, pending });
         Ok(())
     }
 
     /// The next reference nobody has looked at; closes schemas on the way. `None` when all are done.
-    fn next_unseen(&mut self) -> Option<Reference> {
+    fn next_unseen(&mut self) -> Option<Link<P>> {
         loop {
             let open = self.stack.last_mut()?;
-            if let Some(reference) = open.pending.pop() {
-                if self.seen.insert((reference.subject.clone(), reference.version)) {
-                    return Some(reference);
+            if let Some(link) = open.pending.pop() {
+                if self.seen.insert(link.to.clone()) {
+                    return Some(link);
                 }
             } else {
                 let closed = self.stack.pop()?;

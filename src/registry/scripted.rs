@@ -15,6 +15,8 @@ pub(super) struct Seen {
     pub(super) path: String,
     /// Header lines as sent.
     pub(super) headers: Vec<String>,
+    /// What was posted.
+    pub(super) body: String,
 }
 
 impl Seen {
@@ -102,10 +104,14 @@ impl Scripted {
 }
 
 fn read_request(stream: &TcpStream) -> Option<Seen> {
-    let mut lines = BufReader::new(stream).lines();
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines();
     let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
     let headers = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-    Some(Seen { path, headers })
+    let mut seen = Seen { path, headers, body: String::new() };
+    let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    reader.take(length).read_to_string(&mut seen.body).ok()?;
+    Some(seen)
 }
 
 fn answer(mut stream: TcpStream, reply: Reply) -> std::io::Result<()> {

@@ -35,12 +35,18 @@ impl SchemaBody {
 }
 
 /// What a registry says when it says no.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct ErrorBody {
     /// The HTTP status, or five digits that begin with it.
-    pub(super) error_code: i64,
-    #[serde(default)]
+    pub(super) error_code: Option<i64>,
     pub(super) message: String,
+    /// Apicurio's kind of refusal.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) name: String,
+    /// Apicurio's message, version 3.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) title: String,
 }
 
 impl ErrorBody {

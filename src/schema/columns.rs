@@ -131,6 +131,16 @@ pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column
     Ok(columns)
 }
 
+/// One column `name` for whole values of `schema`, a struct where it is a record. It may always be null.
+///
+/// # Errors
+/// As [`columns()`].
+pub fn whole_column(schema: &AvroSchema, name: &str) -> Result<Column, SchemaError> {
+    let mut mapper = Mapper { schema, path: Vec::new(), within: Vec::new(), count: 0 };
+    let column = mapper.column(name.to_owned(), schema.root())?;
+    Ok(Column { nullable: true, ..column })
+}
+
 impl Column {
     /// The column as an Arrow field.
     #[must_use]

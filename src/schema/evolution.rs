@@ -39,6 +39,22 @@ impl ReaderSet {
         Self { choice, current, others: Vec::new(), routes: HashMap::new() }
     }
 
+    /// With readers beside the one in force, as the intent carries them: of unrelated types that share the topic. Only
+    /// [`ReaderChoice::Lossless`] has any.
+    #[must_use]
+    pub fn with_others(mut self, others: &[SchemaId]) -> Self {
+        if self.choice == ReaderChoice::Lossless {
+            self.others = others.to_vec();
+        }
+        self
+    }
+
+    /// The readers beside the one in force.
+    #[must_use]
+    pub fn others(&self) -> &[SchemaId] {
+        &self.others
+    }
+
     /// The reader in force now: the base of the next flush.
     #[must_use]
     pub fn current(&self) -> Option<SchemaId> {
@@ -90,6 +106,12 @@ impl ReaderSet {
         if let Some(other) = self.others.iter().find(|other| **other == writer || absorbs(**other, writer)) {
             return *other;
         }
+        // Unrelated types share a topic: each of them evolves as the one in force does.
+        if let Some(other) = self.others.iter_mut().find(|other| absorbs(writer, **other)) {
+            *other = writer;
+            self.routes.clear();
+            return writer;
+        }
         self.others.push(writer);
         writer
     }
@@ -108,12 +130,17 @@ mod tests {
 
     /// Schemas 1 ⊂ 2 ⊂ 3; 10 is foreign to all, 11 absorbs 10.
     fn absorbs(reader: SchemaId, writer: SchemaId) -> bool {
-        (reader.0 < 10) == (writer.0 < 10) && reader >= writer
+        (number(reader) < 10) == (number(writer) < 10) && reader >= writer
+    }
+
+    fn number(id: SchemaId) -> u32 {
+        let SchemaId::Number(number) = id else { panic!("{id} is no number") };
+        number as u32
     }
 
     fn fold(choice: ReaderChoice, base: Option<u32>, writers: &[u32]) -> Vec<u32> {
-        let mut set = ReaderSet::begin(choice, base.map(SchemaId));
-        writers.iter().map(|writer| set.route(SchemaId(*writer), &mut absorbs).0).collect()
+        let mut set = ReaderSet::begin(choice, base.map(SchemaId::from));
+        writers.iter().map(|writer| number(set.route(SchemaId::from(*writer), &mut absorbs))).collect()
     }
 
     #[test]
@@ -133,10 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn unrelated_types_evolve_side_by_side() {
+        let writers = [1, 10, 2, 11, 10, 1, 11];
+        assert_eq!(fold(ReaderChoice::Lossless, None, &writers), [1, 10, 2, 11, 11, 2, 11]);
+    }
+
+    #[test]
     fn the_other_choices_do_as_named() {
         assert_eq!(fold(ReaderChoice::PerVersion, Some(3), &[1, 2, 1]), [1, 2, 1]);
         assert_eq!(fold(ReaderChoice::Latest, None, &[2, 10, 1]), [2, 10, 10]);
-        assert_eq!(fold(ReaderChoice::Fixed(SchemaId(99)), None, &[2, 10]), [99, 99]);
+        assert_eq!(fold(ReaderChoice::Fixed(SchemaId::Number(99)), None, &[2, 10]), [99, 99]);
     }
 
     #[test]

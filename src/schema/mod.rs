@@ -8,6 +8,7 @@ mod columns;
 mod default;
 mod error;
 pub mod evolution;
+mod fingerprint;
 mod json;
 mod link;
 mod logical;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use columns::{
     Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, VALUE_COLUMN, arrow_schema, columns,
+    whole_column,
 };
 pub(crate) use default::encode_default;
 pub use error::SchemaError;

@@ -6,18 +6,44 @@ use serde::{Deserialize, Serialize};
 use crate::position::{Offset, SchemaId};
 
 const VERSION: u64 = 1;
+/// Refused schemas that an intent names at the most: the broker takes 4 KiB of metadata, and an id 44 bytes of it.
+pub const REFUSED_SCHEMAS: usize = 48;
+
+/// Readers of unrelated types that an intent names at the most.
+pub const OTHER_READERS: usize = 16;
 
 /// What a flush needs to be made again, besides its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
     /// First offset after the flush.
     pub end: Offset,
-    /// Reader schema in force when the flush began; `None` when none was.
-    pub schema: Option<SchemaId>,
     /// Hash of every setting that maps records to files.
     pub plan: PlanHash,
+    /// Everything else.
+    pub basis: Basis,
+}
+
+/// What decides the files of a flush, besides its records, its range and the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Basis {
+    /// Reader schemas in force when the flush began.
+    pub readers: Readers,
     /// Wall clock when the flush began, milliseconds since the epoch: what `time: wallclock` partitions use.
     pub wall_ms: i64,
+    /// Schemas that were not to be had or of no use, so that records naming them were poison. A registry may say
+    /// otherwise later; the flush stays as it is. At most [`REFUSED_SCHEMAS`].
+    pub refused: Vec<SchemaId>,
+}
+
+/// Reader schemas in force; `None` where no record has had a schema yet, or the settings say which it is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Readers {
+    /// Of values.
+    pub value: Option<SchemaId>,
+    /// Of values of unrelated types in the same topic. At most [`OTHER_READERS`].
+    pub others: Vec<SchemaId>,
+    /// Of keys, where they are Avro.
+    pub key: Option<SchemaId>,
 }
 
 /// Hash of every setting that maps records to files.
@@ -44,10 +70,46 @@ struct Wire {
     v: u64,
     end: i64,
     #[serde(default)]
-    schema: Option<u32>,
+    schema: Option<WireId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_schema: Option<WireId>,
     plan: String,
     #[serde(default)]
     wall: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<WireId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<WireId>,
+}
+
+/// An id as it is on the wire: numbers as such, everything else as text.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WireId {
+    Number(u64),
+    Text(String),
+}
+
+impl WireId {
+    fn of(id: SchemaId) -> Self {
+        match id {
+            SchemaId::Number(number) => Self::Number(number),
+            other => Self::Text(other.to_string()),
+        }
+    }
+
+    fn read(self) -> Result<SchemaId, IntentError> {
+        match self {
+            Self::Number(number) => Ok(SchemaId::Number(number)),
+            Self::Text(text) => {
+                text.parse().map_err(|_| IntentError::Damaged(format!("{text:?} names no schema")))
+            }
+        }
+    }
+}
+
+fn read_all(ids: Vec<WireId>) -> Result<Vec<SchemaId>, IntentError> {
+    ids.into_iter().map(WireId::read).collect()
 }
 
 impl Intent {
@@ -57,9 +119,12 @@ impl Intent {
         let wire = Wire {
             v: VERSION,
             end: self.end.as_i64(),
-            schema: self.schema.map(|id| id.0),
+            schema: self.basis.readers.value.map(WireId::of),
+            key_schema: self.basis.readers.key.map(WireId::of),
             plan: format!("{:016x}", self.plan.0),
-            wall: self.wall_ms,
+            wall: self.basis.wall_ms,
+            others: self.basis.readers.others.iter().copied().map(WireId::of).collect(),
+            refused: self.basis.refused.iter().copied().map(WireId::of).collect(),
         };
         serde_json::to_string(&wire).unwrap_or_default()
     }
@@ -80,9 +145,16 @@ impl Intent {
             serde_json::from_value(object.into()).map_err(|error| damaged(&error.to_string()))?;
         Ok(Some(Self {
             end: Offset::new(wire.end).ok_or_else(|| damaged("negative end"))?,
-            schema: wire.schema.map(SchemaId),
             plan: PlanHash(u64::from_str_radix(&wire.plan, 16).map_err(|_| damaged("plan is no hash"))?),
-            wall_ms: wire.wall,
+            basis: Basis {
+                readers: Readers {
+                    value: wire.schema.map(WireId::read).transpose()?,
+                    others: read_all(wire.others)?,
+                    key: wire.key_schema.map(WireId::read).transpose()?,
+                },
+                wall_ms: wire.wall,
+                refused: read_all(wire.refused)?,
+            },
         }))
     }
 }
@@ -93,14 +165,28 @@ mod tests {
 
     #[test]
     fn an_intent_survives_the_metadata_string() {
+        let readers = Readers { value: Some(SchemaId::Number(u64::MAX)), ..Readers::default() };
         let intent = Intent {
             end: Offset::new(i64::MAX - 1).unwrap(),
-            schema: Some(SchemaId(u32::MAX)),
             plan: PlanHash(0xfeed_0000_0000_0001),
-            wall_ms: -1,
+            basis: Basis { readers, wall_ms: -1, refused: Vec::new() },
         };
         let metadata = intent.to_metadata();
         assert!(metadata.len() < 200, "{metadata}");
+        assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
+    }
+
+    #[test]
+    fn the_largest_intent_fits_into_what_a_broker_takes() {
+        let uuid = SchemaId::Uuid([0xee; 16]);
+        let basis = Basis {
+            readers: Readers { value: Some(uuid), others: vec![uuid; OTHER_READERS], key: Some(uuid) },
+            wall_ms: i64::MIN,
+            refused: (0..REFUSED_SCHEMAS as u8).map(|n| SchemaId::Uuid([n; 16])).collect(),
+        };
+        let intent = Intent { end: Offset::new(i64::MAX).unwrap(), plan: PlanHash(u64::MAX), basis };
+        let metadata = intent.to_metadata();
+        assert!(metadata.len() < 3_500, "{} bytes", metadata.len());
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
     }
 

@@ -511,12 +511,14 @@ pub enum Event {
         /// What became of it: `skipped` or `dead_letter`.
         outcome: &'static str,
     },
-    /// Tombstones passed over.
+    /// Tombstones met.
     Tombstones {
         /// Which one.
         tp: TopicPartition,
         /// How many.
         count: u64,
+        /// Whether the policy is to skip them.
+        skipped: bool,
     },
     /// A step failed and will be tried again.
     Retrying {

@@ -34,7 +34,7 @@ use crate::task::clock::{Now, Tick};
 use crate::task::lane::Lane;
 use crate::task::message::{CommitId, Effect, Event, FlushId, Input};
 use crate::task::rotation::RotationReason;
-use crate::task::schemas::{READER_SCHEMA_FILE, SCHEMA_FILE, SchemaBook};
+use crate::task::schemas::SchemaBook;
 use crate::task::settings::TaskSettings;
 
 pub use lane::LaneSnapshot;
@@ -87,7 +87,7 @@ impl SinkTask {
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
         let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable });
-        for (id, text) in [(SCHEMA_FILE, value_schema), (READER_SCHEMA_FILE, reader_schema)] {
+        for (id, text) in [(SchemaId::ValueFile, value_schema), (SchemaId::ReaderFile, reader_schema)] {
             if let Some(text) = text {
                 schemas.pin(id, text)?;
             }
@@ -105,6 +105,14 @@ impl SinkTask {
             replay_first: None,
         };
         Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
+    }
+
+    /// Makes the schema of a file known, for records that name it by its fingerprint.
+    ///
+    /// # Errors
+    /// Fatal when it is not a usable schema.
+    pub fn pin_fingerprint(&mut self, schema: &str) -> Result<(), Failure> {
+        self.shared.schemas.pin_fingerprint(schema)
     }
 
     /// Takes one input. Whatever follows from it is then to be had from [`Self::poll_effect`].

@@ -158,11 +158,7 @@ impl OpenFile {
             flush_files: context.flush_files,
             intent: context.intent,
             rows: self.rows,
-            schema_ids: self
-                .schema_ids
-                .into_iter()
-                .filter(|id| id.0 < super::schemas::READER_SCHEMA_FILE.0)
-                .collect(),
+            schema_ids: self.schema_ids.into_iter().filter(|id| !id.is_file()).collect(),
             avro_schema: context.avro_schema,
             checksum: self.checksum,
         };

@@ -30,6 +30,8 @@ pub struct RowContext<'a> {
     pub timestamps_ms: &'a [Option<i64>],
     /// Wall clock when the flush began, ms.
     pub flush_wall_ms: i64,
+    /// Full name of the type of record that a row was written as; `None` where it had no value.
+    pub record_name: &'a dyn Fn(usize) -> Option<&'a str>,
 }
 
 /// The directories of a batch's rows.
@@ -95,7 +97,34 @@ fn rule_parts(rule: &PartitionRule, batch: &RecordBatch, context: &RowContext<'_
             let instants = instants(source, batch, context);
             time_parts(&instants, pattern, *timezone)
         }
+        PartitionRule::Record { full, name } => record_parts(*full, name, batch.num_rows(), context),
     }
+}
+
+fn record_parts(full: bool, name: &str, rows: usize, context: &RowContext<'_>) -> Partitioned {
+    let name = escape_partition_value(name);
+    let mut interner = Interner::default();
+    // Rows of one type come in runs.
+    let mut last: Option<(Option<&str>, Result<u32, Failure>)> = None;
+    let rows = (0..rows)
+        .map(|row| {
+            let record = (context.record_name)(row);
+            match &last {
+                Some((known, part)) if *known == record => part.clone(),
+                _ => {
+                    let value = match record {
+                        None => NULL_PARTITION.to_owned(),
+                        Some(record) if full => escape_partition_value(record),
+                        Some(record) => escape_partition_value(record.rsplit('.').next().unwrap_or(record)),
+                    };
+                    let part = interner.intern(&format!("{name}={value}"));
+                    last = Some((record, part.clone()));
+                    part
+                }
+            }
+        })
+        .collect();
+    Partitioned { directories: interner.directories, rows }
 }
 
 fn join(base: &str, part: &str) -> String {
@@ -375,7 +404,9 @@ mod tests {
         let batch =
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
         let timestamps = vec![Some(1_700_000_000_000); batch.num_rows()];
-        let context = RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0 };
+        let names = [Some("shop.Order"), None, Some("Refund")];
+        let context =
+            RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0, record_name: &|row| names[row % 3] };
         let partitioned = Partitioner::new(rules, 100).partition(&batch, &context);
         partitioned
             .rows
@@ -434,6 +465,24 @@ mod tests {
             ],
         );
         assert_eq!(rows[0].as_deref().unwrap(), "b=true/i=-5/d=-123.45");
+    }
+
+    #[test]
+    fn each_type_of_record_has_its_directory() {
+        let full = PartitionRule::Record { full: true, name: "record".into() };
+        let short = PartitionRule::Record { full: false, name: "type".into() };
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+        let rows = partition(vec![full, short], vec![("i", column)]);
+        let rows: Vec<String> = rows.into_iter().map(Result::unwrap).collect();
+        assert_eq!(
+            rows,
+            [
+                "record=shop.Order/type=Order",
+                "record=__HIVE_DEFAULT_PARTITION__/type=__HIVE_DEFAULT_PARTITION__",
+                "record=Refund/type=Refund",
+                "record=shop.Order/type=Order",
+            ]
+        );
     }
 
     #[test]

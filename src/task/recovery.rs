@@ -147,6 +147,7 @@ fn check_within(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::intent::Basis;
     use crate::task::message::FlushFooter;
 
     const PLAN: PlanHash = PlanHash(7);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     fn intent(end: i64, plan: u64) -> String {
-        Intent { end: at(end), schema: None, plan: PlanHash(plan), wall_ms: 0 }.to_metadata()
+        Intent { end: at(end), plan: PlanHash(plan), basis: Basis::default() }.to_metadata()
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum RotationReason {
     Memory,
     /// Too many open files.
     OpenFiles,
+    /// What the registry says of a schema changed, or it refused as many as an intent can name.
+    Schemas,
     /// The cut of an intent that is being replayed.
     Replay,
     /// The partition is being given up.
@@ -35,13 +37,14 @@ pub enum RotationReason {
 
 impl RotationReason {
     /// Every reason, for metrics that show zeros.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Bytes,
         Self::Rows,
         Self::Every,
         Self::Idle,
         Self::Memory,
         Self::OpenFiles,
+        Self::Schemas,
         Self::Replay,
         Self::Revoke,
         Self::Shutdown,
@@ -59,6 +62,7 @@ impl RotationReason {
             Self::Idle => "idle",
             Self::Memory => "memory",
             Self::OpenFiles => "open_files",
+            Self::Schemas => "schemas",
             Self::Replay => "replay",
             Self::Revoke => "revoke",
             Self::Shutdown => "shutdown",

@@ -1,7 +1,7 @@
 //! Owns what the task knows of schemas: texts asked for, parsed schemas, plans, verdicts. Does not own the registry.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::decode::{ColumnLayout, DecodePlan};
@@ -12,11 +12,8 @@ use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::message::SchemaText;
 
-/// Stands for the schema of `value.schema_file`.
-pub const SCHEMA_FILE: SchemaId = SchemaId(u32::MAX);
-/// Stands for the schema of `schema.reader_schema_file`.
-pub const READER_SCHEMA_FILE: SchemaId = SchemaId(u32::MAX - 1);
-
+/// Name of the column of Avro keys.
+const KEY_COLUMN: &str = "_key";
 /// Schemas kept at the most; beyond it everything not pinned is forgotten and asked for again.
 const KEPT_SCHEMAS: usize = 4096;
 /// How long a schema that cannot be used is not asked for again.
@@ -25,7 +22,7 @@ const UNUSABLE_FOR: Duration = Duration::from_secs(30);
 /// A parsed schema.
 #[derive(Debug)]
 pub struct KnownSchema {
-    /// Under which the registry knows it, or one of the stand-ins above.
+    /// What names it.
     pub id: SchemaId,
     /// The parsed schema.
     pub avro: Arc<AvroSchema>,
@@ -33,6 +30,26 @@ pub struct KnownSchema {
     pub layout: Arc<ColumnLayout>,
     /// Its text, for the footer.
     pub json: String,
+    /// The column its values make as a reader of keys, once somebody asked.
+    key_layout: OnceLock<Result<Arc<ColumnLayout>, Failure>>,
+}
+
+impl KnownSchema {
+    /// The column that keys of this schema make.
+    ///
+    /// # Errors
+    /// Poison when it has no columnar form.
+    pub fn key_layout(&self) -> Result<Arc<ColumnLayout>, Failure> {
+        let layout = || ColumnLayout::whole(self.avro.clone(), KEY_COLUMN).map_err(Failure::from);
+        self.key_layout.get_or_init(layout).clone()
+    }
+
+    /// Full name of its records; of other schemas the name or word of the type.
+    #[must_use]
+    pub fn record_name(&self) -> &str {
+        let root = self.avro.node(self.avro.root());
+        root.names().map_or_else(|| root.shape.word(), |(name, _)| name.full())
+    }
 }
 
 /// What [`SchemaBook::look_up`] finds.
@@ -50,10 +67,15 @@ pub enum Lookup {
 #[derive(Default)]
 pub struct SchemaBook {
     entries: HashMap<SchemaId, Entry>,
-    plans: HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>,
+    plans: Plans,
+    key_plans: Plans,
     verdicts: HashMap<(SchemaId, SchemaId), bool>,
+    /// Schemas of files, which are never forgotten.
+    pinned: HashSet<SchemaId>,
     options: ColumnOptions,
 }
+
+type Plans = HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>;
 
 enum Entry {
     Fetching(Backoff),
@@ -78,6 +100,7 @@ impl SchemaBook {
         match self.understand(id, &text) {
             Ok(known) => {
                 self.entries.insert(id, Entry::Ready(known));
+                self.pinned.insert(id);
                 Ok(())
             }
             Err(failure) => {
@@ -86,14 +109,37 @@ impl SchemaBook {
         }
     }
 
+    /// Adds a schema that records name by its fingerprint.
+    ///
+    /// # Errors
+    /// Fatal when it is not a usable schema.
+    pub fn pin_fingerprint(&mut self, json: &str) -> Result<(), Failure> {
+        let parsed = AvroSchema::parse(json, &[]).map_err(|error| {
+            Failure::fatal(Stage::Schema, format!("the schema file cannot be used: {}", Failure::from(error)))
+        })?;
+        self.pin(SchemaId::Fingerprint(parsed.fingerprint()), json)
+    }
+
     /// What is known of `id` at `now`.
     #[must_use]
     pub fn look_up(&self, id: SchemaId, now: Tick) -> Lookup {
         match self.entries.get(&id) {
             Some(Entry::Ready(known)) => Lookup::Ready(known.clone()),
             Some(Entry::Unusable { failure, until }) if now < *until => Lookup::Unusable(failure.clone()),
+            // Nobody else can be asked for these.
+            None if matches!(id, SchemaId::Fingerprint(_)) => Lookup::Unusable(Failure::poison(
+                Stage::Schema,
+                "unknown_schema",
+                format!("no schema file has the fingerprint {id}; add the schema to value.schema_files"),
+            )),
             _ => Lookup::Missing,
         }
+    }
+
+    /// Whether `id` is at hand.
+    #[must_use]
+    pub fn is_ready(&self, id: SchemaId) -> bool {
+        matches!(self.entries.get(&id), Some(Entry::Ready(_)))
     }
 
     /// Whether `id` must be asked for now; counts as asked when the answer is yes.
@@ -159,21 +205,33 @@ impl SchemaBook {
         }
     }
 
-    /// The plan that reads datums of `writer` with `reader`; both must be ready.
+    /// The plan that reads values of `writer` with `reader`; both must be ready.
     ///
     /// # Errors
     /// Poison when they do not match.
     pub fn plan(&mut self, writer: &KnownSchema, reader: &KnownSchema) -> Result<Arc<DecodePlan>, Failure> {
-        let key = (writer.id, reader.id);
-        match self.plans.get(&key) {
-            // A schema that was forgotten and came back has another layout; a flush may still hold the former.
-            Some(Ok(plan)) if Arc::ptr_eq(plan.layout(), &reader.layout) => return Ok(plan.clone()),
-            Some(Err(failure)) => return Err(failure.clone()),
-            _ => {}
-        }
-        let plan = DecodePlan::compile(&writer.avro, &reader.layout).map(Arc::new).map_err(Failure::from);
-        self.plans.insert(key, plan.clone());
-        plan
+        plan(&mut self.plans, writer, reader, &reader.layout)
+    }
+
+    /// The plan that reads keys of `writer` with `reader`; both must be ready.
+    ///
+    /// # Errors
+    /// Poison when they do not match, or have no columnar form.
+    pub fn key_plan(
+        &mut self,
+        writer: &KnownSchema,
+        reader: &KnownSchema,
+    ) -> Result<Arc<DecodePlan>, Failure> {
+        plan(&mut self.key_plans, writer, reader, &reader.key_layout()?)
+    }
+
+    /// As [`Self::absorbs`], for records of the same full name only.
+    pub fn absorbs_same_record(&mut self, reader: SchemaId, writer: SchemaId) -> bool {
+        let name = |id| match self.entries.get(id) {
+            Some(Entry::Ready(known)) => Some(known.record_name()),
+            _ => None,
+        };
+        name(&reader) == name(&writer) && self.absorbs(reader, writer)
     }
 
     /// Whether reading records of `writer` with `reader` loses nothing; false when either is not ready.
@@ -195,7 +253,7 @@ impl SchemaBook {
         let avro = Arc::new(AvroSchema::parse(&text.json, &text.references)?);
         // What has no columns is refused here, once, rather than with every record.
         let layout = ColumnLayout::new(avro.clone(), self.options)?;
-        Ok(Arc::new(KnownSchema { id, avro, layout, json: text.json.clone() }))
+        Ok(Arc::new(KnownSchema { id, avro, layout, json: text.json.clone(), key_layout: OnceLock::new() }))
     }
 
     fn forget_when_full(&mut self) {
@@ -203,11 +261,28 @@ impl SchemaBook {
             return;
         }
         self.entries.retain(|id, entry| {
-            *id == SCHEMA_FILE
-                || *id == READER_SCHEMA_FILE
-                || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
+            self.pinned.contains(id) || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
         });
         self.plans.clear();
+        self.key_plans.clear();
         self.verdicts.clear();
     }
+}
+
+fn plan(
+    plans: &mut Plans,
+    writer: &KnownSchema,
+    reader: &KnownSchema,
+    layout: &Arc<ColumnLayout>,
+) -> Result<Arc<DecodePlan>, Failure> {
+    let key = (writer.id, reader.id);
+    match plans.get(&key) {
+        // A schema that was forgotten and came back has another layout; a flush may still hold the former.
+        Some(Ok(plan)) if Arc::ptr_eq(plan.layout(), layout) => return Ok(plan.clone()),
+        Some(Err(failure)) => return Err(failure.clone()),
+        _ => {}
+    }
+    let plan = DecodePlan::compile(&writer.avro, layout).map(Arc::new).map_err(Failure::from);
+    plans.insert(key, plan.clone());
+    plan
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::config::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    PartitionRule, RotateSettings, ValueFormat,
+    PartitionRule, RotateSettings, WireFormat,
 };
 use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
+use crate::schema_id::SchemaId;
 use crate::task::intent::PlanHash;
-use crate::task::schemas::READER_SCHEMA_FILE;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
@@ -26,14 +26,16 @@ pub struct TaskSettings {
     pub connector: Arc<str>,
     /// The consumer group.
     pub group: Arc<str>,
-    /// Value bytes are a bare datum of the schema file instead of carrying an id.
-    pub bare_datum: bool,
+    /// What names the schema of a value.
+    pub wire: WireFormat,
     /// Key column.
     pub key: KeyFormat,
     /// Columns beside the value's.
     pub columns: MetadataColumns,
-    /// How readers are chosen.
+    /// How readers of values are chosen.
     pub readers: ReaderChoice,
+    /// How readers of keys are chosen.
+    pub key_readers: ReaderChoice,
     /// Rules of `partition_by`.
     pub partition_by: Vec<PartitionRule>,
     /// When flushes end.
@@ -67,15 +69,16 @@ impl TaskSettings {
             Evolution::Lossless => ReaderChoice::Lossless,
             Evolution::PerVersion => ReaderChoice::PerVersion,
             Evolution::Latest => ReaderChoice::Latest,
-            Evolution::Fixed(_) => ReaderChoice::Fixed(READER_SCHEMA_FILE),
+            Evolution::Fixed(_) => ReaderChoice::Fixed(SchemaId::ReaderFile),
         };
         Self {
             connector: connector.name.as_str().into(),
             group: connector.kafka.group.as_str().into(),
-            bare_datum: matches!(connector.value, ValueFormat::AvroSchemaFile(_)),
+            wire: connector.value.wire(),
             key: connector.key,
             columns: connector.columns,
             readers,
+            key_readers: key_readers(readers, connector.key),
             partition_by: connector.partition_by.clone(),
             rotate: connector.rotate,
             encoding: Arc::new(Encoding::new(&connector.parquet)),
@@ -88,12 +91,31 @@ impl TaskSettings {
         }
     }
 
+    /// Whether each type of record has directories of its own.
+    #[must_use]
+    pub fn splits_record_types(&self) -> bool {
+        self.partition_by.iter().any(|rule| matches!(rule, PartitionRule::Record { .. }))
+    }
+
     /// Whether somebody reads record headers.
     #[must_use]
     pub fn wants_headers(&self) -> bool {
         self.columns.headers
+            || self.wire == WireFormat::Header
+            || self.key == KeyFormat::Avro(WireFormat::Header)
             || self.errors.on_poison == OnPoison::DeadLetter
             || self.errors.on_tombstone == OnTombstone::DeadLetter
+    }
+}
+
+/// Keys evolve as values do, but for what only values can: a schema of the settings, and the highest number of ids
+/// that have none.
+fn key_readers(readers: ReaderChoice, key: KeyFormat) -> ReaderChoice {
+    let numbered = matches!(key, KeyFormat::Avro(WireFormat::Confluent | WireFormat::Apicurio));
+    match readers {
+        ReaderChoice::Fixed(_) => ReaderChoice::Lossless,
+        ReaderChoice::Latest if !numbered => ReaderChoice::Lossless,
+        other => other,
     }
 }
 
@@ -103,11 +125,12 @@ fn plan_hash(
     value_schema: Option<&str>,
     reader_schema: Option<&str>,
 ) -> PlanHash {
-    // Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
+    // Which files hold schemas does not matter, what they hold does. Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
     let text = format!(
-        "1|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
+        "2|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
         connector.storage.url,
-        connector.value,
+        connector.value.wire(),
+        connector.registry.as_ref().map(|registry| &registry.api),
         connector.key,
         connector.schema,
         connector.columns,

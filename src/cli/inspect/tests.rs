@@ -53,7 +53,7 @@ fn ours() -> Vec<KeyValue> {
         flush_files: 2,
         intent: "{}",
         rows: 100,
-        schema_ids: vec![SchemaId(3), SchemaId(4)],
+        schema_ids: vec![SchemaId::Number(3), SchemaId::Number(4)],
         avro_schema: Some(
             "{\"type\":\"record\",\"name\":\"Order\",\"fields\":[{\"name\":\"a\",\"type\":\"long\"}]}",
         ),

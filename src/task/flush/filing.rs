@@ -42,7 +42,12 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
     ) -> Result<(), Failure> {
         let (batch, rows) = (&shelved.batch, &shelved.rows);
-        let row_context = RowContext { timestamps_ms: &shelved.timestamps_ms, flush_wall_ms: self.wall_ms };
+        let names = &self.record_names;
+        let row_context = RowContext {
+            timestamps_ms: &shelved.timestamps_ms,
+            flush_wall_ms: self.basis.wall_ms,
+            record_name: &|row| Some(&*names[rows[row].name? as usize]),
+        };
         let partitioned = context.partitioner.partition(batch, &row_context);
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); partitioned.directories.len()];
         for (row, directory) in partitioned.rows.into_iter().enumerate() {

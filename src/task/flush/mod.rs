@@ -2,22 +2,25 @@
 //! what happens to it afterwards.
 
 mod filing;
+mod finding;
 mod reading;
 mod refused;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use self::reading::Outcome;
+use self::reading::{Outcome, Way, Wires};
 use self::shelf::Shelf;
-use crate::decode::DecodePlan;
+use crate::config::settings::OnTombstone;
 use crate::error::Failure;
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
 use crate::task::clock::{Now, Tick};
-use crate::task::intent::Intent;
+use crate::task::intent::{Basis, Intent, OTHER_READERS, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
 use crate::task::names::object_name;
 use crate::task::open_file::{FileKey, FooterContext, OpenFile};
@@ -73,9 +76,11 @@ pub(super) struct OpenFlush {
     cut: Option<Offset>,
     /// The cut is an intent's: nothing else ends this flush.
     replaying: bool,
-    base: Option<SchemaId>,
-    wall_ms: i64,
+    basis: Basis,
     readers: ReaderSet,
+    key_readers: ReaderSet,
+    /// Schemas that rows of this flush were written with.
+    accepted: HashSet<SchemaId>,
     shelves: Vec<Shelf>,
     files: BTreeMap<FileKey, (usize, OpenFile)>,
     rows: u64,
@@ -85,8 +90,10 @@ pub(super) struct OpenFlush {
     last_at: Tick,
     letters: Vec<DeadLetter>,
     letter_batches: usize,
-    /// The last record's writer, reader shelf and plan: most records are like the one before.
-    hot: Option<(SchemaId, usize, Arc<DecodePlan>)>,
+    /// Full names of the records' types, where they make directories.
+    record_names: Vec<Arc<str>>,
+    /// The ways of the last few kinds of records: most records are like one before.
+    ways: Vec<Way>,
 }
 
 /// A flush whose files are complete, on its way to storage.
@@ -101,14 +108,13 @@ pub(super) struct SealingFlush {
 }
 
 impl OpenFlush {
-    /// Begins a flush at `start`. `base` is the reader schema in force.
+    /// Begins a flush at `start`.
     pub(super) fn new(
         id: FlushId,
         start: Offset,
         cut: Cut,
-        base: Option<SchemaId>,
+        basis: Basis,
         settings: &TaskSettings,
-        wall_ms: i64,
         now: Tick,
     ) -> Self {
         let (cut, replaying) = match cut {
@@ -122,9 +128,11 @@ impl OpenFlush {
             end: start,
             cut,
             replaying,
-            base,
-            wall_ms,
-            readers: ReaderSet::begin(settings.readers, base),
+            readers: ReaderSet::begin(settings.readers, basis.readers.value)
+                .with_others(&basis.readers.others),
+            key_readers: ReaderSet::begin(settings.key_readers, basis.readers.key),
+            accepted: HashSet::new(),
+            basis,
             shelves: Vec::new(),
             files: BTreeMap::new(),
             rows: 0,
@@ -133,7 +141,8 @@ impl OpenFlush {
             last_at: now,
             letters: Vec::new(),
             letter_batches: 0,
-            hot: None,
+            record_names: Vec::new(),
+            ways: Vec::new(),
         }
     }
 
@@ -145,9 +154,11 @@ impl OpenFlush {
         self.rows
     }
 
-    /// The reader schema in force at its end: the base of the next flush.
-    pub(super) fn reader(&self) -> Option<SchemaId> {
-        self.readers.current()
+    /// The reader schemas in force at its end: those that the next flush begins with.
+    pub(super) fn readers(&self) -> Readers {
+        let others = self.readers.others();
+        let others = &others[others.len().saturating_sub(OTHER_READERS)..];
+        Readers { value: self.readers.current(), others: others.to_vec(), key: self.key_readers.current() }
     }
 
     pub(super) fn reached_cut(&self) -> bool {
@@ -215,6 +226,7 @@ impl OpenFlush {
         let mut tombstones = 0;
         let mut taken = Taken::All;
         let batch_bytes = batch_bytes(context.settings);
+        let mut wires = Wires::new(context.settings);
         while let Some(record) = block.get(*cursor) {
             if record.offset < self.end {
                 *cursor += 1;
@@ -229,10 +241,14 @@ impl OpenFlush {
                 taken = Taken::Rotate(RotationReason::Rows);
                 break;
             }
-            match self.take_record(&record, *cursor as u32, &mut tombstones, context, now)? {
+            match self.take_record(&record, *cursor as u32, &mut wires, &mut tombstones, context, now)? {
                 Outcome::Done => {}
                 Outcome::NeedSchema(id) => {
                     taken = Taken::NeedSchema(id);
+                    break;
+                }
+                Outcome::Rotate(reason) => {
+                    taken = Taken::Rotate(reason);
                     break;
                 }
                 Outcome::BatchFull => {
@@ -273,9 +289,7 @@ impl OpenFlush {
     pub(super) fn seal(self, context: &mut FlushContext<'_>) -> Result<SealingFlush, Failure> {
         let range = OffsetRange::new(self.start, self.end);
         let flush_files = self.files.len();
-        let intent =
-            Intent { end: range.end, schema: self.base, plan: context.settings.plan, wall_ms: self.wall_ms }
-                .to_metadata();
+        let intent = Intent { end: range.end, plan: context.settings.plan, basis: self.basis }.to_metadata();
         let mut files: Vec<Option<SealedFile>> = vec![None; flush_files];
         let (mut bytes, mut ordinal, mut directory) = (0, 0, None::<String>);
         // In order of directory, then reader: the ordinal depends on which files there are, not on when they began.
@@ -344,8 +358,10 @@ fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, t
         }));
     }
     if tombstones > 0 {
-        context
-            .effects
-            .push_back(Effect::Report(Event::Tombstones { tp: context.tp.clone(), count: tombstones }));
+        context.effects.push_back(Effect::Report(Event::Tombstones {
+            tp: context.tp.clone(),
+            count: tombstones,
+            skipped: context.settings.errors.on_tombstone == OnTombstone::Skip,
+        }));
     }
 }

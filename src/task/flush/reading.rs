@@ -1,24 +1,77 @@
-//! Owns the way of one record into a row: which schema wrote it, which reader's shelf takes it, and its decoding.
+//! Owns the way of one record into a row: its schemas, which readers' shelf takes it, and its decoding.
+//! Does not own which schema is to be had ([`super::finding`]).
 
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::shelf::Shelf;
+use super::finding::Found;
+use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
-use crate::decode::{DecodeError, wire};
+use crate::config::settings::KeyFormat;
+use crate::decode::wire::{Side, WireReader};
+use crate::decode::{DecodeError, DecodePlan};
 use crate::error::{Failure, Stage};
 use crate::position::SchemaId;
 use crate::record::Record;
-use crate::task::clock::{Now, Tick};
+use crate::task::clock::Now;
 use crate::task::open_file::RowIdentity;
-use crate::task::schemas::{KnownSchema, Lookup, SCHEMA_FILE};
+use crate::task::rotation::RotationReason;
+use crate::task::settings::TaskSettings;
 
 /// What became of a record.
 pub(super) enum Outcome {
     Done,
     NeedSchema(SchemaId),
+    Rotate(RotationReason),
     BatchFull,
+}
+
+/// How records of one kind become rows.
+pub(super) struct Way {
+    pub(super) writer: SchemaId,
+    /// Schema of the key; `None` for null keys, and where keys are not Avro.
+    pub(super) key_writer: Option<SchemaId>,
+    pub(super) shelf: usize,
+    pub(super) plan: Arc<DecodePlan>,
+    pub(super) key_plan: Option<Arc<DecodePlan>>,
+    /// Number of the name of the record type, where those make directories.
+    pub(super) name: Option<u32>,
+}
+
+/// Takes values and keys apart.
+pub(super) struct Wires {
+    value: WireReader,
+    pub(super) key: Option<WireReader>,
+}
+
+impl Wires {
+    pub(super) fn new(settings: &TaskSettings) -> Self {
+        let key = match settings.key {
+            KeyFormat::Avro(wire) if settings.columns.key => Some(WireReader::new(wire, Side::Key)),
+            _ => None,
+        };
+        Self { value: WireReader::new(settings.wire, Side::Value), key }
+    }
+}
+
+/// The schema and datum of an Avro key; no schema for a null key, and where keys are not Avro.
+pub(super) fn split_key<'r>(
+    key: &'r mut Option<WireReader>,
+    record: &Record<'r>,
+) -> Result<(Option<SchemaId>, &'r [u8]), Failure> {
+    match (key, record.key) {
+        (Some(reader), Some(key)) => match reader.split(key, record.headers) {
+            Ok((id, datum)) => Ok((Some(id), datum)),
+            Err(error) => Err(error.into_failure("key")),
+        },
+        _ => Ok((None, &[])),
+    }
+}
+
+/// The failure of a record whose key this is.
+pub(super) fn of_key(error: &DecodeError) -> Failure {
+    Failure::poison(Stage::Decode, error.kind(), format!("the key cannot be read: {error}"))
 }
 
 impl OpenFlush {
@@ -26,102 +79,59 @@ impl OpenFlush {
         &mut self,
         record: &Record<'_>,
         index: u32,
+        wires: &mut Wires,
         tombstones: &mut u64,
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
         let Some(value) = record.value else {
             *tombstones += 1;
-            return self.take_tombstone(record, index, context, now);
+            return self.take_tombstone(record, index, wires, context, now);
         };
-        let (writer, datum) = if context.settings.bare_datum {
-            (SCHEMA_FILE, value)
-        } else {
-            match wire::split_confluent(value) {
-                Ok((id, datum)) => (SchemaId(id.get()), datum),
-                Err(error) => return self.refuse(record, None, error.into(), context),
-            }
+        let (writer, datum) = match wires.value.split(value, record.headers) {
+            Ok(split) => split,
+            Err(error) => return self.refuse(record, None, error.into(), context),
         };
-        let hot = match &self.hot {
-            Some(hot) if hot.0 == writer => hot,
-            _ => match self.warm_up(writer, context, now.tick) {
-                Ok(None) => match &self.hot {
-                    Some(hot) => hot,
-                    None => return Err(Failure::fatal(Stage::Decode, "no plan for a known schema")),
-                },
-                Ok(Some(missing)) => return Ok(Outcome::NeedSchema(missing)),
+        let (key_writer, key_datum) = match split_key(&mut wires.key, record) {
+            Ok(split) => split,
+            Err(failure) => return self.refuse(record, Some(writer), failure, context),
+        };
+        let known = |way: &Way| way.writer == writer && way.key_writer == key_writer;
+        let at = match self.ways.iter().position(known) {
+            Some(at) => at,
+            None => match self.find_way(writer, key_writer, context, now.tick) {
+                Ok(Found::It(at)) => at,
+                Ok(Found::Missing(id)) => return Ok(Outcome::NeedSchema(id)),
+                Ok(Found::Rotate(reason)) => return Ok(Outcome::Rotate(reason)),
                 Err(failure) => return self.refuse(record, Some(writer), failure, context),
             },
         };
-        let shelf = &mut self.shelves[hot.1];
+        let way = &self.ways[at];
+        let shelf = &mut self.shelves[way.shelf];
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, Some(writer), failure, context);
         }
         let Some(builder) = &mut shelf.builder else {
             return Err(Failure::fatal(Stage::Decode, "a reader schema without columns"));
         };
-        match hot.2.decode(builder, datum) {
+        let full = |error: &DecodeError| *error == DecodeError::BatchFull && !shelf.rows.is_empty();
+        match shelf.metadata.decode_key(way.key_plan.as_deref(), key_datum) {
             Ok(()) => {}
-            Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
-            Err(error) => {
-                return self.refuse(record, Some(writer), error.into(), context);
+            Err(error) if full(&error) => return Ok(Outcome::BatchFull),
+            Err(error) => return self.refuse(record, Some(writer), of_key(&error), context),
+        }
+        if let Err(error) = way.plan.decode(builder, datum) {
+            shelf.metadata.remove_key();
+            if full(&error) {
+                return Ok(Outcome::BatchFull);
             }
+            return self.refuse(record, Some(writer), error.into(), context);
         }
         let hash = xxh3_64_with_seed(value, record.offset.as_i64() as u64);
-        shelf.push(record, index, RowIdentity { offset: record.offset, hash, schema: writer });
+        let identity = RowIdentity { offset: record.offset, hash, schema: writer };
+        shelf.push(record, ShelvedRow { identity, record: index, name: way.name });
         self.rows += 1;
         self.shelved_bytes += value.len();
         Ok(Outcome::Done)
-    }
-
-    /// Makes `hot` fit `writer`; gives the id of a schema that is missing for it.
-    fn warm_up(
-        &mut self,
-        writer: SchemaId,
-        context: &mut FlushContext<'_>,
-        now: Tick,
-    ) -> Result<Option<SchemaId>, Failure> {
-        // The reader in force must be known before the verdict about a new writer, or a replay could route otherwise.
-        let find = |id| match context.schemas.look_up(id, now) {
-            Lookup::Ready(known) => Ok(Ok(known)),
-            Lookup::Missing => Ok(Err(id)),
-            Lookup::Unusable(failure) => Err(failure),
-        };
-        let writer = match find(writer)? {
-            Ok(known) => known,
-            Err(missing) => return Ok(Some(missing)),
-        };
-        if let Some(current) = self.readers.current()
-            && let Err(missing) = find(current)?
-        {
-            return Ok(Some(missing));
-        }
-        let reader =
-            self.readers.route(writer.id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
-        let reader = match context.schemas.look_up(reader, now) {
-            Lookup::Ready(known) => known,
-            Lookup::Missing => return Ok(Some(reader)),
-            Lookup::Unusable(failure) => return Err(failure),
-        };
-        let shelf = self.shelf_of(Some(&reader), context);
-        let reader = self.shelves[shelf].reader.clone().unwrap_or(reader);
-        let plan = context.schemas.plan(&writer, &reader)?;
-        self.hot = Some((writer.id, shelf, plan));
-        Ok(None)
-    }
-
-    pub(super) fn shelf_of(
-        &mut self,
-        reader: Option<&Arc<KnownSchema>>,
-        context: &FlushContext<'_>,
-    ) -> usize {
-        let wanted = reader.map(|known| known.id);
-        if let Some(at) =
-            self.shelves.iter().position(|shelf| shelf.reader.as_ref().map(|known| known.id) == wanted)
-        {
-            return at;
-        }
-        self.shelves.push(Shelf::new(reader.cloned(), context));
-        self.shelves.len() - 1
     }
 }

@@ -5,16 +5,18 @@ use std::mem;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::reading::Outcome;
+use super::finding::{Found, ShelfAndPlan, reader_schema};
+use super::reading::{Outcome, Wires, of_key, split_key};
+use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
-use crate::config::settings::{OnPoison, OnTombstone};
+use crate::config::settings::{OnPoison, OnTombstone, WireFormat};
+use crate::decode::DecodeError;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::Record;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{DeadLetter, Effect, Event};
 use crate::task::open_file::RowIdentity;
-use crate::task::schemas::{Lookup, SCHEMA_FILE};
 
 impl OpenFlush {
     /// Does with a poison record what the policy says.
@@ -49,6 +51,7 @@ impl OpenFlush {
         &mut self,
         record: &Record<'_>,
         index: u32,
+        wires: &mut Wires,
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
@@ -61,25 +64,47 @@ impl OpenFlush {
                 self.letters.push(letter(record, None, &failure()));
                 Ok(Outcome::Done)
             }
-            OnTombstone::Row => {
-                let shelf = match self.tombstone_shelf(context, now.tick)? {
-                    Ok(shelf) => shelf,
-                    Err(missing) => return Ok(Outcome::NeedSchema(missing)),
-                };
-                let shelf = &mut self.shelves[shelf];
-                if let Err(failure) = shelf.metadata.check(record) {
-                    return self.refuse(record, None, failure, context);
-                }
-                if let Some(builder) = &mut shelf.builder {
-                    builder.append_null_row();
-                }
-                let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
-                let schema = shelf.reader.as_ref().map_or(SCHEMA_FILE, |known| known.id);
-                shelf.push(record, index, RowIdentity { offset: record.offset, hash, schema });
-                self.rows += 1;
-                Ok(Outcome::Done)
-            }
+            OnTombstone::Row => self.take_null_row(record, index, wires, context, now),
         }
+    }
+
+    /// A row without a value, on the shelf of the readers in force.
+    fn take_null_row(
+        &mut self,
+        record: &Record<'_>,
+        index: u32,
+        wires: &mut Wires,
+        context: &mut FlushContext<'_>,
+        now: Now,
+    ) -> Result<Outcome, Failure> {
+        let (key_writer, key_datum) = match split_key(&mut wires.key, record) {
+            Ok(split) => split,
+            Err(failure) => return self.refuse(record, None, failure, context),
+        };
+        let (shelf, key_plan) = match self.tombstone_way(key_writer, context, now.tick) {
+            Ok(Found::It(way)) => way,
+            Ok(Found::Missing(id)) => return Ok(Outcome::NeedSchema(id)),
+            Ok(Found::Rotate(reason)) => return Ok(Outcome::Rotate(reason)),
+            Err(failure) => return self.refuse(record, None, failure, context),
+        };
+        let shelf = &mut self.shelves[shelf];
+        if let Err(failure) = shelf.metadata.check(record) {
+            return self.refuse(record, None, failure, context);
+        }
+        match shelf.metadata.decode_key(key_plan.as_deref(), key_datum) {
+            Ok(()) => {}
+            Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
+            Err(error) => return self.refuse(record, None, of_key(&error), context),
+        }
+        if let Some(builder) = &mut shelf.builder {
+            builder.append_null_row();
+        }
+        let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
+        let schema = shelf.reader.as_ref().map_or(SchemaId::ValueFile, |known| known.id);
+        let identity = RowIdentity { offset: record.offset, hash, schema };
+        shelf.push(record, ShelvedRow { identity, record: index, name: None });
+        self.rows += 1;
+        Ok(Outcome::Done)
     }
 
     pub(super) fn send_letters(&mut self, context: &mut FlushContext<'_>) {
@@ -94,20 +119,32 @@ impl OpenFlush {
         });
     }
 
-    /// The shelf for rows without a value: that of the reader in force, or one with metadata columns only.
-    fn tombstone_shelf(
+    /// Shelf and key plan for rows without a value: the shelf of the reader in force, or one with metadata columns only.
+    fn tombstone_way(
         &mut self,
+        key_writer: Option<SchemaId>,
         context: &mut FlushContext<'_>,
         now: Tick,
-    ) -> Result<Result<usize, SchemaId>, Failure> {
-        let reader = if context.settings.bare_datum { Some(SCHEMA_FILE) } else { self.readers.current() };
-        let known = match reader.map(|id| (id, context.schemas.look_up(id, now))) {
-            None => None,
-            Some((_, Lookup::Ready(known))) => Some(known),
-            Some((id, Lookup::Missing)) => return Ok(Err(id)),
-            Some((_, Lookup::Unusable(failure))) => return Err(failure),
+    ) -> Result<Found<ShelfAndPlan>, Failure> {
+        let of_file = context.settings.wire == WireFormat::None;
+        let reader = if of_file { Some(SchemaId::ValueFile) } else { self.readers.current() };
+        let reader = match reader_schema(reader, context.schemas, now)? {
+            Found::It(reader) => reader,
+            Found::Missing(id) => return Ok(Found::Missing(id)),
+            Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
         };
-        Ok(Ok(self.shelf_of(known.as_ref(), context)))
+        let in_force = self.all_readers();
+        let key = match self.find_key_way(key_writer, context, now)? {
+            Found::It(key) => key,
+            Found::Missing(id) => return Ok(Found::Missing(id)),
+            Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
+        };
+        if self.all_readers() != in_force {
+            self.ways.clear();
+        }
+        let shelf = self.shelf_of(reader.as_ref(), key.reader.as_ref(), context)?;
+        let plan = self.key_plan(shelf, &key, context)?;
+        Ok(Found::It((shelf, plan)))
     }
 }
 

@@ -17,6 +17,8 @@ use crate::task::schemas::KnownSchema;
 /// Rows of one reader schema that are not in a file yet.
 pub(super) struct Shelf {
     pub(super) reader: Option<Arc<KnownSchema>>,
+    /// Reader of keys; `None` as long as no key has had a schema, and where keys are not Avro.
+    pub(super) key_reader: Option<Arc<KnownSchema>>,
     pub(super) schema: SchemaRef,
     pub(super) builder: Option<BatchBuilder>,
     pub(super) metadata: MetadataBuilder,
@@ -36,12 +38,20 @@ pub(super) struct ShelvedRow {
     pub(super) identity: RowIdentity,
     /// Index of the record in the block at hand.
     pub(super) record: u32,
+    /// Number of the name of its record type, where those make directories.
+    pub(super) name: Option<u32>,
 }
 
 impl Shelf {
-    pub(super) fn new(reader: Option<Arc<KnownSchema>>, context: &FlushContext<'_>) -> Self {
-        let metadata =
-            MetadataBuilder::new(context.settings.columns, context.settings.key, context.tp.clone());
+    pub(super) fn new(
+        reader: Option<Arc<KnownSchema>>,
+        key_reader: Option<Arc<KnownSchema>>,
+        context: &FlushContext<'_>,
+    ) -> Result<Self, Failure> {
+        let key_layout = key_reader.as_ref().map(|known| known.key_layout()).transpose()?;
+        let settings = context.settings;
+        let metadata = MetadataBuilder::new(settings.columns, settings.key, context.tp.clone())
+            .with_avro_keys(key_layout.as_ref());
         let builder = reader.as_ref().map(|known| BatchBuilder::new(&known.layout));
         let mut fields: Vec<Field> = match &reader {
             Some(known) => {
@@ -50,20 +60,22 @@ impl Shelf {
             None => Vec::new(),
         };
         fields.extend(metadata.fields());
-        Self {
+        Ok(Self {
             reader,
+            key_reader,
             schema: Arc::new(Schema::new(fields)),
             builder,
             metadata,
             rows: Vec::new(),
             timestamps_ms: Vec::new(),
-        }
+        })
     }
 
-    pub(super) fn push(&mut self, record: &Record<'_>, index: u32, identity: RowIdentity) {
+    /// Adds what a decoded row has beside its columns of the value.
+    pub(super) fn push(&mut self, record: &Record<'_>, row: ShelvedRow) {
         self.metadata.push(record);
         self.timestamps_ms.push(record.timestamp_ms);
-        self.rows.push(ShelvedRow { identity, record: index });
+        self.rows.push(row);
     }
 
     pub(super) fn finish(&mut self) -> Result<Shelved, Failure> {

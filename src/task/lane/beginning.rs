@@ -124,7 +124,8 @@ impl Lane {
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.began_at = beginning.offset;
         self.ages.clear();
-        self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
+        self.readers =
+            beginning.intent.as_ref().map(|intent| intent.basis.readers.clone()).unwrap_or_default();
         let intended = beginning.intended;
         self.replay = beginning.intent.map(|intent| Replay { intent, intended });
         shared.effects.push_back(Effect::Report(Event::Started {

@@ -8,6 +8,7 @@ use crate::task::Shared;
 use crate::task::clock::Now;
 use crate::task::delivery::Delivery;
 use crate::task::flush::{Cut, FlushContext, OpenFlush, Taken};
+use crate::task::intent::Basis;
 use crate::task::message::{Attempt, Effect, Event};
 use crate::task::rotation::{RotationReason, due};
 
@@ -124,12 +125,17 @@ impl Lane {
     }
 
     pub(super) fn open_flush(&self, shared: &mut Shared, now: Now) -> OpenFlush {
-        let (cut, wall_ms) = match &self.replay {
-            Some(replay) => (Cut::Replay(replay.intent.end), replay.intent.wall_ms),
-            None => (self.stop.map_or(Cut::None, Cut::Stop), now.wall_ms),
+        let (cut, basis) = if let Some(replay) = &self.replay {
+            (Cut::Replay(replay.intent.end), replay.intent.basis.clone())
+        } else {
+            let mut readers = self.readers.clone();
+            // One that is not at hand any more is not worth asking for: its type may never come again.
+            readers.others.retain(|id| shared.schemas.is_ready(*id));
+            let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
+            (self.stop.map_or(Cut::None, Cut::Stop), basis)
         };
         let id = shared.next_flush();
-        OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)
+        OpenFlush::new(id, self.tracker.rotated(), cut, basis, &shared.settings, now.tick)
     }
 
     /// Ends the largest open row group; its bytes leave at once.
@@ -184,7 +190,7 @@ impl Lane {
             return Ok(());
         }
         let flush = open.id;
-        self.reader = open.reader();
+        self.readers = open.readers();
         let mut context = FlushContext {
             tp: &self.tp,
             topic_id: self.topic_id.as_deref(),

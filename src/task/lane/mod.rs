@@ -15,7 +15,7 @@ use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
-use crate::task::intent::Intent;
+use crate::task::intent::{Intent, Readers};
 use crate::task::message::{Attempt, BrokerPosition, Effect};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
@@ -52,8 +52,8 @@ pub(super) struct Lane {
     compared: bool,
     /// End of files past the partition's end, for which the broker was asked again.
     doubted: Option<Offset>,
-    /// The reader schema in force at the end of the last flush.
-    reader: Option<SchemaId>,
+    /// The reader schemas in force at the end of the last flush.
+    readers: Readers,
     backoff: Backoff,
     finished: bool,
     partitioner: Partitioner,
@@ -140,7 +140,7 @@ impl Lane {
             replay: None,
             compared: false,
             doubted: None,
-            reader: None,
+            readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,
             partitioner,

@@ -1,0 +1,216 @@
+//! Owns finding the way of a kind of record: its schemas, the readers that the evolution rule chooses, their shelf and
+//! the plans. Verdicts about schemas are the only ones that another time could give otherwise, so they are kept for the
+//! intent. Does not own decoding.
+
+use std::sync::Arc;
+
+use super::reading::Way;
+use super::shelf::Shelf;
+use super::{FlushContext, OpenFlush};
+use crate::error::{Failure, Stage};
+use crate::position::SchemaId;
+use crate::task::clock::Tick;
+use crate::task::intent::REFUSED_SCHEMAS;
+use crate::task::rotation::RotationReason;
+use crate::task::schemas::{KnownSchema, Lookup, SchemaBook};
+
+/// Kinds of records remembered at a time.
+const WAYS: usize = 8;
+
+/// What a search comes to.
+pub(super) enum Found<T> {
+    It(T),
+    /// A schema has to be had first.
+    Missing(SchemaId),
+    /// Not in this flush.
+    Rotate(RotationReason),
+}
+
+/// Passes everything but the thing itself on to the caller.
+macro_rules! found {
+    ($search:expr) => {
+        match $search {
+            Found::It(found) => found,
+            Found::Missing(id) => return Ok(Found::Missing(id)),
+            Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
+        }
+    };
+}
+
+impl OpenFlush {
+    /// Finds the way of records with these schemas and remembers it; gives its number.
+    ///
+    /// # Errors
+    /// Poison for the record, and fatal ones.
+    pub(super) fn find_way(
+        &mut self,
+        writer: SchemaId,
+        key_writer: Option<SchemaId>,
+        context: &mut FlushContext<'_>,
+        now: Tick,
+    ) -> Result<Found<usize>, Failure> {
+        // Everything is looked up before anything is decided, or a replay could decide otherwise.
+        let known = found!(self.written_schema(writer, context, now)?);
+        found!(reader_schema(self.readers.current(), context.schemas, now)?);
+        for other in self.readers.others() {
+            found!(reader_schema(Some(*other), context.schemas, now)?);
+        }
+        let in_force = self.all_readers();
+        let key = found!(self.find_key_way(key_writer, context, now)?);
+        let one_type = context.settings.splits_record_types();
+        let reader = self.readers.route(writer, &mut |reader, writer| {
+            if one_type {
+                context.schemas.absorbs_same_record(reader, writer)
+            } else {
+                context.schemas.absorbs(reader, writer)
+            }
+        });
+        let Some(reader) = found!(reader_schema(Some(reader), context.schemas, now)?) else {
+            return Err(Failure::fatal(Stage::Schema, "no reader schema"));
+        };
+        let shelf = self.shelf_of(Some(&reader), key.reader.as_ref(), context)?;
+        // The schema as the shelf has it: it may have been forgotten and asked for again.
+        let reader = self.shelves[shelf].reader.clone().unwrap_or(reader);
+        let plan = context.schemas.plan(&known, &reader)?;
+        let key_plan = self.key_plan(shelf, &key, context)?;
+        let name = one_type.then(|| self.name_number(known.record_name()));
+        self.accepted.insert(writer);
+        if self.all_readers() != in_force || self.ways.len() == WAYS {
+            self.ways.clear();
+        }
+        self.ways.push(Way { writer, key_writer, shelf, plan, key_plan, name });
+        Ok(Found::It(self.ways.len() - 1))
+    }
+
+    /// What decides where records of known schemas go.
+    pub(super) fn all_readers(&self) -> [(Option<SchemaId>, Vec<SchemaId>); 2] {
+        [&self.readers, &self.key_readers].map(|set| (set.current(), set.others().to_vec()))
+    }
+
+    /// The schema and the reader of a key. The reader in force where the key is null.
+    pub(super) fn find_key_way(
+        &mut self,
+        key_writer: Option<SchemaId>,
+        context: &mut FlushContext<'_>,
+        now: Tick,
+    ) -> Result<Found<KeyWay>, Failure> {
+        let Some(id) = key_writer else {
+            let reader = found!(reader_schema(self.key_readers.current(), context.schemas, now)?);
+            return Ok(Found::It(KeyWay { writer: None, reader }));
+        };
+        let writer = found!(self.written_schema(id, context, now)?);
+        found!(reader_schema(self.key_readers.current(), context.schemas, now)?);
+        for other in self.key_readers.others() {
+            found!(reader_schema(Some(*other), context.schemas, now)?);
+        }
+        // A schema without columns must not become a reader.
+        writer.key_layout()?;
+        let reader =
+            self.key_readers.route(id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
+        let reader = found!(reader_schema(Some(reader), context.schemas, now)?);
+        self.accepted.insert(id);
+        Ok(Found::It(KeyWay { writer: Some(writer), reader }))
+    }
+
+    /// The plan for keys on a shelf.
+    pub(super) fn key_plan(
+        &self,
+        shelf: usize,
+        key: &KeyWay,
+        context: &mut FlushContext<'_>,
+    ) -> Result<Option<Arc<crate::decode::DecodePlan>>, Failure> {
+        match (&key.writer, &self.shelves[shelf].key_reader) {
+            (Some(writer), Some(reader)) => context.schemas.key_plan(writer, reader).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn shelf_of(
+        &mut self,
+        reader: Option<&Arc<KnownSchema>>,
+        key_reader: Option<&Arc<KnownSchema>>,
+        context: &FlushContext<'_>,
+    ) -> Result<usize, Failure> {
+        let id_of = |known: &Option<Arc<KnownSchema>>| known.as_ref().map(|known| known.id);
+        let wanted = (reader.map(|known| known.id), key_reader.map(|known| known.id));
+        let fits = |shelf: &Shelf| (id_of(&shelf.reader), id_of(&shelf.key_reader)) == wanted;
+        if let Some(at) = self.shelves.iter().position(fits) {
+            return Ok(at);
+        }
+        self.shelves.push(Shelf::new(reader.cloned(), key_reader.cloned(), context)?);
+        Ok(self.shelves.len() - 1)
+    }
+
+    /// A schema that a record names. Once refused, it is refused to the end of the flush, also when it is made again.
+    fn written_schema(
+        &mut self,
+        id: SchemaId,
+        context: &FlushContext<'_>,
+        now: Tick,
+    ) -> Result<Found<Arc<KnownSchema>>, Failure> {
+        if self.basis.refused.contains(&id) {
+            return Err(Failure::poison(
+                Stage::Schema,
+                "refused_schema",
+                format!("schema {id} was unknown or of no use when the flush met it first"),
+            ));
+        }
+        match context.schemas.look_up(id, now) {
+            Lookup::Ready(known) => Ok(Found::It(known)),
+            Lookup::Missing => Ok(Found::Missing(id)),
+            Lookup::Unusable(failure) if self.replaying => Err(Failure::fatal(
+                Stage::Schema,
+                format!(
+                    "{}: {failure}; records of a flush that is being finished were written with it: restore it in \
+                     the registry, then restart the connector",
+                    context.tp
+                ),
+            )),
+            Lookup::Unusable(_)
+                if self.accepted.contains(&id) || self.basis.refused.len() == REFUSED_SCHEMAS =>
+            {
+                Ok(Found::Rotate(RotationReason::Schemas))
+            }
+            Lookup::Unusable(failure) => {
+                self.basis.refused.push(id);
+                Err(failure)
+            }
+        }
+    }
+
+    fn name_number(&mut self, name: &str) -> u32 {
+        let at = self.record_names.iter().position(|known| **known == *name).unwrap_or_else(|| {
+            self.record_names.push(name.into());
+            self.record_names.len() - 1
+        });
+        at as u32
+    }
+}
+
+/// How keys of one kind are read: shelf and plan.
+pub(super) type ShelfAndPlan = (usize, Option<Arc<crate::decode::DecodePlan>>);
+
+/// The schemas of a key.
+pub(super) struct KeyWay {
+    writer: Option<Arc<KnownSchema>>,
+    pub(super) reader: Option<Arc<KnownSchema>>,
+}
+
+/// A reader schema, which some record had before: that it is gone is nobody's poison.
+pub(super) fn reader_schema(
+    id: Option<SchemaId>,
+    schemas: &SchemaBook,
+    now: Tick,
+) -> Result<Found<Option<Arc<KnownSchema>>>, Failure> {
+    let Some(id) = id else { return Ok(Found::It(None)) };
+    match schemas.look_up(id, now) {
+        Lookup::Ready(known) => Ok(Found::It(Some(known))),
+        Lookup::Missing => Ok(Found::Missing(id)),
+        Lookup::Unusable(failure) => Err(Failure::fatal(
+            Stage::Schema,
+            format!(
+                "{failure}; records are read with it: restore it in the registry, then restart the connector"
+            ),
+        )),
+    }
+}

@@ -1,0 +1,342 @@
+//! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
+
+use std::collections::VecDeque;
+
+use super::{Cut, FlushContext, OpenFlush, Taken};
+use crate::config::load_str;
+use crate::error::{Failure, Stage};
+use crate::position::{Offset, SchemaId, TopicPartition};
+use crate::record::{OwnedRecord, RecordBlock};
+use crate::schema::ColumnOptions;
+use crate::task::clock::{Now, Tick};
+use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS};
+use crate::task::message::{DeadLetter, Effect, Event, FlushId, SchemaText, SealedFile};
+use crate::task::names::name_overhead_bytes;
+use crate::task::partitioner::Partitioner;
+use crate::task::rotation::RotationReason;
+use crate::task::schemas::SchemaBook;
+use crate::task::settings::TaskSettings;
+
+const NOW: Now = Now { tick: Tick(0), wall_ms: 0 };
+const LONG: &str = r#"{"type":"record","name":"a.N","fields":[{"name":"n","type":"long"}]}"#;
+const WIDER: &str = r#"{"type":"record","name":"a.N","fields":[{"name":"n","type":"long"},{"name":"m","type":["null","long"],"default":null}]}"#;
+const NAMESAKE: &str = r#"{"type":"record","name":"b.N","fields":[{"name":"n","type":"long"}]}"#;
+
+/// One connector's task with a flush to fill.
+struct Bench {
+    settings: TaskSettings,
+    schemas: SchemaBook,
+    effects: VecDeque<Effect>,
+    tp: TopicPartition,
+}
+
+impl Bench {
+    /// `lines` are those of the connector, besides what it needs.
+    fn new(lines: &str, schemas: &[(u32, &str)]) -> Self {
+        let text = format!(
+            "version: 1
+connectors:
+  - name: a
+    kafka: {{ topics: [t], properties: {{ bootstrap.servers: 'localhost:9092' }} }}
+    value: {{ format: avro }}
+    registry: {{ url: 'http://localhost:8081' }}
+    storage: {{ url: 'file:///lake' }}
+    {lines}
+"
+        );
+        let settings = load_str(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut bench = Self {
+            settings: TaskSettings::of(&settings.connectors[0], None, None),
+            schemas: SchemaBook::new(ColumnOptions::default()),
+            effects: VecDeque::new(),
+            tp: TopicPartition::new("t", 0),
+        };
+        for (id, json) in schemas {
+            bench.answer(*id, Ok(json));
+        }
+        bench
+    }
+
+    fn answer(&mut self, id: u32, answer: Result<&str, Failure>) {
+        let text = answer.map(|json| SchemaText { json: json.to_owned(), references: Vec::new() });
+        self.schemas.request(id.into(), NOW.tick);
+        self.schemas.fetched(id.into(), text, NOW.tick, 0).unwrap();
+    }
+
+    fn unknown(&mut self, id: u32) {
+        self.answer(id, Err(Failure::poison(Stage::Schema, "unknown_schema", "no such schema")));
+    }
+
+    fn open(&self, cut: Cut, basis: Basis) -> OpenFlush {
+        OpenFlush::new(FlushId(1), Offset::ZERO, cut, basis, &self.settings, NOW.tick)
+    }
+
+    fn take(&mut self, flush: &mut OpenFlush, records: Vec<OwnedRecord>) -> Result<Taken, Failure> {
+        let partitioner = Partitioner::new(self.settings.partition_by.clone(), name_overhead_bytes(&self.tp));
+        flush.take(
+            &RecordBlock::from_owned(records),
+            &mut 0,
+            &mut FlushContext {
+                tp: &self.tp,
+                topic_id: None,
+                settings: &self.settings,
+                partitioner: &partitioner,
+                schemas: &mut self.schemas,
+                effects: &mut self.effects,
+            },
+            NOW,
+        )
+    }
+
+    /// Seals; gives the files, in the order of their names, and the basis that the intent carries.
+    fn seal(&mut self, flush: OpenFlush) -> (Vec<SealedFile>, Basis) {
+        let partitioner = Partitioner::new(Vec::new(), 0);
+        let mut context = FlushContext {
+            tp: &self.tp,
+            topic_id: None,
+            settings: &self.settings,
+            partitioner: &partitioner,
+            schemas: &mut self.schemas,
+            effects: &mut self.effects,
+        };
+        let sealed = flush.seal(&mut context).unwrap();
+        let mut files = sealed.files;
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        (files, Intent::from_metadata(&sealed.intent).unwrap().unwrap().basis)
+    }
+
+    /// One flush of these records, all of which it takes.
+    fn flush(&mut self, basis: Basis, records: Vec<OwnedRecord>) -> (Vec<SealedFile>, Basis) {
+        let mut flush = self.open(Cut::None, basis);
+        assert_eq!(self.take(&mut flush, records), Ok(Taken::All));
+        self.seal(flush)
+    }
+
+    /// The same records again, as an intent with this basis asks.
+    fn replay(&mut self, basis: &Basis, records: Vec<OwnedRecord>) -> Result<Vec<SealedFile>, Failure> {
+        let end = records.last().unwrap().offset.next();
+        let mut flush = self.open(Cut::Replay(end), basis.clone());
+        self.take(&mut flush, records)?;
+        Ok(self.seal(flush).0)
+    }
+
+    fn refused(&mut self) -> Vec<&'static str> {
+        let kinds = self.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Report(Event::Refused { kind, .. }) => Some(kind),
+            _ => None,
+        });
+        kinds.collect()
+    }
+}
+
+fn framed(schema: u32, numbers: &[i64]) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&schema.to_be_bytes());
+    bytes.extend(numbers.iter().map(|number| (number << 1) as u8));
+    bytes
+}
+
+/// Values one after the other, without keys.
+fn records(values: Vec<Option<Vec<u8>>>) -> Vec<OwnedRecord> {
+    keyed(values.into_iter().map(|value| (None, value)).collect())
+}
+
+type Bytes = Option<Vec<u8>>;
+
+fn keyed(pairs: Vec<(Bytes, Bytes)>) -> Vec<OwnedRecord> {
+    let record = |(at, (key, value))| OwnedRecord {
+        offset: Offset::new(at as i64).unwrap(),
+        key,
+        value,
+        ..OwnedRecord::default()
+    };
+    pairs.into_iter().enumerate().map(record).collect()
+}
+
+fn rows(files: &[SealedFile]) -> Vec<u64> {
+    files.iter().map(|file| file.rows).collect()
+}
+
+#[test]
+fn fault_33_a_schema_that_turns_up_later_changes_nothing_in_a_flush_that_is_made_again() {
+    let mut bench = Bench::new("errors: { on_poison: skip }", &[(1, LONG)]);
+    bench.unknown(2);
+    let values = || records(vec![Some(framed(1, &[1])), Some(framed(2, &[2])), Some(framed(1, &[3]))]);
+    let (files, basis) = bench.flush(Basis::default(), values());
+    assert_eq!((rows(&files), &basis.refused), (vec![2], &vec![SchemaId::Number(2)]));
+    assert_eq!(bench.refused(), ["unknown_schema"]);
+
+    let mut later = Bench::new("errors: { on_poison: skip }", &[(1, LONG), (2, LONG)]);
+    assert_eq!(later.replay(&basis, values()).unwrap(), files);
+    assert_eq!(later.refused(), ["refused_schema"]);
+    let (own, _) = later.flush(Basis::default(), values());
+    assert_eq!(rows(&own), [3], "a flush of its own reads what can be read");
+}
+
+#[test]
+fn fault_39_a_schema_that_is_gone_when_a_flush_is_made_again_stops_it() {
+    let values = || records(vec![Some(framed(1, &[1]))]);
+    let mut bench = Bench::new("errors: { on_poison: skip }", &[(1, LONG)]);
+    let (_, basis) = bench.flush(Basis::default(), values());
+    let mut later = Bench::new("errors: { on_poison: skip }", &[]);
+    later.unknown(1);
+    let failure = later.replay(&basis, values()).unwrap_err();
+    assert!(matches!(failure, Failure::Fatal { .. }), "{failure:?}");
+    assert!(failure.to_string().contains("restore it in the registry"), "{failure}");
+}
+
+#[test]
+fn fault_33_within_a_flush_a_verdict_does_not_change() {
+    let mut bench = Bench::new("errors: { on_poison: skip }", &[(1, LONG)]);
+    bench.unknown(2);
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let mut values = records(vec![
+        Some(framed(1, &[1])),
+        Some(framed(2, &[2])),
+        Some(framed(2, &[3])),
+        Some(framed(1, &[4])),
+    ]);
+    let rest = values.split_off(2);
+    assert_eq!(bench.take(&mut flush, values), Ok(Taken::All));
+    bench.answer(2, Ok(LONG));
+    assert_eq!(bench.take(&mut flush, rest), Ok(Taken::All));
+    assert_eq!(rows(&bench.seal(flush).0), [2], "still refused");
+    assert_eq!(bench.refused(), ["unknown_schema", "refused_schema"]);
+
+    // The other way round the flush ends: its first records are rows already.
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let mut values = records(vec![Some(framed(2, &[1])), Some(framed(1, &[2])), Some(framed(2, &[3]))]);
+    let rest = values.split_off(2);
+    assert_eq!(bench.take(&mut flush, values), Ok(Taken::All));
+    bench.unknown(2);
+    flush.ways.clear();
+    assert_eq!(bench.take(&mut flush, rest), Ok(Taken::Rotate(RotationReason::Schemas)));
+    assert_eq!(rows(&bench.seal(flush).0), [2]);
+}
+
+#[test]
+fn an_intent_names_only_so_many_refused_schemas() {
+    let mut bench = Bench::new("errors: { on_poison: skip }", &[]);
+    let ids = 1..=REFUSED_SCHEMAS as u32 + 1;
+    for id in ids.clone() {
+        bench.unknown(id);
+    }
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let values = records(ids.map(|id| Some(framed(id, &[1]))).collect());
+    assert_eq!(bench.take(&mut flush, values), Ok(Taken::Rotate(RotationReason::Schemas)));
+    assert_eq!(flush.range().end.as_i64(), REFUSED_SCHEMAS as i64);
+}
+
+const KEY: &str = r#"{"type":"record","name":"K","fields":[{"name":"id","type":"long"}]}"#;
+const WIDER_KEY: &str = r#"{"type":"record","name":"K","fields":[{"name":"id","type":"long"},{"name":"x","type":"long","default":0}]}"#;
+const OTHER_KEY: &str = r#""string""#;
+
+#[test]
+fn keys_evolve_and_one_that_cannot_be_absorbed_has_a_file_of_its_own() {
+    let schemas = [(1, LONG), (2, KEY), (3, WIDER_KEY), (4, OTHER_KEY)];
+    let mut bench = Bench::new("key: { format: avro }", &schemas);
+    let value = || Some(framed(1, &[1]));
+    let pairs = || {
+        keyed(vec![
+            (Some(framed(3, &[7, 1])), value()),
+            (Some(framed(2, &[8])), value()),
+            (None, value()),
+            (Some([&[0, 0, 0, 0, 4, 2], b"k".as_slice()].concat()), value()),
+            (Some(framed(2, &[9])), value()),
+        ])
+    };
+    let (files, basis) = bench.flush(Basis::default(), pairs());
+    assert_eq!(rows(&files), [1, 4], "the string has its own, whose name comes first");
+    assert_eq!(bench.replay(&basis, pairs()).unwrap(), files);
+
+    // The reader of keys in force at the end is the one the next flush begins with, and its intent carries it.
+    let mut flush = bench.open(Cut::None, Basis::default());
+    bench.take(&mut flush, pairs()).unwrap();
+    let readers = flush.readers();
+    assert_eq!((readers.value, readers.key), (Some(SchemaId::Number(1)), Some(SchemaId::Number(3))));
+    let next = || keyed(vec![(None, value()), (Some(framed(2, &[1])), value())]);
+    let (files, _) = bench.flush(Basis { readers, ..Basis::default() }, next());
+    assert_eq!(rows(&files), [2], "null and older keys join the reader in force");
+}
+
+#[test]
+fn fault_62_each_of_several_types_settles_on_its_newest_version_across_flushes() {
+    const OTHER: &str = r#"{"type":"record","name":"O","fields":[{"name":"t","type":"boolean"}]}"#;
+    let mut bench = Bench::new("", &[(1, OTHER), (2, LONG), (3, WIDER)]);
+    let values = |ids: &[u32]| {
+        let value = |id: &u32| Some(framed(*id, if *id == 3 { &[0, 0] } else { &[0] }));
+        records(ids.iter().map(value).collect())
+    };
+    let mut flush = bench.open(Cut::None, Basis::default());
+    bench.take(&mut flush, values(&[1, 2, 3])).unwrap();
+    let readers = flush.readers();
+    assert_eq!(
+        (readers.value, readers.others.clone()),
+        (Some(SchemaId::Number(1)), vec![SchemaId::Number(3)])
+    );
+
+    let basis = Basis { readers, ..Basis::default() };
+    let (files, basis) = bench.flush(basis, values(&[2, 1, 3, 2]));
+    assert_eq!(rows(&files), [1, 3], "the older version does not begin a file of its own");
+    // Made again by a process that knows no schema yet: every reader is asked for before anything is decided.
+    let mut later = Bench::new("", &[(2, LONG)]);
+    let mut flush = later.open(Cut::Replay(Offset::new(4).unwrap()), basis.clone());
+    assert_eq!(later.take(&mut flush, values(&[2, 1, 3, 2])), Ok(Taken::NeedSchema(SchemaId::Number(1))));
+    later.answer(1, Ok(OTHER));
+    assert_eq!(later.take(&mut flush, values(&[2, 1, 3, 2])), Ok(Taken::NeedSchema(SchemaId::Number(3))));
+    later.answer(3, Ok(WIDER));
+    assert_eq!(later.replay(&basis, values(&[2, 1, 3, 2])).unwrap(), files);
+}
+
+#[test]
+fn fault_46_a_poison_key_or_value_leaves_no_half_row() {
+    let mut bench =
+        Bench::new("key: { format: avro }\n    errors: { on_poison: skip }", &[(1, LONG), (2, KEY)]);
+    let (key, value) = (framed(2, &[1]), framed(1, &[1]));
+    let cut = |bytes: &[u8]| Some(bytes[..bytes.len() - 1].to_vec());
+    let pairs = vec![
+        (Some(key.clone()), Some(value.clone())),
+        (cut(&key), Some(value.clone())),
+        (Some(key.clone()), cut(&value)),
+        (Some(b"{}".to_vec()), Some(value.clone())),
+        (Some(key), Some(value)),
+    ];
+    let (files, _) = bench.flush(Basis::default(), keyed(pairs));
+    assert_eq!(rows(&files), [2]);
+    assert_eq!(bench.refused(), ["truncated", "truncated", "bad_magic"]);
+}
+
+#[test]
+fn a_poison_record_becomes_a_letter_as_it_was() {
+    let errors = "errors: { on_poison: dead_letter, dead_letter_topic: dead }\n    key: { format: avro }";
+    let mut bench = Bench::new(errors, &[(1, LONG), (2, KEY)]);
+    let pairs = vec![(Some(b"bad key".to_vec()), Some(framed(1, &[1])))];
+    bench.flush(Basis::default(), keyed(pairs));
+    let letters: Vec<DeadLetter> = bench
+        .effects
+        .drain(..)
+        .filter_map(
+            |effect| if let Effect::DeadLetter { letters, .. } = effect { Some(letters) } else { None },
+        )
+        .flatten()
+        .collect();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].key.as_deref(), letters[0].stage), (Some(&b"bad key"[..]), Stage::Wire));
+    assert_eq!(letters[0].schema, Some(SchemaId::Number(1)));
+    assert!(letters[0].reason.contains("the key"), "{}", letters[0].reason);
+}
+
+#[test]
+fn types_of_records_that_share_a_topic_have_directories_and_schemas_of_their_own() {
+    let lines = "partition_by: [{ record: full_name }]\n    errors: { on_tombstone: row }";
+    let mut bench = Bench::new(lines, &[(1, LONG), (2, NAMESAKE), (3, WIDER)]);
+    let values = || {
+        let values = [framed(1, &[1]), framed(2, &[2]), framed(3, &[3, 0]), framed(2, &[4]), framed(1, &[5])];
+        records(values.into_iter().map(Some).collect())
+    };
+    let (files, basis) = bench.flush(Basis::default(), values());
+    let places: Vec<(&str, u64)> =
+        files.iter().map(|file| (file.name.split('/').nth(1).unwrap(), file.rows)).collect();
+    assert_eq!(places, [("record=a.N", 2), ("record=a.N", 1), ("record=b.N", 2)]);
+    assert_eq!(bench.replay(&basis, values()).unwrap(), files);
+}
