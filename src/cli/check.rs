@@ -64,6 +64,12 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(EXIT_USAGE))
 }
 
+/// What `--offline` would find in a configuration that reads well, a line a problem.
+pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
+    let findings = settings.connectors.iter().flat_map(schema_files);
+    findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
+}
+
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
@@ -189,7 +195,7 @@ fn kafka_summary(connector: &ConnectorSettings, probe: &TopicProbe) -> String {
 async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
     let registry = Registry::new(settings).map_err(|error| error.to_string())?;
     registry.probe().await.map_err(|error| match error {
-        RegistryError::Unavailable { .. } => {
+        RegistryError::Unavailable { ref reason, .. } if !reason.contains("registry.ca_file") => {
             format!("{error}; check registry.url, the network, and that the registry is up")
         }
         error => error.to_string(),

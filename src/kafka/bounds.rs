@@ -10,11 +10,14 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::config::settings::TopicSelection;
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
+use crate::kafka::trouble::heard;
 use crate::kafka::watermarks::watermarks;
 use crate::position::{Offset, TopicPartition};
 
 /// How long a bounded run waits for the brokers at its beginning.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits when the trouble is one that only an operator ends.
+const PATIENCE_WITH_REFUSAL: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The end of every partition when the run began. Partitions that were empty are not in it.
@@ -32,19 +35,17 @@ impl Bounds {
             match Self::ask(consumer, topics) {
                 Ok(bounds) => return Ok(bounds),
                 Err(failure @ Failure::Fatal { .. }) => return Err(failure),
-                Err(failure) if began.elapsed() >= PATIENCE => {
-                    serve_callbacks(consumer);
-                    let heard =
-                        consumer.context().last_error().unwrap_or_else(|| failure.reason().to_owned());
-                    return Err(Failure::fatal(
-                        Stage::Consume,
-                        format!(
-                            "cannot reach the brokers within {} s: {heard}; check kafka.properties.bootstrap.servers and the network",
-                            PATIENCE.as_secs()
-                        ),
-                    ));
+                Err(failure) => {
+                    let heard = heard(consumer, failure.reason());
+                    let refused =
+                        consumer.context().last_trouble().is_some_and(|trouble| trouble.is_refusal());
+                    let waited = began.elapsed();
+                    if waited >= PATIENCE || refused && waited >= PATIENCE_WITH_REFUSAL {
+                        let reason =
+                            format!("cannot reach the brokers within {} s: {heard}", waited.as_secs());
+                        return Err(Failure::fatal(Stage::Consume, reason));
+                    }
                 }
-                Err(_) => serve_callbacks(consumer),
             }
         }
     }
@@ -124,11 +125,6 @@ impl Bounds {
         }
         Ok(Self(bounds))
     }
-}
-
-/// Which broker cannot be reached, and why, comes by callback; a callback comes with a poll.
-fn serve_callbacks(consumer: &BaseConsumer<Context>) {
-    let _ = consumer.poll(Duration::from_millis(200));
 }
 
 fn retriable(error: &KafkaError) -> Failure {

@@ -11,7 +11,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use crate::config::settings::KafkaSettings;
 use crate::kafka::native;
+use crate::kafka::trouble::Trouble;
 
 /// One change of the assignment, in the order it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +30,22 @@ pub(super) enum Rebalance {
 #[derive(Default)]
 pub(super) struct Context {
     connector: String,
+    /// `bootstrap.servers`
+    brokers: String,
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
-    last_error: Mutex<Option<String>>,
+    last_trouble: Mutex<Option<Trouble>>,
 }
 
 impl Context {
-    pub(super) fn new(connector: &str) -> Self {
-        Self { connector: connector.to_owned(), ..Self::default() }
+    pub(super) fn new(connector: &str, settings: &KafkaSettings) -> Self {
+        let brokers = settings.properties.get("bootstrap.servers").map_or("", |value| value.expose());
+        Self { connector: connector.to_owned(), brokers: brokers.to_owned(), ..Self::default() }
+    }
+
+    /// Where the brokers are said to be.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
     }
 
     pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
@@ -48,8 +58,8 @@ impl Context {
     }
 
     /// The last trouble the client told of.
-    pub(super) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn last_trouble(&self) -> Option<Trouble> {
+        self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -68,14 +78,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let text = match error.rdkafka_error_code() {
-            Some(code) => format!("{code}: {reason}"),
-            None => format!("{error}: {reason}"),
-        };
-        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_deref() != Some(&text) {
-            tracing::warn!(connector = self.connector, "kafka: {text}");
-            *last = Some(text);
+        let trouble = Trouble::new(error.rdkafka_error_code(), reason);
+        let mut last = self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|last| last.yields_to(&trouble)) {
+            tracing::warn!(connector = self.connector, "kafka: {trouble}");
+            *last = Some(trouble);
         }
     }
 }

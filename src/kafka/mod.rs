@@ -8,6 +8,7 @@ mod native;
 mod probe;
 mod properties;
 mod reader;
+mod trouble;
 mod watermarks;
 
 pub use consumer::{

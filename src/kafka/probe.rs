@@ -8,6 +8,7 @@ use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
 use crate::kafka::properties::{client_config, refusal};
+use crate::kafka::trouble::heard;
 
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub fn probe(
 ) -> Result<TopicProbe, Failure> {
     let fatal = |reason: String| Failure::fatal(Stage::Consume, reason);
     let consumer: BaseConsumer<Context> =
-        client_config(settings).create_with_context(Context::new(connector)).map_err(|error| {
+        client_config(settings).create_with_context(Context::new(connector, settings)).map_err(|error| {
             fatal(format!("the kafka client refuses: {}; check kafka.properties", refusal(&error)))
         })?;
     let began = Instant::now();
@@ -42,11 +43,8 @@ pub fn probe(
             Ok(metadata) => break metadata,
             Err(_) if began.elapsed() < patience => {}
             Err(error) => {
-                let _ = consumer.poll(Duration::ZERO);
-                let heard = consumer.context().last_error().unwrap_or_else(|| error.to_string());
-                return Err(fatal(format!(
-                    "cannot reach the brokers: {heard}; check kafka.properties.bootstrap.servers, the credentials and the network"
-                )));
+                let heard = heard(&consumer, &error.to_string());
+                return Err(fatal(format!("cannot reach the brokers: {heard}")));
             }
         }
     };

@@ -13,6 +13,7 @@ use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
 use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::trouble::heard;
 use crate::position::{Offset, OffsetRange, TopicPartition};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +47,7 @@ impl ClusterReader {
         // Polled one by one, so that the end of a partition is told where it is.
         let consumer = consumer_config(settings)
             .set("enable.partition.eof", "true")
-            .create_with_context(Context::new("reader"))
+            .create_with_context(Context::new("reader", settings))
             .map_err(|error| {
                 let reason = format!("the kafka client refuses: {}; check the properties", refusal(&error));
                 Failure::fatal(Stage::Consume, reason)
@@ -118,7 +119,7 @@ impl ClusterReader {
                 Some(Err(_)) | None => {}
             }
         }
-        Err(unreachable(&self.heard("no answer")))
+        Err(unreachable(&heard(&self.consumer, "no answer")))
     }
 
     /// Asks until there is an answer or patience ends.
@@ -130,26 +131,12 @@ impl ClusterReader {
             match ask() {
                 Ok(answer) => return Ok(answer),
                 Err(_) if began.elapsed() < self.patience => {}
-                Err(error) => return Err(unreachable(&self.heard(&error.to_string()))),
+                Err(error) => return Err(unreachable(&heard(&self.consumer, &error.to_string()))),
             }
         }
-    }
-
-    fn heard(&self, otherwise: &str) -> String {
-        // What the client has to tell waits behind other events.
-        for _ in 0..100 {
-            if self.consumer.context().last_error().is_some() {
-                break;
-            }
-            let _ = self.consumer.poll(Duration::ZERO);
-        }
-        self.consumer.context().last_error().unwrap_or_else(|| otherwise.to_owned())
     }
 }
 
 fn unreachable(heard: &str) -> Failure {
-    let reason = format!(
-        "the brokers do not answer: {heard}; check bootstrap.servers, the credentials and the network"
-    );
-    Failure::fatal(Stage::Recover, reason)
+    Failure::fatal(Stage::Recover, format!("the brokers do not answer: {heard}"))
 }

@@ -24,6 +24,10 @@ const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 const MAX_REDIRECTS: usize = 5;
 /// Every URL is asked this often before the call gives up.
 const ROUNDS: usize = 2;
+/// How the TLS library begins when it does not trust the other side.
+const UNTRUSTED: &str = "invalid peer certificate";
+const ADVICE_ON_TRUST: &str = "; renew the certificate if it has expired or names another host, else set registry.ca_file to the \
+                               authority that signed it";
 const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json";
 
 /// The registries of a connector, equal in content, asked in order.
@@ -283,7 +287,9 @@ impl Endpoints {
             // Another try would hold the caller for as long again.
             return Setback::Trouble(Trouble { reason, after: None, at_once: false });
         }
-        let reason = format!("{base} could not be asked: {}", in_words(&error.without_url()));
+        let said = in_words(&error.without_url());
+        let advice = if said.contains(UNTRUSTED) { ADVICE_ON_TRUST } else { "" };
+        let reason = format!("{base} could not be asked: {said}{advice}");
         Setback::Trouble(Trouble { reason, after: None, at_once: true })
     }
 }

@@ -9,6 +9,8 @@ mod default;
 mod error;
 pub mod evolution;
 mod fingerprint;
+mod json;
+mod link;
 mod logical;
 mod model;
 mod names;

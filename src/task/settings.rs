@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use crate::config::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    ParquetSettings, PartitionRule, RotateSettings, WireFormat,
+    PartitionRule, RotateSettings, WireFormat,
 };
+use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
 use crate::schema_id::SchemaId;
 use crate::task::intent::PlanHash;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
+/// Bytes that the open row groups of a connector may hold together: where many files are open at once, whole row groups
+/// of each would take gigabytes.
+const OPEN_ROW_GROUPS_BYTES: usize = 128 << 20;
 /// Bytes of records a topic-partition may hold back before its fetching pauses.
 const HELD_BYTES: usize = 4 << 20;
 
@@ -36,8 +40,10 @@ pub struct TaskSettings {
     pub partition_by: Vec<PartitionRule>,
     /// When flushes end.
     pub rotate: RotateSettings,
-    /// How files are written.
-    pub parquet: ParquetSettings,
+    /// How files are encoded.
+    pub encoding: Arc<Encoding>,
+    /// Bytes that the open row groups of a task may hold together before the largest is closed early.
+    pub open_row_groups_bytes: usize,
     /// What becomes of poison and tombstones.
     pub errors: ErrorSettings,
     /// Where a group without a commit begins.
@@ -75,7 +81,8 @@ impl TaskSettings {
             key_readers: key_readers(readers, connector.key),
             partition_by: connector.partition_by.clone(),
             rotate: connector.rotate,
-            parquet: connector.parquet.clone(),
+            encoding: Arc::new(Encoding::new(&connector.parquet)),
+            open_row_groups_bytes: OPEN_ROW_GROUPS_BYTES / connector.tasks.get(),
             errors: connector.errors.clone(),
             start: connector.kafka.start,
             plan: plan_hash(connector, value_schema, reader_schema),

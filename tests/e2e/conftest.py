@@ -11,6 +11,7 @@ from harness.lab import Lab
 from harness.orders import OrdersTopic
 from harness.orders_topic import orders_topic
 from harness.registry import RegistryClient
+from harness.secured import Secured
 from harness.sluice import BINARY
 from harness.topics import Topics
 from services import Stack
@@ -21,6 +22,14 @@ def stack() -> Iterator[Stack]:
     """Kafka, registry, MinIO and toxiproxy, shared by all tests."""
     with Stack() as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def secured(stack: Stack) -> Iterator[Secured]:
+    """The broker with credentials and access rules, started for the first test that asks for it."""
+    secured = Secured(stack.folder)
+    yield secured
+    secured.close()
 
 
 @pytest.fixture(scope="session")

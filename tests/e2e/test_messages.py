@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.lab import Lab
-from harness.sluice import REPOSITORY, Sluice
+from harness.lake import Lake
+from harness.sluice import REPOSITORY, Finished, Sluice
 from services.process import free_port
 
 WRONG = """\
@@ -153,3 +158,58 @@ def test_fault_115_check_tells_of_an_output_that_cannot_be_written(lab: Lab) -> 
     finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(blocked, [lab.topic("fine")]).settings]), seconds=60)
     assert finished.code == 2, finished
     assert "file/lake" in finished.text
+
+
+SCHEMA = {"type": "record", "name": "Note", "fields": [{"name": "n", "type": "long"}]}
+
+
+@pytest.fixture(params=["closed", "silent"])
+def dead_port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port where nothing listens, or where whoever listens never says a word."""
+    if request.param == "closed":
+        yield free_port()
+        return
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield listener.getsockname()[1]
+
+
+def bounded_run_fails(lab: Lab, lake: Lake, topic: str, **sections: Any) -> tuple[Finished, str]:
+    """A bounded run with these sections, which must fail soon, say why in one line of its own, and move nothing."""
+    connector = lab.connector(lake, [topic], **sections)
+    name = str(connector.settings["name"])
+    config = lab.sluice.write([connector.settings], f"{name}.yaml")
+    finished = lab.sluice.run("run", "--config", config, "--until-end", seconds=90)
+    assert finished.code == 1, finished
+    last = [line for line in finished.err.splitlines() if line.startswith("sluice: ")]
+    assert len(last) == 1 and name in last[0], f"one line says why it failed: {finished}"
+    assert lab.topics.committed(connector.group, topic) == {}
+    return finished, last[0]
+
+
+def test_a_bounded_run_says_what_cannot_be_reached(lab: Lab, dead_port: int) -> None:
+    address, topic = f"127.0.0.1:{dead_port}", lab.topic("unreachable")
+    lab.produce(topic, 0, SCHEMA, [{"n": 1}])
+    lakes = {"broker": lab.local(), "registry": lab.local(), "store": lab.s3()}
+    lakes["store"].options["endpoint"] = f"http://{address}"
+    sections: dict[str, dict[str, Any]] = {
+        "broker": {"kafka": {"properties": {"bootstrap.servers": address}}},
+        "registry": {"registry": {"url": f"http://{address}", "timeout": "3s"}},
+        "store": {},
+    }
+    with ThreadPoolExecutor(len(lakes)) as pool:  # Each waits for half a minute.
+        runs = {what: pool.submit(bounded_run_fails, lab, lake, topic, **sections[what]) for what, lake in lakes.items()}
+        said = {what: run.result()[1] for what, run in runs.items()}
+    for what, words in {"broker": "bootstrap.servers", "registry": "registry", "store": lakes["store"].url}.items():
+        assert address in said[what] and words in said[what], said[what]
+        assert not lakes[what].paths()
+
+
+def test_fault_92_a_bounded_run_says_that_the_bucket_is_not_there(lab: Lab) -> None:
+    lake, topic = lab.s3(), lab.topic("unreachable")
+    lab.produce(topic, 0, SCHEMA, [{"n": 1}])
+    lake.bucket = lab.name("nowhere")
+    finished, last = bounded_run_fails(lab, lake, topic)
+    assert lake.bucket in last and "NoSuchBucket" in last, last
+    assert finished.seconds < 20, "a bucket that is not there is not worth a wait"

@@ -7,10 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 
-Reply = tuple[int, str, bytes]
+from harness.http_door import Answer, HttpDoor
+
+Reply = Answer
 """Status, content type, body."""
 
 
@@ -20,42 +22,27 @@ class RegistryGate:
 
     `authorization`: the header that a request must carry, otherwise 401. `answer`: called with the number of the
     request and its path; a reply of its own stands in for the registry's, `None` passes the request on.
+    `certificate`: a PEM file with key and certificate; then the door speaks TLS.
     """
 
     upstream: str
     authorization: str | None = None
     answer: Callable[[int, str], Reply | None] = lambda _number, _path: None
+    certificate: Path | None = None
     paths: list[str] = field(default_factory=list)
 
     def __enter__(self) -> RegistryGate:
-        gate = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, kind, body = gate._reply(self.path, self.headers.get("Authorization"))
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._door = HttpDoor(lambda _method, path, headers, _body: self._reply(path, headers.get("authorization")), self.certificate)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._door.close()
 
     @property
     def url(self) -> str:
         """Base URL of the door."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._door.url
 
     def _reply(self, path: str, authorization: str | None) -> Reply:
         with self._lock:

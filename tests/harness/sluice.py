@@ -81,10 +81,11 @@ class Sluice:
         assert finished.code == 0, finished
         return finished
 
-    def daemon(self, config: Path) -> Service:
+    def daemon(self, config: Path, environment: Mapping[str, str] | None = None) -> Service:
         """Starts `run`; the fixture that made this object kills it when the test is over."""
         log = self.folder / f"daemon-{len(self.daemons)}.log"
-        daemon = Service("sluice", [str(BINARY), "run", "--config", str(config)], log, self.environment)
+        command = [str(BINARY), "run", "--config", str(config)]
+        daemon = Service("sluice", command, log, {**self.environment, **(environment or {})})
         self.daemons.append(daemon)
         daemon.start()
         return daemon

@@ -14,12 +14,7 @@ CLUSTER_ID = "c2x1aWNlLXRlc3RzLWFhYQ"
 USER, PASSWORD = "alice", "alice-secret"
 STORE_PASSWORD = "store-secret"
 
-PROPERTIES = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAIN
+LISTENERS = """
 listeners=PLAIN://127.0.0.1:{plain},PROXIED://127.0.0.1:{proxied},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAIN://127.0.0.1:{plain},PROXIED://127.0.0.1:{proxy},SECURE://localhost:{secure}
 listener.security.protocol.map=PLAIN:PLAINTEXT,PROXIED:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
@@ -29,6 +24,17 @@ listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.secu
 ssl.keystore.location={keystore}
 ssl.keystore.type=PKCS12
 ssl.keystore.password={store_password}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
+"""
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAIN
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -93,10 +99,10 @@ class Kafka:
         """Formats the storage the first time and starts the broker; returns before it is ready."""
         if self.service is None:
             self.folder.mkdir(parents=True)
-            self._make_certificate()
-            self._write_properties()
+            common = PROPERTIES.format(controller=self.controller_port, data=self.folder / "data")
+            self.properties.write_text(common + self._listeners(), encoding="utf-8")
             self._format_storage()
-            command = self._java("-Xms256m", "-Xmx768m", "kafka.Kafka", str(self.properties))
+            command = self._java("-Xms256m", "-Xmx768m", *self._options(), "kafka.Kafka", str(self.properties))
             self.service = Service("kafka", command, self.folder / "kafka.log")
         self.service.start()
 
@@ -136,22 +142,24 @@ class Kafka:
         checked([program("keytool"), "-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-validity", "30", *names, *store])
         checked([program("keytool"), "-exportcert", "-rfc", "-file", str(self.ca_file), *store])
 
-    def _write_properties(self) -> None:
-        self.properties.write_text(
-            PROPERTIES.format(
-                controller=self.controller_port,
-                plain=self.plain_port,
-                proxied=self.proxied_port,
-                proxy=self.proxy_port,
-                secure=self.secure_port,
-                user=USER,
-                password=PASSWORD,
-                keystore=self.folder / "keystore.p12",
-                store_password=STORE_PASSWORD,
-                data=self.folder / "data",
-            ),
-            encoding="utf-8",
+    def _listeners(self) -> str:
+        """The properties of the doors; makes what they name."""
+        self._make_certificate()
+        return LISTENERS.format(
+            controller=self.controller_port,
+            plain=self.plain_port,
+            proxied=self.proxied_port,
+            proxy=self.proxy_port,
+            secure=self.secure_port,
+            user=USER,
+            password=PASSWORD,
+            keystore=self.folder / "keystore.p12",
+            store_password=STORE_PASSWORD,
         )
+
+    def _options(self) -> list[str]:
+        """Further options of the Java machine."""
+        return []
 
     def _format_storage(self) -> None:
         scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"

@@ -7,6 +7,7 @@ mod positions;
 mod records;
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::{KafkaSettings, TopicSelection};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
 use crate::kafka::context::Context;
 use crate::kafka::native::{BatchQueue, QueueWaker};
@@ -32,7 +33,7 @@ const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,6 +100,13 @@ pub struct CommandSender {
 }
 
 impl CommandSender {
+    /// One whose commands the test reads.
+    #[cfg(test)]
+    pub(crate) fn detached() -> (Self, Receiver<Command>) {
+        let (commands, heard) = channel();
+        (Self { commands, waker: Arc::default() }, heard)
+    }
+
     /// Sends a command. After the thread has ended nothing happens: there is nothing left to command.
     pub fn send(&self, command: Command) {
         let _ = self.commands.send(command);
@@ -156,7 +164,7 @@ pub fn start(
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
     let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
-        .create_with_context(Context::new(&settings.connector))
+        .create_with_context(Context::new(&settings.connector, &settings.kafka))
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
@@ -182,7 +190,7 @@ pub fn start(
     let handle = std::thread::Builder::new()
         .name(name)
         .spawn(move || thread.run())
-        .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))?;
+        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
     Ok((CommandSender { commands: sender, waker }, handle))
 }
 
@@ -241,7 +249,13 @@ struct Revocation {
 
 impl ConsumerThread {
     fn run(mut self) -> Result<ConsumerEnd, Failure> {
-        let end = self.run_until_end();
+        // What follows must happen after a panic too: the client has lent its memory to the tasks.
+        let end = catch_unwind(AssertUnwindSafe(|| self.run_until_end())).unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            let reason =
+                format!("the consumer thread panicked: {text}; the offsets are held; please report this");
+            Err(Failure::retriable(Stage::Consume, reason))
+        });
         if end.is_err() {
             self.drop_all();
         }
@@ -307,8 +321,9 @@ impl ConsumerThread {
             }
             self.on_client_error(&error)?;
         }
-        if let Some(trouble) = self.consumer.context().last_error() {
-            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        if let Some(trouble) = self.consumer.context().last_trouble() {
+            let said = trouble.to_string();
+            *self.status.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         }
         Ok(())
     }

@@ -114,6 +114,7 @@ impl Lane {
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.began_at = beginning.offset;
+        self.ages.clear();
         self.readers =
             beginning.intent.as_ref().map(|intent| intent.basis.readers.clone()).unwrap_or_default();
         let intended = beginning.intended;
