@@ -73,7 +73,7 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
     let schema = registry.register("orders-value", ORDER_SCHEMA).unwrap();
     for topic in ["ta", "tb"] {
         cluster.create_topic(topic, 2, 1).unwrap();
-        produce(&cluster.bootstrap_servers(), topic, schema.0);
+        produce(&cluster.bootstrap_servers(), topic, schema);
     }
     let lake = tempfile::tempdir().unwrap();
     let settings = sluice::config::load_str(

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use rustix::time::ClockId;
-use sluice::config::settings::{ConnectorSettings, KeyFormat};
+use sluice::config::settings::{ConnectorSettings, KeyFormat, WireFormat};
 use sluice::decode::metadata::MetadataBuilder;
-use sluice::decode::{BatchBuilder, ColumnLayout, DecodePlan, wire};
+use sluice::decode::wire::{Side, WireReader};
+use sluice::decode::{BatchBuilder, ColumnLayout, DecodePlan};
 use sluice::encode::{Encoding, FileEncoder};
 use sluice::position::{Offset, TopicPartition};
 use sluice::record::Record;
@@ -45,12 +46,13 @@ pub(crate) fn decode_and_encode(
         let schema = Arc::new(Schema::new(fields));
         let mut builder = BatchBuilder::new(&layout);
         let mut file: Option<FileEncoder> = None;
+        let mut wires = WireReader::new(WireFormat::Confluent, Side::Value);
         let mut rest = messages.as_slice();
         while !rest.is_empty() {
             let began = cpu_seconds(ClockId::ThreadCPUTime);
             let mut bytes = 0;
             while let Some((message, after)) = rest.split_first().filter(|_| bytes < BATCH_BYTES) {
-                let datum = wire::split_confluent(&message.value)?.1;
+                let datum = wires.split(&message.value, &[])?.1;
                 plan.decode(&mut builder, datum)?;
                 metadata.push(&Record {
                     offset: Offset::new(message.offset).ok_or("a negative offset")?,

@@ -37,6 +37,11 @@ impl Encoding {
         Self { settings: settings.clone(), books: Mutex::default() }
     }
 
+    /// Columns that rows are sorted by within a row group.
+    pub(super) fn sort_by(&self) -> &[String] {
+        &self.settings.sort_by
+    }
+
     /// Encoded size at which a row group closes, bytes.
     #[must_use]
     pub fn row_group_bytes(&self) -> usize {

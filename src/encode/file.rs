@@ -88,10 +88,11 @@ impl FileEncoder {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         self.rows += batch.num_rows() as u64;
         if let Some(sorter) = &mut self.sorter {
-            return match sorter.push(batch)? {
-                Some(sorted) => self.write_row_group(&sorted),
-                None => Ok(()),
-            };
+            if let Some(sorted) = sorter.push(batch)? {
+                self.writer.write(&sorted).map_err(|error| fatal(&error))?;
+                self.close_row_group()?;
+            }
+            return Ok(());
         }
         self.writer.write(batch).map_err(|error| fatal(&error))?;
         if self.writer.in_progress_size() >= self.row_group_bytes {

@@ -7,9 +7,9 @@ use arrow::compute::{
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::error::{Failure, Stage};
 
@@ -37,13 +37,13 @@ impl RowSorter {
     pub(super) fn new(
         sort_by: &[String],
         schema: &SchemaRef,
+        parquet: &SchemaDescriptor,
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Option<Self>, Failure> {
         if sort_by.is_empty() {
             return Ok(None);
         }
-        let parquet = ArrowSchemaConverter::new().convert(schema).map_err(|error| fatal(&error))?;
         let leaves: Vec<String> = parquet.columns().iter().map(|leaf| leaf.path().string()).collect();
         let (mut paths, mut sorting_columns) = (Vec::new(), Vec::new());
         for column in sort_by {
@@ -164,6 +164,7 @@ mod tests {
     use arrow::array::{Int64Array, ListArray, StringArray, StructArray};
     use arrow::buffer::NullBuffer;
     use arrow::datatypes::{Field, Fields, Int64Type};
+    use parquet::arrow::ArrowSchemaConverter;
 
     use super::*;
 
@@ -181,9 +182,19 @@ mod tests {
         .unwrap()
     }
 
+    fn sorter_of(
+        sort_by: &[String],
+        schema: &SchemaRef,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Option<RowSorter>, Failure> {
+        let parquet = ArrowSchemaConverter::new().convert(schema).unwrap();
+        RowSorter::new(sort_by, schema, &parquet, rows, bytes)
+    }
+
     fn sorted(sort_by: &[&str], batch: &RecordBatch) -> Vec<i64> {
         let sort_by: Vec<String> = sort_by.iter().map(|column| (*column).to_owned()).collect();
-        let mut sorter = RowSorter::new(&sort_by, &batch.schema(), 1000, usize::MAX).unwrap().unwrap();
+        let mut sorter = sorter_of(&sort_by, &batch.schema(), 1000, usize::MAX).unwrap().unwrap();
         assert!(sorter.push(batch).unwrap().is_none());
         let sorted = sorter.take().unwrap().unwrap();
         sorted.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec()
@@ -210,23 +221,23 @@ mod tests {
     fn a_row_group_is_cut_by_rows_and_by_bytes() {
         let rows = batch(vec![Some(1), Some(2)], vec![None, None]);
         let by = ["key".to_owned()];
-        let mut sorter = RowSorter::new(&by, &rows.schema(), 4, usize::MAX).unwrap().unwrap();
+        let mut sorter = sorter_of(&by, &rows.schema(), 4, usize::MAX).unwrap().unwrap();
         assert!(sorter.push(&rows).unwrap().is_none() && sorter.memory_bytes() > 0);
         assert_eq!(sorter.push(&rows).unwrap().unwrap().num_rows(), 4);
         assert!(sorter.take().unwrap().is_none() && sorter.memory_bytes() == 0);
-        let mut sorter = RowSorter::new(&by, &rows.schema(), 1000, 1).unwrap().unwrap();
+        let mut sorter = sorter_of(&by, &rows.schema(), 1000, 1).unwrap().unwrap();
         assert!(sorter.push(&rows).unwrap().is_some());
     }
 
     #[test]
     fn without_such_columns_nothing_is_sorted_and_lists_are_refused() {
         let rows = batch(vec![Some(1)], vec![None]);
-        assert!(RowSorter::new(&["gone".to_owned()], &rows.schema(), 1, 1).unwrap().is_none());
-        assert!(RowSorter::new(&[], &rows.schema(), 1, 1).unwrap().is_none());
+        assert!(sorter_of(&["gone".to_owned()], &rows.schema(), 1, 1).unwrap().is_none());
+        assert!(sorter_of(&[], &rows.schema(), 1, 1).unwrap().is_none());
         let list = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1)])]);
         let rows = RecordBatch::try_from_iter([("list", Arc::new(list) as ArrayRef)]).unwrap();
-        let failure = RowSorter::new(&["list".to_owned()], &rows.schema(), 1, 1).err().unwrap();
+        let failure = sorter_of(&["list".to_owned()], &rows.schema(), 1, 1).err().unwrap();
         assert!(failure.to_string().contains("sort_by names list"), "{failure}");
-        assert!(RowSorter::new(&["who".to_owned()], &batch(vec![None], vec![None]).schema(), 1, 1).is_err());
+        assert!(sorter_of(&["who".to_owned()], &batch(vec![None], vec![None]).schema(), 1, 1).is_err());
     }
 }
