@@ -61,8 +61,8 @@ impl Door {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
-            self.timing.answered(&input);
             failpoint!("task.input");
+            self.timing.answered(&input);
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
                 self.timing.asked(&effect);

@@ -113,8 +113,8 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
-        self.ages.clear();
         self.began_at = beginning.offset;
+        self.ages.clear();
         self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
         let intended = beginning.intended;
         self.replay = beginning.intent.map(|intent| Replay { intent, intended });
