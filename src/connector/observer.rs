@@ -57,9 +57,8 @@ impl Observer {
         self.metrics.dead_letters.add(count as u64);
     }
 
-    /// The connector ends for this reason; the daemon counts it.
+    /// The connector ends for this reason; the daemon counts and shows it.
     pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
-        self.status.note_failure(failure);
         match tp {
             Some(tp) => tracing::error!(
                 connector = self.connector,

@@ -55,8 +55,8 @@ def test_an_operator_sees_and_steers_with_a_browser_without_scripts(lab: Lab) ->
     until("one has failed", lambda: admin.state("returns") == "failed")
     until("files are there", lambda: len(lake.files()) == 3)
     until("all is read", lambda: admin.metrics().sum("sluice_records_total", connector="orders") == 9600)
-    # Two samples make the first point of a plot.
-    until("there is something to plot", lambda: re.search(r'points="\d', admin.ask("/").body), 40)
+    # Two points make a line.
+    until("there is something to plot", lambda: re.search(r'points="\S+ \S', admin.ask("/").body))
     with browser() as chrome:
         context = chrome.new_context(viewport=DESK, java_script_enabled=False)
         page = context.new_page()
