@@ -70,8 +70,12 @@ impl Access {
         if self.read_only {
             return Verdict::Forbidden("commands are not taken: daemon.http.read_only is set");
         }
-        let elsewhere = text(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none")
-            || text(ORIGIN).is_some_and(|origin| !is_own(origin, text(HOST).unwrap_or_default()));
+        // What browsers say themselves comes first: they may hide the origin of our own page.
+        let elsewhere = match (text(SEC_FETCH_SITE), text(ORIGIN)) {
+            (Some(site), _) => site != "same-origin" && site != "none",
+            (None, Some(origin)) => !is_own(origin, text(HOST).unwrap_or_default()),
+            (None, None) => false,
+        };
         if elsewhere {
             return Verdict::Forbidden("commands are not taken from pages of other sites");
         }
@@ -199,7 +203,9 @@ mod tests {
         let post = |headers: &[(&'static str, &str)]| judged(&open, &Method::POST, "/api/reload", headers);
         assert_eq!(post(&[]), Verdict::Granted);
         assert_eq!(post(&[("origin", "http://127.0.0.1:9464")]), Verdict::Granted);
-        assert_eq!(post(&[("sec-fetch-site", "same-origin")]), Verdict::Granted);
+        assert_eq!(post(&[("sec-fetch-site", "same-origin"), ("origin", "null")]), Verdict::Granted);
+        let forged = [("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:9464")];
+        assert!(matches!(post(&forged), Verdict::Forbidden(_)));
         for other in [
             ("origin", "http://evil.example"),
             ("origin", "null"),

@@ -53,9 +53,8 @@ impl Observer {
         Self { connector: connector.to_owned(), metrics, status, files, repeats, reasons }
     }
 
-    /// The connector ends for this reason; the daemon counts it.
+    /// The connector ends for this reason; the daemon counts and shows it.
     pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
-        self.status.note_failure(failure);
         match tp {
             Some(tp) => tracing::error!(
                 connector = self.connector,

@@ -36,7 +36,7 @@ def listening(**http: Any) -> dict[str, Any]:
 
 def test_the_document_and_the_server_agree(lab: Lab) -> None:
     topic, lake = lab.topic("document"), lab.local()
-    config = lab.sluice.write([lab.connector(lake, [topic], name="orders", rotate={"rows": 5}).settings])
+    config = lab.sluice.write([lab.connector(lake, [topic], name="orders", kafka={"group": lab.name("orders")}, rotate={"rows": 5}).settings])
     daemon, admin = lab.sluice.daemon(config), Admin.of(config)
     lab.produce(topic, 0, EVENT, events(7))
     until("a file and an open flush are there", lambda: admin.connector("orders").get("counters", {}).get("records") == 7 and lake.files())
@@ -127,7 +127,7 @@ def test_a_token_and_tls_protect_the_endpoints_and_a_reload_renews_both(lab: Lab
 
     serve(first, token)
     section = listening(token=f"${{file:{served}/token}}", tls={"certificate_file": "served/server.pem", "key_file": "served/server.key"})
-    config = lab.sluice.write([lab.connector(lab.local(), [lab.topic("tls")], name="orders").settings], daemon=section)
+    config = lab.sluice.write([lab.connector(lab.local(), [lab.topic("tls")], name="orders", kafka={"group": lab.name("orders")}).settings], daemon=section)
     daemon = lab.sluice.daemon(config)
 
     def status(path: str, trusted: Path, token: str | None = None) -> int:

@@ -30,11 +30,12 @@ def log_lines(text: str, *words: str) -> list[str]:
 
 def test_a_reload_adds_removes_and_changes_without_touching_the_others(lab: Lab) -> None:
     topics = {what: lab.topic(what) for what in ("stays", "changes", "goes", "comes")}
-    lakes = {what: lab.local() for what in topics}
+    lakes, groups = {what: lab.local() for what in topics}, {what: lab.name(what) for what in topics}
     produced = {what: lab.produce(topic, 0, EVENT, events(10)) for what, topic in topics.items()}
 
     def connector(what: str, **sections: Any) -> dict[str, Any]:
-        return lab.connector(lakes[what], [topics[what]], name=what, **{"rotate": {"rows": 10, "every": "1h"}, **sections}).settings
+        sections = {"rotate": {"rows": 10, "every": "1h"}, **sections}
+        return lab.connector(lakes[what], [topics[what]], name=what, kafka={"group": groups[what]}, **sections).settings
 
     config = lab.sluice.write([connector("stays"), connector("changes"), connector("goes")])
     daemon, admin = lab.sluice.daemon(config), Admin.of(config)
@@ -98,8 +99,8 @@ def test_fault_105_a_failed_connector_leaves_the_others_alone_and_comes_back_wit
     before = lab.produce(bad, 0, EVENT, events(5))
     lab.topics.produce(bad, 0, [b"\x00\x00\x00\x00\x01"[:3]])
     after = lab.produce(bad, 0, EVENT, events(5))
-    failing = lab.connector(bad_lake, [bad], name="failing", rotate={"rows": 5, "every": "1s"})
-    healthy = lab.connector(good_lake, [good], name="healthy", rotate={"rows": 5})
+    failing = lab.connector(bad_lake, [bad], name="failing", kafka={"group": lab.name("failing")}, rotate={"rows": 5, "every": "1s"})
+    healthy = lab.connector(good_lake, [good], name="healthy", kafka={"group": lab.name("healthy")}, rotate={"rows": 5})
     config = lab.sluice.write([failing.settings, healthy.settings])
     daemon, admin = lab.sluice.daemon(config), Admin.of(config)
     until("it has failed", lambda: admin.state("failing") == "failed")

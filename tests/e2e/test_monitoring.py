@@ -48,13 +48,13 @@ def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> 
 
 def test_every_metric_in_rules_and_dashboard_exists_and_the_page_is_what_prometheus_reads(lab: Lab) -> None:
     topic, lake = lab.topic("metrics", 2), lab.s3()
-    connector = lab.connector(lake, [topic], name="orders", rotate={"rows": 5, "every": "1h"})
+    connector = lab.connector(lake, [topic], name="orders", kafka={"group": lab.name("orders")}, rotate={"rows": 5, "every": "1h"})
     config = lab.sluice.write([connector.settings])
     daemon, admin = lab.sluice.daemon(config), Admin.of(config)
     for partition in range(2):
         lab.produce(topic, partition, EVENT, [{"n": n} for n in range(7)])
     until("both are committed", lambda: sum(lab.topics.committed(connector.group, topic).values()) == 10)
-    until("all is counted", lambda: admin.metrics().sum("sluice_commits_total", outcome="ok") >= 4)
+    until("all is counted", lambda: admin.metrics().sum("sluice_commits_total", outcome="ok") >= 4 and admin.metrics().sum("sluice_lag_records") == 4)
     page = admin.metrics()
     (lab.folder / "metrics.txt").write_text(page.text)
     checked = output(["sh", "-c", f"'{promtool()}' check metrics < '{lab.folder}/metrics.txt'"])
