@@ -108,3 +108,22 @@ fn fault_48_mutated_datums_take_memory_by_their_size() {
     }
     assert!(taken > 100, "{taken} datums were taken: the others prove little");
 }
+
+/// On the stack of a test's thread, which is no larger than that of a worker.
+#[test]
+fn fault_58_the_deepest_columns_are_read_and_written() {
+    let lists = 126;
+    let json = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(lists), "}".repeat(lists));
+    let (plan, mut batch) = same(&json);
+    let datum = [vec![2; lists], vec![14], vec![0; lists]].concat();
+    plan.decode(&mut batch, &datum).unwrap();
+    plan.decode(&mut batch, &datum[..lists]).unwrap_err();
+    plan.decode(&mut batch, &[0]).unwrap();
+    let batch = batch.finish();
+    assert_eq!(batch.num_rows(), 2);
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(!file.is_empty());
+}
