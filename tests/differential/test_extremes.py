@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 import duckdb
-import pytest
 
 from differential import engines, oracles
 from differential.columns import expected, named
@@ -67,20 +66,18 @@ EDGES = {
     "deep maps": deep(26, lambda below: {"type": "map", "values": below}),
     "optional lists": deep(9, lambda below: ["null", {"type": "array", "items": ["null", below]}]),
     "maps": deep(9, lambda below: {"type": "map", "values": ["null", below, "string"]}),
-    "deep lists alone": json.loads('{"type":"array","items":' * 60 + '"int"' + "}" * 60),
+    # 95 levels in Parquet; pyarrow reads up to 100 unless told otherwise.
+    "deep lists alone": json.loads('{"type":"array","items":' * 46 + '"int"' + "}" * 46),
     "odd names": odd_names(),
     "odd enums": odd_enums(),
     "odd unions": odd_unions(),
 }
-# pyarrow reads schemas of Parquet up to 100 levels deep unless told otherwise.
-TOO_DEEP_FOR_PYARROW = {"deep lists alone"}
-# DuckDB reads lists of records in a time that doubles with each level.
-TOO_DEEP_FOR_DUCKDB = {"deep optional lists", "deep maps"}
+# DuckDB reads lists in lists in a time that doubles with each level.
+TOO_DEEP_FOR_DUCKDB = {"deep optional lists", "deep maps", "deep lists alone"}
 
 
-@pytest.mark.parametrize("edge", EDGES)
-def test_edges_arrive_in_both_engines(tmp_path: Path, edge: str) -> None:
-    compare([(edge, json.dumps(EDGES[edge]))], tmp_path, values=10)
+def test_edges_arrive_in_both_engines(tmp_path: Path) -> None:
+    compare([(edge, json.dumps(schema)) for edge, schema in EDGES.items()], tmp_path, values=10)
 
 
 def test_real_schemas_arrive_in_both_engines(tmp_path: Path) -> None:
@@ -112,10 +109,9 @@ def compare(schemas: list[tuple[str, str]], folder: Path, values: int) -> None:
     connection = duckdb.connect(config={"threads": 1})
     for (name, _), type, part, outcome in zip(schemas, types, made, outcomes, strict=True):
         assert outcome.refused is None and not any(outcome.datums), f"{name}: {outcome.refused} {outcome.datums}"
-        if name not in TOO_DEEP_FOR_PYARROW:
-            table = engines.with_pyarrow(outcome.file)
-            assert engines.names(table.schema) == named(type), name
-            assert engines.rows(table) == rows(type, part, doubles=False), f"{name} by pyarrow"
+        table = engines.with_pyarrow(outcome.file)
+        assert engines.names(table.schema) == named(type), name
+        assert engines.rows(table) == rows(type, part, doubles=False), f"{name} by pyarrow"
         if name not in TOO_DEEP_FOR_DUCKDB:
             found = engines.rows(engines.with_duckdb(connection, outcome.file))
             assert found == rows(type, part, doubles=True), f"{name} by DuckDB"

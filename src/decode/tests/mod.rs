@@ -3,6 +3,7 @@
 mod differential;
 mod encode;
 mod hostile;
+mod limits;
 mod orders;
 mod random;
 mod resolution;

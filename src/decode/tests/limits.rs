@@ -1,0 +1,129 @@
+//! What a datum may cost: memory by its size times a factor, whatever its bytes.
+
+use super::random::{self, Random};
+use super::{layout, same, varint};
+use crate::decode::{BatchBuilder, DecodePlan};
+
+/// As `docs/types.md` says: bytes of memory for a datum of `size` bytes, beyond a row that holds nothing.
+fn bound(size: usize) -> usize {
+    32 * (1_000_000 + 64 * size) + size
+}
+
+/// What a row of the schema takes when nothing is in it: the widths of its columns.
+fn empty_row(json: &str) -> usize {
+    layout(json).root.fills().len() * 32 + 4_096 * json.matches("fixed").count()
+}
+
+/// Memory after a datum, whether it was taken or not, in an empty batch.
+fn cost(plan: &DecodePlan, datum: &[u8]) -> (bool, usize) {
+    let mut batch = BatchBuilder::new(plan.layout());
+    let before = batch.bytes();
+    let taken = plan.decode(&mut batch, datum).is_ok();
+    (taken, batch.bytes() - before)
+}
+
+fn field(ty: &str) -> String {
+    format!(r#"{{"type":"record","name":"R","fields":[{{"name":"f","type":{ty}}}]}}"#)
+}
+
+#[test]
+fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
+    let wide: Vec<String> = (0..60)
+        .map(|n| {
+            format!(r#"{{"name":"d{n}","type":{{"type":"bytes","logicalType":"decimal","precision":76}}}}"#)
+        })
+        .collect();
+    let fixed = r#"["null",{"type":"fixed","name":"F","size":900}]"#.to_owned();
+    let symbol = format!(r#"{{"type":"enum","name":"E","symbols":["{}"]}}"#, "x".repeat(1_000));
+    let items = [
+        r#"["null",{"type":"bytes","logicalType":"decimal","precision":76}]"#.to_owned(),
+        format!(r#"["null",{{"type":"record","name":"W","fields":[{}]}}]"#, wide.join(",")),
+        fixed,
+        symbol,
+        r#"["null","string","long",{"type":"fixed","name":"D","size":12,"logicalType":"duration"}]"#
+            .to_owned(),
+        r#"{"type":"array","items":"null"}"#.to_owned(),
+    ];
+    for item in items {
+        let json = field(&format!(r#"{{"type":"array","items":{item}}}"#));
+        let (plan, _) = same(&json);
+        let mut taken_once = false;
+        for count in [100_usize, 1_000, 10_000, 100_000] {
+            // Each item is one byte: the dearest there is.
+            let datum = [varint(count as i64), vec![0; count], vec![0]].concat();
+            let (taken, bytes) = cost(&plan, &datum);
+            assert!(
+                bytes <= bound(datum.len()) + empty_row(&json),
+                "{bytes} for {} of {json:.200}",
+                datum.len()
+            );
+            assert!(taken || bytes == 0, "{json:.200}");
+            taken_once |= taken;
+        }
+        assert!(taken_once, "{json:.200}");
+    }
+    // Items without bytes are free only up to the constant.
+    for (item, each) in [(r#""null""#, 0), (r#"{"type":"fixed","name":"Z","size":0}"#, 4)] {
+        let (plan, _) = same(&field(&format!(r#"{{"type":"array","items":{item}}}"#)));
+        let (taken, bytes) = cost(&plan, &[varint(999_999), vec![0]].concat());
+        assert!(taken && bytes <= 999_999 * each + 1_000, "{bytes}");
+        assert_eq!(cost(&plan, &[varint(1_001_000), vec![0]].concat()), (false, 0));
+    }
+}
+
+#[test]
+fn fault_49_defaults_are_counted_for_each_item() {
+    let item = |more: &str| {
+        format!(r#"{{"type":"record","name":"I","fields":[{{"name":"x","type":"boolean"}}{more}]}}"#)
+    };
+    let list = |item: String| field(&format!(r#"{{"type":"array","items":{item}}}"#));
+    let text = "y".repeat(10_000);
+    let reader = list(item(&format!(r#",{{"name":"s","type":"string","default":"{text}"}}"#)));
+    let (plan, _) = super::read_as(&list(item("")), &reader).unwrap();
+    let datum = |count: usize| [varint(count as i64), vec![1; count], vec![0]].concat();
+    assert!(cost(&plan, &datum(1_000)).0);
+    let (taken, bytes) = cost(&plan, &datum(100_000));
+    assert!(!taken && bytes == 0, "a gigabyte of defaults for {} bytes", datum(100_000).len());
+}
+
+#[test]
+fn fault_48_mutated_datums_take_memory_by_their_size() {
+    let mut taken = 0;
+    for seed in 0..200 {
+        let mut random = Random::new(4_000_000 + seed);
+        let json = random::schema(&mut random).to_string();
+        let (plan, _) = same(&json);
+        for _ in 0..30 {
+            let length = random.below(60);
+            let noise: Vec<u8> = (0..length).map(|_| (random.next() >> random.below(8)) as u8).collect();
+            let datum = random::mutate(&mut random, &noise);
+            let (good, bytes) = cost(&plan, &datum);
+            assert!(
+                bytes <= bound(datum.len()) + empty_row(&json),
+                "seed {seed}: {bytes} for {}",
+                datum.len()
+            );
+            taken += usize::from(good);
+        }
+    }
+    assert!(taken > 100, "{taken} datums were taken: the others prove little");
+}
+
+/// On the stack of a test's thread, which is no larger than that of a worker.
+#[test]
+fn fault_58_the_deepest_columns_are_read_and_written() {
+    let lists = 126;
+    let json = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(lists), "}".repeat(lists));
+    let (plan, mut batch) = same(&json);
+    let datum = [vec![2; lists], vec![14], vec![0; lists]].concat();
+    plan.decode(&mut batch, &datum).unwrap();
+    plan.decode(&mut batch, &datum[..lists]).unwrap_err();
+    plan.decode(&mut batch, &[0]).unwrap();
+    let batch = batch.finish();
+    assert_eq!(batch.num_rows(), 2);
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(!file.is_empty());
+}
