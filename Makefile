@@ -1,8 +1,11 @@
 # Every target is a thin name for cargo or for tests/run, which counts and times what it does.
 PYTHON ?= python3
+SHAPES ?= orders
+PEER ?= flink
+BENCH = cd tests && "$$($(PYTHON) run --environment)" -m bench
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo fmt lint deny advisories unit simulate differential e2e faults services test
+.PHONY: bench bench-linear bench-idle bench-instructions bench-peer help build demo fmt lint deny advisories unit simulate differential e2e faults services test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +48,26 @@ e2e: ## Build, then test the binary on real services (fetched the first time; se
 KILLS ?= 200
 faults: ## Build, then kill -9, stop and cut off daemons on real services: KILLS kills in each of four long runs
 	SLUICE_KILLS=$(KILLS) $(PYTHON) tests/run build faults
+
+bench: ## Measure whole runs on real Kafka beside their floor; SHAPES=all for every shape of data (docs/performance.md)
+	cargo build --release --locked --bin sluice --example floor
+	$(BENCH) run --shapes $(SHAPES)
+
+bench-linear: ## Measure cost against the number of records, partitions and tasks
+	cargo build --release --locked --bin sluice
+	$(BENCH) linear
+
+bench-idle: ## Measure a daemon that has nothing to do
+	cargo build --release --locked --bin sluice
+	$(BENCH) idle
+
+bench-instructions: ## Count instructions of decoding and encoding (valgrind); fails when 3 % more than committed
+	cargo build --release --locked --example hot_paths
+	$(BENCH) instructions
+
+bench-peer: ## Measure PEER (flink or python) beside sluice, on the same orders
+	cargo build --release --locked --bin sluice
+	$(BENCH) peer $(PEER)
 
 services: ## Start Kafka, a registry and MinIO to play with; Ctrl-C stops them
 	cd tests && $(PYTHON) -m services up

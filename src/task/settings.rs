@@ -15,7 +15,7 @@ use crate::task::intent::PlanHash;
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
 /// Bytes that the open row groups of a connector may hold together: where many files are open at once, whole row groups
 /// of each would take gigabytes.
-const OPEN_ROW_GROUPS_BYTES: usize = 128 << 20;
+const OPEN_ROW_GROUPS_BYTES: usize = 96 << 20;
 /// Bytes of records a topic-partition may hold back before its fetching pauses.
 const HELD_BYTES: usize = 4 << 20;
 

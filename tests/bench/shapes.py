@@ -78,13 +78,14 @@ def _orders(name: str, **changes: Any) -> Shape:
     return Shape(name, orders.SCHEMA, 2_000_000, **changes)
 
 
-BY_PLACE = [{"field": "shipping.country"}, {"field": "status"}, {"field": "shipping.street"}]
+DIRECTORIES = [{"field": "shipping.country"}, {"time": "created_at", "path": "minute=%M"}]
+"""Some 270 directories: 8 countries, and the orders span 34 minutes."""
 
 SHAPES = {
     shape.name: shape
     for shape in [
         _orders("orders"),
-        _orders("orders-192-directories", sections={"partition_by": BY_PLACE}),
+        _orders("orders-270-directories", sections={"partition_by": DIRECTORIES}),
         _orders("orders-200-partitions", partitions=200),
         Shape("wide", _record("Wide", [(f"c{column:04}", WIDE_KINDS[column % 4]) for column in range(1000)]), 40_000, _wide),
         Shape("narrow", _record("Narrow", [("id", "long"), ("value", "long")]), 2_000_000, _narrow),
