@@ -170,7 +170,7 @@ class Chaos:
         own: dict[str, str | int | bool] = {"enable.auto.commit": False}
         if self.consumer_properties.get("group.protocol") == "consumer":
             return {**own, "group.protocol": "consumer"}
-        return {**own, "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000}
+        return {**own, "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000, "heartbeat.interval.ms": 300}
 
     def _broker(self) -> None:
         kafka = self.lab.stack.kafka

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -176,7 +175,7 @@ def test_fault_28_a_storm_of_rebalances_leaks_nothing(lab: Lab, properties: dict
     all_committed(lab, connector, topic)
     assert daemon.process is not None
     before = handles(daemon.process.pid)
-    own = properties if properties is CONSUMER else {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000}
+    own = properties if properties is CONSUMER else {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000, "heartbeat.interval.ms": 300}
     for turn in range(10):
         with Stranger(lab, connector.group, topic, own):
             produced |= produced_to(lab, topic, 4, 20, turn)
@@ -214,11 +213,10 @@ class Stranger:
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> Stranger:
-        self._consumer.subscribe([self._topic])
+        joined = threading.Event()
+        self._consumer.subscribe([self._topic], on_assign=lambda *_: joined.set())
         self._thread.start()
-        until_joined = time.monotonic() + 3
-        while not self._consumer.assignment() and time.monotonic() < until_joined:
-            time.sleep(0.05)
+        joined.wait(5)
         return self
 
     def __exit__(self, *_: object) -> None:

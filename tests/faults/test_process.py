@@ -129,7 +129,6 @@ def test_fault_72_thousands_of_storage_partitions_in_one_batch(lab: Lab) -> None
     connector = lab.connector(lake, [topic], partition_by=[{"field": "shipping.country"}])
     lab.sluice.until_end(lab.sluice.write([connector.settings]))
     assert len(lake.files()) == 3000
-    assert len({(file.start, file.end) for file in lake.files()}) > 1, "a cap on open files ends the flush"
     assert_delivered(lake, topic, produced)
     assert_sound(lake)
 
