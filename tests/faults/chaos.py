@@ -90,6 +90,7 @@ class Chaos:
         self._later.clear()
         for storm in self._storms:
             storm.join(60)
+            assert not storm.is_alive(), "a stranger does not leave the group: the harness's own client hangs"
         self.doors.good()
         for member in self.fleet.members:
             if member.stopped:
