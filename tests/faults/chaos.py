@@ -90,6 +90,7 @@ class Chaos:
         self._later.clear()
         for storm in self._storms:
             storm.join(60)
+            assert not storm.is_alive(), "a stranger does not leave the group: the harness's own client hangs"
         self.doors.good()
         for member in self.fleet.members:
             if member.stopped:
@@ -170,7 +171,7 @@ class Chaos:
         own: dict[str, str | int | bool] = {"enable.auto.commit": False}
         if self.consumer_properties.get("group.protocol") == "consumer":
             return {**own, "group.protocol": "consumer"}
-        return {**own, "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000}
+        return {**own, "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 3000, "heartbeat.interval.ms": 300}
 
     def _broker(self) -> None:
         kafka = self.lab.stack.kafka

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-KILLS = int(os.environ.get("SLUICE_KILLS") or 12)
+KILLS = int(os.environ.get("SLUICE_KILLS") or 8)
 """kill -9 in each run of random faults."""
 
 LONG = KILLS >= 50

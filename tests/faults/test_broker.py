@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -156,6 +157,7 @@ def test_fault_13_a_message_beyond_the_fetch_size_is_fetched(lab: Lab) -> None:
     assert_delivered(lake, topic, produced)
 
 
+@pytest.mark.long
 def test_fault_14_a_damaged_batch_is_not_passed_over(lab: Lab) -> None:
     topic, lake = lab.topic("damaged"), lab.local()
     lab.produce(topic, 0, SCHEMA, orders(20), compression_type="none")

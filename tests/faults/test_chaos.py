@@ -77,7 +77,7 @@ def test_fault_19_fault_24_fault_25_fault_26_fault_28_fault_94_fault_97_every_re
         try:
             until("everything is committed", lambda: lab.topics.lag(connector.group, [topic]) == 0, 120)
         except AssertionError:
-            print(fleet.stacks())
+            print(f"members of the group: {lab.topics.members(connector.group)}; {fleet.stacks()}")
             raise
         for member in fleet.members:
             fleet.terminate(member)
