@@ -2,7 +2,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo fmt lint deny advisories unit simulate e2e services test
+.PHONY: help build demo fmt manual lint deny advisories unit simulate e2e services test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: ## Show the whole pipeline at work, without any outside service
 
 fmt: ## Format the source
 	cargo fmt
+
+manual: ## Write docs/settings.md anew from the documentation of the settings
+	SLUICE_WRITE_MANUAL=1 cargo test --locked --quiet --test manual
 
 lint: ## Check formatting, clippy and rustdoc; every warning is an error
 	$(PYTHON) tests/run fmt clippy doc
