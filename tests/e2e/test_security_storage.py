@@ -206,7 +206,7 @@ def test_fault_92_a_right_that_is_missing_is_told_and_moves_nothing(lab: Lab, ac
     # A check lists nothing: that is for a group that has no offsets.
     commands = [(["run", "--until-end"], 1)] if action == "s3:ListBucket" else [(["check"], 2), (["run", "--until-end"], 1)]
     for command, code in commands:
-        finished = lab.sluice.run(*command, "--config", config, seconds=90, environment=temporary.environment)
+        finished = lab.sluice.run(*command, "--config", config, seconds=25, environment=temporary.environment)
         assert finished.code == code, finished
         assert lake.bucket in finished.err and re.search("denied|allow", finished.err, re.I), finished
         assert temporary.secret_key not in finished.text and temporary.token not in finished.text
