@@ -5,7 +5,7 @@ PEER ?= flink
 BENCH = cd tests && "$$($(PYTHON) run --environment)" -m bench
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-linear bench-idle bench-instructions bench-peer help build demo fmt lint deny advisories unit simulate differential e2e faults services test
+.PHONY: bench bench-linear bench-idle bench-instructions bench-peer help build demo fmt manual lint deny advisories unit simulate differential e2e faults services test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: ## Show the whole pipeline at work, without any outside service
 
 fmt: ## Format the source
 	cargo fmt
+
+manual: ## Write docs/settings.md anew from the documentation of the settings
+	SLUICE_WRITE_MANUAL=1 cargo test --locked --quiet --test manual
 
 lint: ## Check formatting, clippy and rustdoc; every warning is an error
 	$(PYTHON) tests/run fmt clippy doc

@@ -48,11 +48,6 @@ impl Encoding {
         self.settings.row_group_bytes.0 as usize
     }
 
-    /// Columns by which the rows of a row group are sorted; empty for none.
-    pub(super) fn sort_by(&self) -> &[String] {
-        &self.settings.sort_by
-    }
-
     /// The writer's properties for a file of `topic` that begins with `batches`.
     pub(super) fn properties(
         &self,

@@ -156,13 +156,6 @@ impl FileEncoder {
         Ok(EncodedFile { tail, size_bytes })
     }
 
-    fn write_row_group(&mut self, sorted: &RecordBatch) -> Result<(), Failure> {
-        self.writer.write(sorted).map_err(|error| fatal(&error))?;
-        self.writer.flush().map_err(|error| fatal(&error))?;
-        self.note();
-        Ok(())
-    }
-
     fn note(&mut self) {
         self.open_bytes = self.writer.in_progress_size();
         self.open_memory_bytes = self.writer.memory_size();

@@ -60,17 +60,21 @@ class Sluice:
     def run(self, *arguments: str | Path, seconds: float = 120, environment: Mapping[str, str] | None = None) -> Finished:
         """Runs a command to its end. It may not take longer than `seconds`, and it may never panic."""
         started = time.monotonic()
-        done = subprocess.run(
-            [BINARY, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [BINARY, *arguments],
+                cwd=self.folder,
+                env={**os.environ, **self.environment, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            out, err = ((text or b"").decode(errors="replace")[-6000:] for text in (late.stdout, late.stderr))
+            raise AssertionError(f"`sluice {arguments[0]}` did not end within {seconds:.0f} s; it said:\n{out}\n{err}") from None
         finished = Finished(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
         print(f"$ sluice {' '.join(map(str, arguments))}\n{finished}")
         assert_no_panic(finished.text)

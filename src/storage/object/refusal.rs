@@ -66,20 +66,21 @@ pub(super) fn read_refusal(error: &Error, doing: &str, signals: &ServiceSignals)
     if told.has_code(&NO_BUCKET_CODES) {
         return denied("; make the bucket or correct storage.url");
     }
+    // The library has a kind of its own for these, but not where it lists.
+    let not_let_in = matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        || matches!(told.status, Some(401 | 403));
     match error {
         Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => {
             Refusal::NameTaken
         }
         Error::NotFound { .. } => Refusal::Absent,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
-            if told.has_code(&["RequestTimeTooSkewed"]) =>
-        {
+        _ if not_let_in && told.has_code(&["RequestTimeTooSkewed"]) => {
             Refusal::Certain(passing("; the clock of this machine or of the store is wrong"))
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if told.has_code(&PASSING_CODES) => {
+        _ if not_let_in && told.has_code(&PASSING_CODES) => {
             Refusal::Certain(passing("; waiting for new credentials"))
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => denied(
+        _ if not_let_in => denied(
             "; check the credentials and that they may list, read, write and delete objects below the prefix",
         ),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => {
