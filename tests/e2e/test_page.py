@@ -57,7 +57,7 @@ def test_an_operator_sees_and_steers_with_a_browser_without_scripts(lab: Lab) ->
     until("files are there", lambda: len(lake.files()) == 3)
     until("all is read", lambda: admin.metrics().sum("sluice_records_total", connector="orders") == 9600)
     # Two points make a line.
-    until("there is something to plot", lambda: re.search(r'points="\S+ \S', admin.ask("/").body))
+    until("there is something to plot", lambda: re.search(r'points="[0-9.,]+ [0-9]', admin.ask("/").body))
     with browser() as chrome:
         context = chrome.new_context(viewport=DESK, java_script_enabled=False)
         page = context.new_page()
