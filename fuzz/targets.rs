@@ -36,9 +36,16 @@ const SCHEMAS: [&str; 8] = [
     r#"["null","long",{"type":"array","items":{"type":"map","values":"boolean"}}]"#,
     r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"array","items":{"type":"array","items":{"type":"array","items":"int"}}}},{"name":"n","type":"null"}]}"#,
 ];
-/// Faults that the oracle knows nothing of: it believes sizes of blocks, wide varints, and many items of no bytes, and
-/// takes the end of a datum for a null.
-const STRICTER: [&str; 4] = ["block_size_mismatch", "overlong_varint", "too_many_items", "truncated"];
+/// Faults that the oracle knows nothing of: it passes over the sizes of blocks, whether too long or negative, believes
+/// wide varints and many items of no bytes, and takes the end of a datum for a null.
+const STRICTER: [&str; 6] = [
+    "block_size_mismatch",
+    "length_beyond_datum",
+    "negative_length",
+    "overlong_varint",
+    "too_many_items",
+    "truncated",
+];
 
 /// A value splits into an id and a datum that make the value again.
 pub(crate) fn wire(data: &[u8]) {
