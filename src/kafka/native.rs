@@ -273,7 +273,8 @@ fn close_run(
     let records: Vec<RawRecord> =
         messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
     // Never nothing for a message, so that the count is zero only when no message is left.
-    let bytes = messages.iter().map(|message| message.get().len + message.get().key_len + MESSAGE_BYTES).sum();
+    let bytes =
+        messages.iter().map(|message| message.get().len + message.get().key_len + MESSAGE_BYTES).sum();
     in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
     let owner = RunOwner { messages, bytes, in_flight_bytes: in_flight_bytes.clone() };
     // SAFETY: keys and values lie in the messages, which the owner keeps until it is dropped; librdkafka never
