@@ -70,7 +70,9 @@ impl Log {
         let mut mark = Line::Mark(done);
         loop {
             match self.lines.try_send(mark) {
-                Ok(()) => return answer.recv_timeout(deadline - Instant::now().min(deadline)).is_ok(),
+                Ok(()) => {
+                    return answer.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
+                }
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => mark = back,
                 Err(_) => return false,
             }
