@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sluice::config::load_str;
 use sluice::config::settings::ParquetSettings;
 use sluice::decode::{BatchBuilder, ColumnLayout, DecodeError, DecodePlan};
-use sluice::encode::{FileEncoder, writer_properties};
+use sluice::encode::{Encoding, FileEncoder};
 use sluice::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
 
 /// For the Parquet settings alone, so that files are written as the daemon writes them unless told otherwise.
@@ -107,8 +107,7 @@ fn encode(
     settings: &ParquetSettings,
 ) -> Result<(Vec<u8>, Vec<Value>), Box<dyn Error>> {
     let schema = plan.layout().schema();
-    let properties = writer_properties(settings, schema).map_err(|failure| failure.to_string())?;
-    let mut encoder = FileEncoder::new(Arc::clone(schema), properties, settings.row_group_bytes.0)
+    let mut encoder = FileEncoder::new(&"cases".into(), Arc::clone(schema), &Encoding::new(settings), &[])
         .map_err(|failure| failure.to_string())?;
     let mut batch = BatchBuilder::new(plan.layout());
     let mut fates = Vec::with_capacity(datums.len());
@@ -121,8 +120,7 @@ fn encode(
         fates.push(outcome.map_or_else(|error| json!(error.to_string()), |()| Value::Null));
     }
     encoder.write(&batch.finish()).map_err(|failure| failure.to_string())?;
-    let mut bytes = encoder.take_bytes().to_vec();
-    let end = encoder.finish(Vec::new()).map_err(|failure| failure.to_string())?;
-    bytes.extend_from_slice(&end.tail);
-    Ok((bytes, fates))
+    let mut pieces = encoder.take_bytes();
+    pieces.extend(encoder.finish(Vec::new()).map_err(|failure| failure.to_string())?.tail);
+    Ok((pieces.concat(), fates))
 }

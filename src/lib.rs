@@ -15,6 +15,7 @@ pub mod encode;
 pub mod error;
 mod failpoint;
 pub mod kafka;
+pub mod logging;
 pub mod metrics;
 pub mod position;
 pub mod record;

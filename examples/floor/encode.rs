@@ -68,7 +68,12 @@ pub(crate) fn decode_and_encode(
             let decoded = cpu_seconds(ClockId::ThreadCPUTime);
             let open = match &mut file {
                 Some(open) => open,
-                none => none.insert(FileEncoder::new(&topic, schema.clone(), &encoding, &[batch.clone()])?),
+                none => none.insert(FileEncoder::new(
+                    &topic,
+                    schema.clone(),
+                    &encoding,
+                    std::slice::from_ref(&batch),
+                )?),
             };
             open.write(&batch)?;
             drop(open.take_bytes());

@@ -4,7 +4,6 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod inspect;
-mod log;
 mod output;
 mod place;
 pub mod run;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Handle;
-
+use crate::connector::containment::Containment;
 use crate::connector::listing::{Listings, Question};
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
+use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
@@ -36,7 +36,8 @@ pub(super) struct Door {
     pub(super) listings: Arc<Listings>,
     pub(super) registry: Option<Registry>,
     pub(super) producer: Option<DeadLetterProducer>,
-    pub(super) runtime: Handle,
+    pub(super) containment: Containment,
+    pub(super) timing: Timing,
     pub(super) observer: Observer,
     pub(super) status: Arc<ConnectorStatus>,
     pub(super) stop: Arc<AtomicBool>,
@@ -61,8 +62,10 @@ impl Door {
                 break;
             }
             failpoint!("task.input");
+            self.timing.answered(&input);
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
+                self.timing.asked(&effect);
                 self.carry_out(effect);
             }
             if shown.elapsed() >= SHOW_EVERY {
@@ -122,7 +125,7 @@ impl Door {
     fn claim(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt, claim: &Claim) {
         let (store, reply) = (self.store.clone(), self.reply.clone());
         let content = claim.to_json();
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Recover, async move {
             failpoint!("claim.before");
             let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
                 Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
@@ -140,7 +143,7 @@ impl Door {
             let _ = reply.send(Input::SchemaFetched { id, result: Err(failure) });
             return;
         };
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Schema, async move {
             let result = match registry.schema(id).await {
                 Ok(schema) => Ok(SchemaText {
                     json: schema.json.clone(),

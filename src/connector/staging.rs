@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::connector::containment::Containment;
 use crate::error::Stage;
 use crate::failpoint::failpoint;
 use crate::kafka::TaskSender;
@@ -24,7 +24,7 @@ const FILES_AT_ONCE: usize = 16;
 /// Gives each flush its actor.
 pub(super) struct Staging {
     store: Store,
-    runtime: Handle,
+    containment: Containment,
     budget: MemoryBudget,
     reply: TaskSender,
     flushes: HashMap<FlushId, UnboundedSender<Step>>,
@@ -37,8 +37,13 @@ enum Step {
 }
 
 impl Staging {
-    pub(super) fn new(store: Store, runtime: Handle, budget: MemoryBudget, reply: TaskSender) -> Self {
-        Self { store, runtime, budget, reply, flushes: HashMap::new() }
+    pub(super) fn new(
+        store: Store,
+        containment: Containment,
+        budget: MemoryBudget,
+        reply: TaskSender,
+    ) -> Self {
+        Self { store, containment, budget, reply, flushes: HashMap::new() }
     }
 
     pub(super) fn append(&mut self, tp: &TopicPartition, flush: FlushId, file: usize, bytes: Bytes) {
@@ -73,7 +78,7 @@ impl Staging {
                 reserved_bytes: 0,
                 failed: false,
             };
-            self.runtime.spawn(actor.run(steps));
+            self.containment.spawn(Stage::Publish, actor.run(steps));
             sender
         });
         // The actor only ends when this sender is dropped.
@@ -114,7 +119,6 @@ impl FlushActor {
         for file in std::mem::take(&mut self.files) {
             file.discard().await;
         }
-        self.keep_books();
     }
 
     async fn append(&mut self, file: usize, bytes: Bytes) {
@@ -184,6 +188,13 @@ impl FlushActor {
 
     fn tell(&self, input: impl FnOnce(TopicPartition, FlushId) -> Input) {
         let _ = self.reply.send(input(self.tp.clone(), self.flush));
+    }
+}
+
+/// Whichever way the actor ends, also by a panic, nothing of it counts any more.
+impl Drop for FlushActor {
+    fn drop(&mut self) {
+        self.budget.release(self.reserved_bytes);
     }
 }
 

@@ -192,7 +192,12 @@ mod tests {
             (Arc::new(Field::new("gift", DataType::Boolean, true)), gift),
         ]);
         let item = Arc::new(Field::new("item", members.data_type().clone(), true));
-        let list = ListArray::new(item, OffsetBuffer::from_lengths([2; 4000]), Arc::new(members), None);
+        let list = ListArray::new(
+            item,
+            OffsetBuffer::from_lengths(std::iter::repeat_n(2, 4000)),
+            Arc::new(members),
+            None,
+        );
         assert_eq!(gains(Arc::new(list), 1e6), [false, true, false]);
     }
 }

@@ -49,7 +49,7 @@ impl ConsumerThread {
                 Ok(Command::Tell(announcement)) => self.announce(announcement),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
-                    return Err(Failure::fatal(Stage::Consume, "every task of the connector has ended"));
+                    return Err(Failure::retriable(Stage::Consume, "every task of the connector has ended"));
                 }
             }
         }

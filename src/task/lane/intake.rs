@@ -19,6 +19,12 @@ impl Lane {
         if let Some(last) = block.last_offset() {
             self.high = self.high.max(last.next());
         }
+        if let Some(first) = block.get(0)
+            && let Some(timestamp_ms) = first.timestamp_ms
+        {
+            let offset = first.offset;
+            self.note_age(offset, timestamp_ms);
+        }
         self.held_bytes += block.payload_bytes();
         self.held.push_back(Held::Block { block, cursor: 0 });
     }
