@@ -147,11 +147,15 @@ class S3Lake(Lake):
         for info in self.filesystem.get_file_info(selector):
             if info.type == pyarrow.fs.FileType.File:
                 name = info.path.removeprefix(f"{root}/")
-                found[name] = self.mirror / name
-                if not found[name].exists() or found[name].stat().st_size != info.size:
-                    found[name].parent.mkdir(parents=True, exist_ok=True)
-                    with self.filesystem.open_input_stream(info.path) as source:
-                        found[name].write_bytes(source.read())
+                copy = self.mirror / name
+                if not copy.exists() or copy.stat().st_size != info.size:
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    try:
+                        with self.filesystem.open_input_stream(info.path) as source:
+                            copy.write_bytes(source.read())
+                    except FileNotFoundError:
+                        continue  # A probe object that went away since it was listed.
+                found[name] = copy
         return found
 
     def remove(self, name: str) -> None:
