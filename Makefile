@@ -2,7 +2,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo fmt manual lint deny advisories unit simulate e2e services test
+.PHONY: help build demo fmt manual lint deny advisories unit simulate differential e2e faults services test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,15 @@ SEEDS ?= 20000
 simulate: ## Run the simulation of the protocol with SEEDS seeds
 	SLUICE_SEEDS=$(SEEDS) cargo test --locked --test simulation every_promise -- --nocapture
 
+differential: ## Compare generated schemas, data and evolutions with Java Avro, fastavro, pyarrow and DuckDB (needs a JDK)
+	$(PYTHON) tests/run differential
+
 e2e: ## Build, then test the binary on real services (fetched the first time; see tests/services/README.md)
 	$(PYTHON) tests/run build e2e
+
+KILLS ?= 200
+faults: ## Build, then kill -9, stop and cut off daemons on real services: KILLS kills in each of four long runs
+	SLUICE_KILLS=$(KILLS) $(PYTHON) tests/run build faults
 
 services: ## Start Kafka, a registry and MinIO to play with; Ctrl-C stops them
 	cd tests && $(PYTHON) -m services up

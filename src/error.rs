@@ -63,6 +63,16 @@ impl Failure {
         }
     }
 
+    /// What must be done about it, in a word; stable: it is a metric label.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Poison { .. } => "poison",
+            Self::Retriable { .. } => "retriable",
+            Self::Fatal { .. } => "fatal",
+        }
+    }
+
     /// The stage where it happened.
     #[must_use]
     pub fn stage(&self) -> Stage {
@@ -70,6 +80,16 @@ impl Failure {
             Self::Poison { stage, .. } | Self::Retriable { stage, .. } | Self::Fatal { stage, .. } => *stage,
         }
     }
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// The steps of a record's way, for messages and metric labels.

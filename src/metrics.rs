@@ -1,4 +1,4 @@
-//! Owns every metric name, and the page that shows them all. Does not own counting ([`ConnectorMetrics`]) or the HTTP
+//! Owns the page that shows all metrics. Does not own their names ([`families`]), counting ([`ConnectorMetrics`]) or the HTTP
 //! endpoint ([`crate::admin`]).
 //!
 //! Counters live in [`ConnectorMetrics`]; gauges are read off the [`DaemonSnapshot`] that the page is made for, so
@@ -6,86 +6,69 @@
 
 mod connector;
 mod exposition;
+mod families;
 mod instruments;
 mod process;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use connector::{ConnectorMetrics, ConnectorTotals};
-pub use instruments::{Counter, CounterBy, Histogram};
+pub use instruments::{Bytes, Counter, CounterBy, Histogram, Scale, Seconds};
 
 use crate::admin::snapshot::{ConnectorSnapshot, ConnectorState, DaemonSnapshot};
+use crate::logging::LogControl;
 use crate::registry::RegistryCounts;
-use exposition::{Exposition, Family, Kind};
+use crate::task::budget::MemoryBudget;
+use exposition::{Exposition, Family};
+use families as family;
 use instruments::HistogramReading;
 use process::ProcessReading;
-
-macro_rules! families {
-    ($($id:ident = $kind:ident $name:literal, $help:literal;)*) => {
-        $(const $id: Family = Family { name: $name, kind: Kind::$kind, help: $help };)*
-    };
-}
-
-families! {
-    RECORDS = Counter "sluice_records_total", "Records consumed.";
-    RECORD_BYTES = Counter "sluice_record_bytes_total", "Bytes of keys and values of consumed records.";
-    ROWS = Counter "sluice_rows_total", "Rows in published files.";
-    FILES = Counter "sluice_files_total", "Files published.";
-    FILE_BYTES = Counter "sluice_file_bytes_total", "Bytes of published files.";
-    ROTATIONS = Counter "sluice_rotations_total", "Flushes ended, by the rule that ended them.";
-    POISON = Counter "sluice_poison_total", "Poison records, by the stage and kind of their trouble.";
-    TOMBSTONES = Counter "sluice_tombstones_total", "Records with a null value.";
-    SKIPPED = Counter "sluice_skipped_total", "Records skipped by policy.";
-    DEAD_LETTERS = Counter "sluice_dead_letters_total", "Records acknowledged by the dead-letter topic.";
-    RETRIES = Counter "sluice_retries_total", "Steps tried again after retriable trouble, by stage.";
-    INTENTS_REPLAYED = Counter "sluice_intents_replayed_total",
-        "Flushes finished from an intent that an earlier owner left.";
-    REBALANCES = Counter "sluice_rebalances_total", "Changes of the partition assignment.";
-    COMMIT_SECONDS = Histogram "sluice_commit_seconds", "Time until an offset commit was answered.";
-    PUBLISH_SECONDS = Histogram "sluice_publish_seconds", "Time until a file was visible.";
-
-    STATE = Gauge "sluice_connector_state", "1 for the state the connector is in.";
-    SNAPSHOT_AGE = Gauge "sluice_snapshot_age_seconds",
-        "Time since the connector last told how it is; grows when it is stuck.";
-    ASSIGNED = Gauge "sluice_assigned_partitions", "Partitions assigned to the connector.";
-    PAUSED = Gauge "sluice_paused_partitions", "Assigned partitions that are not being consumed for now.";
-    BUFFERED_BYTES = Gauge "sluice_buffered_bytes", "Memory held by records and rows that are not yet in a file.";
-    OLDEST_UNFLUSHED = Gauge "sluice_oldest_unflushed_age_seconds",
-        "Age of the oldest open flush; 0 without an open flush.";
-    LAG_RECORDS = Gauge "sluice_lag_records", "Offsets between the committed offset and the end of the partition.";
-    LAG_SECONDS = Gauge "sluice_lag_seconds", "Age of the oldest record that is not yet committed.";
-
-    REGISTRY_REQUESTS = Counter "sluice_registry_requests_total", "Requests to the schema registry.";
-    REGISTRY_FAILURES = Counter "sluice_registry_failures_total",
-        "Requests to the schema registry without a usable answer.";
-    REGISTRY_FETCHES = Counter "sluice_registry_fetches_total", "Schemas asked for over the network.";
-    REGISTRY_HITS = Counter "sluice_registry_cache_hits_total", "Schemas taken from the cache.";
-    REGISTRY_NEGATIVE_HITS = Counter "sluice_registry_negative_hits_total",
-        "Schema ids known to be of no use, and not asked for again.";
-    REGISTRY_CHANGED = Counter "sluice_registry_changed_schemas_total",
-        "Schema ids that came back with another schema than before.";
-
-    BUILD_INFO = Gauge "sluice_build_info", "Always 1; the version is a label.";
-    START_TIME = Gauge "process_start_time_seconds", "When the process started, in seconds since the epoch.";
-    CPU_SECONDS = Counter "process_cpu_seconds_total", "User and system time of the process.";
-    RESIDENT_BYTES = Gauge "process_resident_memory_bytes", "Resident memory of the process.";
-    OPEN_FILES = Gauge "process_open_fds", "Open file descriptors of the process.";
-}
 
 /// The metrics of the whole process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     connectors: Arc<Mutex<BTreeMap<String, Arc<ConnectorMetrics>>>>,
+    whole: Arc<Mutex<Whole>>,
     started: SystemTime,
+}
+
+/// What is counted for the process and not for a connector.
+struct Whole {
+    budget: Option<MemoryBudget>,
+    logs: Option<LogControl>,
+    reloads: [u64; 2],
+    last_reload_ok: bool,
+    loaded: SystemTime,
 }
 
 impl Metrics {
     /// Nothing counted yet; the process counts as started now.
     #[must_use]
     pub fn new() -> Self {
-        Self { connectors: Arc::default(), started: SystemTime::now() }
+        let started = SystemTime::now();
+        let whole =
+            Whole { budget: None, logs: None, reloads: [0; 2], last_reload_ok: true, loaded: started };
+        Self { connectors: Arc::default(), whole: Arc::new(Mutex::new(whole)), started }
+    }
+
+    /// Shows this budget and this log from now on.
+    pub fn watch_process(&self, budget: MemoryBudget, logs: Option<LogControl>) {
+        let mut whole = self.whole();
+        whole.budget = Some(budget);
+        whole.logs = logs;
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn note_reload(&self, taken_up: bool) {
+        let mut whole = self.whole();
+        whole.reloads[usize::from(taken_up)] += 1;
+        whole.last_reload_ok = taken_up;
+        if taken_up {
+            whole.loaded = SystemTime::now();
+        }
     }
 
     /// The counters of the connector with this name, made at the first call. Keep them: this takes a lock.
@@ -107,22 +90,48 @@ impl Metrics {
         put_counters(&mut page, &connectors);
         put_gauges(&mut page, &daemon.connectors);
         put_registry_counters(&mut page, &connectors);
+        put_store_counters(&mut page, &connectors);
+        self.put_whole(&mut page);
         self.put_process(&mut page);
         page.into_text()
     }
 
+    fn put_whole(&self, page: &mut Exposition) {
+        let whole = self.whole();
+        if let Some(budget) = &whole.budget {
+            page.begin(&family::MEMORY_BUDGET);
+            page.count(&[], budget.limit_bytes());
+            page.begin(&family::MEMORY_USED);
+            page.count(&[], budget.used_bytes());
+        }
+        page.begin(&family::LOG_LINES_DROPPED);
+        page.count(&[], whole.logs.as_ref().map_or(0, LogControl::dropped_lines));
+        page.begin(&family::RELOADS);
+        for (result, count) in ["refused", "ok"].into_iter().zip(whole.reloads) {
+            page.count(&[("result", result)], count);
+        }
+        page.begin(&family::RELOAD_OK);
+        page.count(&[], u64::from(whole.last_reload_ok));
+        page.begin(&family::RELOADED_AT);
+        page.number(&[], seconds_since_epoch(whole.loaded));
+    }
+
+    fn whole(&self) -> MutexGuard<'_, Whole> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put_process(&self, page: &mut Exposition) {
-        page.begin(&BUILD_INFO);
+        page.begin(&family::BUILD_INFO);
         page.count(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-        page.begin(&START_TIME);
-        page.number(&[], self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+        page.begin(&family::START_TIME);
+        page.number(&[], seconds_since_epoch(self.started));
         let process = ProcessReading::take();
         if let Some(seconds) = process.cpu_seconds {
-            page.begin(&CPU_SECONDS);
+            page.begin(&family::CPU_SECONDS);
             page.number(&[], seconds);
         }
         for (family, reading) in
-            [(&RESIDENT_BYTES, process.resident_bytes), (&OPEN_FILES, process.open_files)]
+            [(&family::RESIDENT_BYTES, process.resident_bytes), (&family::OPEN_FILES, process.open_files)]
         {
             if let Some(value) = reading {
                 page.begin(family);
@@ -142,22 +151,29 @@ impl Default for Metrics {
     }
 }
 
+fn seconds_since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 type Named = [(String, Arc<ConnectorMetrics>)];
 /// A family and how to read its value off what it is about.
 type Shown<C, T> = (&'static Family, fn(&C) -> T);
 
 fn put_counters(page: &mut Exposition, connectors: &Named) {
-    let plain: [Shown<ConnectorMetrics, u64>; 10] = [
-        (&RECORDS, |c| c.records.get()),
-        (&RECORD_BYTES, |c| c.record_bytes.get()),
-        (&ROWS, |c| c.rows.get()),
-        (&FILES, |c| c.files.get()),
-        (&FILE_BYTES, |c| c.file_bytes.get()),
-        (&TOMBSTONES, |c| c.tombstones.get()),
-        (&SKIPPED, |c| c.skipped.get()),
-        (&DEAD_LETTERS, |c| c.dead_letters.get()),
-        (&INTENTS_REPLAYED, |c| c.intents_replayed.get()),
-        (&REBALANCES, |c| c.rebalances.get()),
+    let plain: [Shown<ConnectorMetrics, u64>; 13] = [
+        (&family::RECORDS, |c| c.records.get()),
+        (&family::RECORD_BYTES, |c| c.record_bytes.get()),
+        (&family::ROWS, |c| c.rows.get()),
+        (&family::FILES, |c| c.files.get()),
+        (&family::FILE_BYTES, |c| c.file_bytes.get()),
+        (&family::TOMBSTONES, |c| c.tombstones.get()),
+        (&family::SKIPPED, |c| c.skipped.get()),
+        (&family::DEAD_LETTERS, |c| c.dead_letters.get()),
+        (&family::INTENTS_REPLAYED, |c| c.intents_replayed.get()),
+        (&family::REBALANCES, |c| c.rebalances.get()),
+        (&family::DROPS, |c| c.drops.get()),
+        (&family::ADOPTED_FILES, |c| c.adopted_files.get()),
+        (&family::RESTARTS, |c| c.restarts.get()),
     ];
     for (family, counter) in plain {
         page.begin(family);
@@ -165,26 +181,52 @@ fn put_counters(page: &mut Exposition, connectors: &Named) {
             page.count(&[("connector", name)], counter(connector));
         }
     }
-    page.begin(&ROTATIONS);
+    page.begin(&family::ROTATIONS);
     for (name, connector) in connectors {
         for (reason, count) in connector.rotations.snapshot() {
             page.count(&[("connector", name), ("reason", reason)], count);
         }
     }
-    page.begin(&POISON);
+    page.begin(&family::POISON);
     for (name, connector) in connectors {
         for ((stage, kind), count) in connector.poison.snapshot() {
             page.count(&[("connector", name), ("stage", stage.as_str()), ("kind", kind)], count);
         }
     }
-    page.begin(&RETRIES);
+    page.begin(&family::RETRIES);
     for (name, connector) in connectors {
         for (stage, count) in connector.retries.snapshot() {
             page.count(&[("connector", name), ("stage", stage.as_str())], count);
         }
     }
-    let timed: [Shown<ConnectorMetrics, HistogramReading>; 2] =
-        [(&COMMIT_SECONDS, |c| c.commit_time.read()), (&PUBLISH_SECONDS, |c| c.publish_time.read())];
+    page.begin(&family::ERRORS);
+    for (name, connector) in connectors {
+        for ((stage, kind), count) in connector.errors.snapshot() {
+            page.count(&[("connector", name), ("stage", stage.as_str()), ("kind", kind)], count);
+        }
+    }
+    page.begin(&family::COMMITS);
+    for (name, connector) in connectors {
+        for (outcome, count) in connector.commits.snapshot() {
+            page.count(&[("connector", name), ("outcome", outcome)], count);
+        }
+    }
+    page.begin(&family::LAST_PUBLISHED);
+    for (name, connector) in connectors {
+        let millis = connector.last_published_ms.load(Ordering::Relaxed);
+        page.number(&[("connector", name)], millis as f64 / 1000.0);
+    }
+    put_histograms(page, connectors);
+}
+
+fn put_histograms(page: &mut Exposition, connectors: &Named) {
+    let timed: [Shown<ConnectorMetrics, HistogramReading>; 5] = [
+        (&family::COMMIT_SECONDS, |c| c.commit_time.read()),
+        (&family::PUBLISH_SECONDS, |c| c.publish_time.read()),
+        (&family::SEAL_SECONDS, |c| c.seal_time.read()),
+        (&family::PUBLISH_STEP_SECONDS, |c| c.publish_step_time.read()),
+        (&family::FILE_SIZE, |c| c.file_sizes.read()),
+    ];
     for (family, histogram) in timed {
         page.begin(family);
         for (name, connector) in connectors {
@@ -194,19 +236,23 @@ fn put_counters(page: &mut Exposition, connectors: &Named) {
 }
 
 fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
-    page.begin(&STATE);
+    page.begin(&family::STATE);
     for connector in connectors {
         for state in ConnectorState::ALL {
             let labels = [("connector", connector.name.as_str()), ("state", state.as_str())];
             page.count(&labels, u64::from(connector.state == state));
         }
     }
-    let whole: [Shown<ConnectorSnapshot, f64>; 5] = [
-        (&SNAPSHOT_AGE, |c| c.snapshot_age_seconds),
-        (&ASSIGNED, |c| c.partitions.len() as f64),
-        (&PAUSED, |c| c.partitions.iter().filter(|partition| partition.paused).count() as f64),
-        (&BUFFERED_BYTES, |c| c.buffered_bytes as f64),
-        (&OLDEST_UNFLUSHED, ConnectorSnapshot::oldest_unflushed_age_seconds),
+    let whole: [Shown<ConnectorSnapshot, f64>; 7] = [
+        (&family::SNAPSHOT_AGE, |c| c.snapshot_age_seconds),
+        (&family::ASSIGNED, |c| c.partitions.len() as f64),
+        (&family::PAUSED, |c| c.partitions.iter().filter(|partition| partition.paused).count() as f64),
+        (&family::BUFFERED_BYTES, |c| c.buffered_bytes as f64),
+        (&family::IN_FLIGHT_BYTES, |c| c.in_flight_bytes as f64),
+        (&family::OPEN_ROWS, |c| {
+            c.partitions.iter().filter_map(|p| Some(p.open_flush.as_ref()?.rows)).sum::<u64>() as f64
+        }),
+        (&family::OLDEST_UNFLUSHED, ConnectorSnapshot::oldest_unflushed_age_seconds),
     ];
     for (family, value) in whole {
         page.begin(family);
@@ -214,9 +260,9 @@ fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
             page.number(&[("connector", &connector.name)], value(connector));
         }
     }
-    page.begin(&LAG_RECORDS);
+    page.begin(&family::LAG_RECORDS);
     put_by_partition(page, connectors, |partition| partition.lag_records.map(|lag| lag as f64));
-    page.begin(&LAG_SECONDS);
+    page.begin(&family::LAG_SECONDS);
     put_by_partition(page, connectors, |partition| partition.lag_seconds);
 }
 
@@ -241,17 +287,31 @@ fn put_registry_counters(page: &mut Exposition, connectors: &Named) {
     let counts: Vec<(&str, RegistryCounts)> =
         connectors.iter().filter_map(|(name, c)| Some((name.as_str(), c.registry_counts()?))).collect();
     let families: [Shown<RegistryCounts, u64>; 6] = [
-        (&REGISTRY_REQUESTS, |c| c.requests),
-        (&REGISTRY_FAILURES, |c| c.failures),
-        (&REGISTRY_FETCHES, |c| c.fetches),
-        (&REGISTRY_HITS, |c| c.hits),
-        (&REGISTRY_NEGATIVE_HITS, |c| c.negative_hits),
-        (&REGISTRY_CHANGED, |c| c.changed),
+        (&family::REGISTRY_REQUESTS, |c| c.requests),
+        (&family::REGISTRY_FAILURES, |c| c.failures),
+        (&family::REGISTRY_FETCHES, |c| c.fetches),
+        (&family::REGISTRY_HITS, |c| c.hits),
+        (&family::REGISTRY_NEGATIVE_HITS, |c| c.negative_hits),
+        (&family::REGISTRY_CHANGED, |c| c.changed),
     ];
     for (family, value) in families {
         page.begin(family);
         for (name, counts) in &counts {
             page.count(&[("connector", name)], value(counts));
+        }
+    }
+}
+
+fn put_store_counters(page: &mut Exposition, connectors: &Named) {
+    page.begin(&family::STORE_REQUESTS);
+    for (name, connector) in connectors {
+        for request in connector.store_requests() {
+            let labels = [
+                ("connector", name.as_str()),
+                ("operation", request.operation),
+                ("outcome", request.outcome),
+            ];
+            page.count(&labels, request.count);
         }
     }
 }
@@ -299,7 +359,12 @@ mod tests {
         orders.rotations.add("rows", 3);
         orders.poison.add((Stage::Decode, "truncated"), 1);
         orders.retries.add(Stage::Publish, 4);
-        orders.publish_time.observe(Duration::from_millis(700));
+        orders.note_error(&crate::error::Failure::retriable(Stage::Publish, "x"));
+        orders.commits.add("ok", 2);
+        orders.file_sizes.observe_bytes(5000);
+        metrics.watch_process(MemoryBudget::new(1000), None);
+        metrics.note_reload(false);
+        orders.publish_time.observe_duration(Duration::from_millis(700));
         let series = parse(&metrics.render(&sample("orders")));
 
         for (name, value) in [
@@ -307,6 +372,13 @@ mod tests {
             (r#"sluice_rotations_total{connector="orders",reason="rows"}"#, 3.0),
             (r#"sluice_poison_total{connector="orders",stage="decode",kind="truncated"}"#, 1.0),
             (r#"sluice_retries_total{connector="orders",stage="publish"}"#, 4.0),
+            (r#"sluice_errors_total{connector="orders",stage="publish",kind="retriable"}"#, 1.0),
+            (r#"sluice_commits_total{connector="orders",outcome="ok"}"#, 2.0),
+            (r#"sluice_file_size_bytes_bucket{connector="orders",le="4096"}"#, 0.0),
+            (r#"sluice_file_size_bytes_sum{connector="orders"}"#, 5000.0),
+            ("sluice_memory_budget_bytes", 1000.0),
+            (r#"sluice_config_reloads_total{result="refused"}"#, 1.0),
+            ("sluice_config_last_reload_successful", 0.0),
             (r#"sluice_publish_seconds_bucket{connector="orders",le="0.5"}"#, 0.0),
             (r#"sluice_publish_seconds_bucket{connector="orders",le="1"}"#, 1.0),
             (r#"sluice_publish_seconds_bucket{connector="orders",le="+Inf"}"#, 1.0),

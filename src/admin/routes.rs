@@ -1,51 +1,96 @@
-//! Owns which path answers what. Does not own connections ([`super::server`]) or HTML ([`super::page`]).
+//! Owns which path answers what. Does not own connections ([`super::server`]), who may ask ([`super::access`]) or HTML
+//! ([`super::page`]).
+
+use std::sync::PoisonError;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::map_response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{Router, get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 
-use super::page::status_page;
+use super::access::Verdict;
+use super::files::{footer, footer_page};
+use super::page::{self, Around};
 use super::snapshot::ConnectorSnapshot;
 use super::{AdminCommand, AdminState, ConnectorAction};
+use crate::config::settings::LogLevel;
 use crate::metrics::ConnectorTotals;
 
 /// Nobody needs a body; one of this size is put up with.
 const MAX_BODY_BYTES: usize = 64 << 10;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPENAPI: &str = include_str!("openapi.json");
 
 pub(super) fn routes(state: AdminState) -> Router {
     Router::new()
         .route("/", get(status))
+        .route("/footer", get(footer_page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
+        .route("/api/openapi.json", get(openapi))
         .route("/api/connectors", get(connectors))
         .route("/api/connectors/{name}", get(connector))
+        .route("/api/connectors/{name}/footer", get(footer))
         .route("/api/connectors/{name}/{action}", post(command))
+        .route("/api/reload", post(reload))
+        .route("/api/log", get(log_level).post(set_log_level))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "no such path") })
         .method_not_allowed_fallback(|| async {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), guard))
         .layer(map_response(harden))
         .with_state(state)
 }
 
-async fn status(State(state): State<AdminState>) -> Html<String> {
-    Html(status_page(&(state.snapshot)()))
+async fn guard(State(state): State<AdminState>, mut request: Request<Body>, next: Next) -> Response {
+    let verdict = {
+        let access = state.access.lock().unwrap_or_else(PoisonError::into_inner);
+        access.judge(request.method(), request.uri().path(), request.headers())
+    };
+    match verdict {
+        Verdict::Granted | Verdict::ProbeOnly => {
+            request.extensions_mut().insert(verdict);
+            next.run(request).await
+        }
+        Verdict::NeedsToken => {
+            let mut response =
+                refuse(StatusCode::UNAUTHORIZED, "a token is needed: daemon.http.token is set");
+            let asked = HeaderValue::from_static("Basic realm=\"sluice\", charset=\"UTF-8\"");
+            response.headers_mut().append(WWW_AUTHENTICATE, asked);
+            response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+        Verdict::Forbidden(reason) => refuse(StatusCode::FORBIDDEN, reason),
+    }
 }
 
-async fn readiness(State(state): State<AdminState>) -> Response {
+async fn status(State(state): State<AdminState>, uri: Uri) -> Html<String> {
+    let access = state.access.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let around = Around {
+        history: &state.history,
+        takes_commands: access.takes_commands(),
+        refreshes: uri.query() != Some("refresh=off"),
+        log_level: state.logs.as_ref().map(|logs| logs.level().as_str()),
+        totals: &|name| state.metrics.connector(name).totals(),
+    };
+    Html(page::status_page(&(state.snapshot)(), &around))
+}
+
+async fn readiness(State(state): State<AdminState>, request: Request<Body>) -> Response {
     let daemon = (state.snapshot)();
     let not_ready: Vec<Value> = daemon
         .connectors
@@ -57,12 +102,19 @@ async fn readiness(State(state): State<AdminState>) -> Response {
         .collect();
     let ready = not_ready.is_empty() && !daemon.connectors.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if request.extensions().get() == Some(&Verdict::ProbeOnly) {
+        return (status, Json(json!({ "ready": ready }))).into_response();
+    }
     (status, Json(json!({ "ready": ready, "not_ready": not_ready }))).into_response()
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
     let page = state.metrics.render(&(state.snapshot)());
     ([(CONTENT_TYPE, METRICS_TYPE)], page).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
 /// What the API says of a connector.
@@ -99,43 +151,107 @@ async fn command(
     headers: HeaderMap,
     _: Bytes,
 ) -> Response {
-    if is_from_another_site(&headers) {
-        return refuse(StatusCode::FORBIDDEN, "commands are not taken from pages of other sites");
-    }
     let Some(action) = ConnectorAction::parse(&action) else {
         return refuse(StatusCode::NOT_FOUND, "no such command: there are pause, resume, flush and restart");
     };
     if find(&state, &name).is_none() {
         return no_such_connector(&name);
     }
-    match state.commands.try_send(AdminCommand { connector: name, action }) {
+    match hand_on(&state, AdminCommand::Connector { connector: name, action }) {
+        Err(refusal) => *refusal,
+        Ok(()) if is_a_form(&headers) => see_page("../../../"),
         Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "accepted": true }))).into_response(),
-        Err(TrySendError::Full(_)) => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "too many commands are waiting, try again")
-        }
-        Err(TrySendError::Closed(_)) => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is shutting down")
-        }
     }
+}
+
+async fn reload(State(state): State<AdminState>, headers: HeaderMap, _: Bytes) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if let Err(refusal) = hand_on(&state, AdminCommand::Reload { reply }) {
+        return *refusal;
+    }
+    match answer.await {
+        Ok(Ok(_)) if is_a_form(&headers) => see_page("../"),
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(problems)) if is_a_form(&headers) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Html(page::refused_page(&problems))).into_response()
+        }
+        Ok(Err(problems)) => {
+            let reason = "the configuration is refused; everything goes on as before";
+            let body = json!({ "error": reason, "problems": problems });
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+        }
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is shutting down"),
+    }
+}
+
+async fn log_level(State(state): State<AdminState>) -> Response {
+    match &state.logs {
+        Some(logs) => Json(json!({ "level": logs.level().as_str() })).into_response(),
+        None => no_log(),
+    }
+}
+
+async fn set_log_level(State(state): State<AdminState>, headers: HeaderMap, body: Bytes) -> Response {
+    let Some(logs) = &state.logs else { return no_log() };
+    let Some(level) = asked_level(&headers, &body) else {
+        let reason = "say {\"level\": …} with error, warn, info, debug or trace";
+        return refuse(StatusCode::BAD_REQUEST, reason);
+    };
+    logs.set_level(level);
+    if is_a_form(&headers) {
+        return see_page("../");
+    }
+    Json(json!({ "level": level.as_str() })).into_response()
+}
+
+/// From a JSON object, or from a form.
+fn asked_level(headers: &HeaderMap, body: &[u8]) -> Option<LogLevel> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let word = if kind.starts_with("application/x-www-form-urlencoded") {
+        let mut pairs = url::form_urlencoded::parse(body);
+        pairs.find(|(key, _)| key == "level").map(|(_, value)| value.into_owned())?
+    } else {
+        serde_json::from_slice::<Value>(body).ok()?.as_object()?.get("level")?.as_str()?.to_owned()
+    };
+    LogLevel::ALL.into_iter().find(|level| level.as_str() == word)
+}
+
+fn hand_on(state: &AdminState, command: AdminCommand) -> Result<(), Box<Response>> {
+    state.commands.try_send(command).map_err(|error| {
+        let reason = match error {
+            TrySendError::Full(_) => "too many commands are waiting, try again",
+            TrySendError::Closed(_) => "the daemon is shutting down",
+        };
+        Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, reason))
+    })
 }
 
 fn find(state: &AdminState, name: &str) -> Option<ConnectorSnapshot> {
     (state.snapshot)().connectors.into_iter().find(|connector| connector.name == name)
 }
 
-/// A browser sends `Origin` with every post; a page elsewhere must not command a daemon on the reader's machine.
-fn is_from_another_site(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let Some(origin) = text(ORIGIN) else { return false };
-    let own = text(HOST).unwrap_or_default();
-    origin.split_once("://").is_none_or(|(_, authority)| authority != own)
+/// Whether a person pressed a button on the status page.
+fn is_a_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
-fn no_such_connector(name: &str) -> Response {
+/// Sends the browser back to the status page; relative, so that a prefix of a proxy stays.
+fn see_page(place: &'static str) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response()
+}
+
+fn no_log() -> Response {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "this process keeps no log of its own")
+}
+
+pub(super) fn no_such_connector(name: &str) -> Response {
     refuse(StatusCode::NOT_FOUND, &format!("no connector is named {name:?}"))
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, reason: &str) -> Response {
     (status, Json(json!({ "error": reason }))).into_response()
 }
 
@@ -143,7 +259,9 @@ async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+                  frame-ancestors 'none'";
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
@@ -151,41 +269,40 @@ async fn harden(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::sync::{Arc, Mutex};
 
+    use axum::http::header::{AUTHORIZATION, ORIGIN};
     use reqwest::{Client, Method, RequestBuilder};
-    use tokio::sync::mpsc;
 
     use super::*;
-    use crate::admin::snapshot::{ConnectorState, DaemonSnapshot, ErrorSnapshot, sample};
-    use crate::metrics::Metrics;
+    use crate::admin::snapshot::{ConnectorState, ErrorSnapshot, sample};
+    use crate::admin::testing::{Behind, state};
+    use crate::daemon::ReloadReport;
 
     struct Running {
         base: String,
-        commands: mpsc::Receiver<AdminCommand>,
-        daemon: Arc<Mutex<DaemonSnapshot>>,
-        metrics: Metrics,
+        behind: Behind,
     }
 
     impl Running {
         fn start() -> Self {
+            Self::with("{}")
+        }
+
+        fn with(http: &str) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let base = format!("http://{}", listener.local_addr().unwrap());
-            let (sender, commands) = mpsc::channel(1);
-            let daemon = Arc::new(Mutex::new(sample("orders")));
-            let metrics = Metrics::new();
-            let shown = Arc::clone(&daemon);
-            let state = AdminState {
-                snapshot: Arc::new(move || shown.lock().unwrap().clone()),
-                commands: sender,
-                metrics: metrics.clone(),
-            };
-            tokio::spawn(crate::admin::serve(listener, state, std::future::pending()));
-            Self { base, commands, daemon, metrics }
+            let (state, behind) = state(http, 1);
+            tokio::spawn(crate::admin::serve(listener, state, None, std::future::pending()));
+            Self { base, behind }
         }
 
         fn request(&self, method: Method, path: &str) -> RequestBuilder {
-            Client::builder().no_proxy().build().unwrap().request(method, format!("{}{path}", self.base))
+            Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap()
+                .request(method, format!("{}{path}", self.base))
         }
 
         async fn text(&self, method: Method, path: &str) -> (u16, String) {
@@ -211,20 +328,20 @@ mod tests {
         let mut failed = sample("billing").connectors.remove(0);
         failed.state = ConnectorState::Failed;
         failed.last_error = Some(ErrorSnapshot { message: "bucket is gone".into(), ..Default::default() });
-        running.daemon.lock().unwrap().connectors.push(failed);
+        running.behind.daemon.lock().unwrap().connectors.push(failed);
         let not_ready = json!([{ "connector": "billing", "reason": "failed: bucket is gone" }]);
         let expected = json!({ "ready": false, "not_ready": not_ready });
         assert_eq!(running.json(Method::GET, "/readyz").await, (503, expected));
         assert_eq!(running.text(Method::GET, "/healthz").await.0, 200);
 
-        running.daemon.lock().unwrap().connectors.clear();
+        running.behind.daemon.lock().unwrap().connectors.clear();
         assert_eq!(running.json(Method::GET, "/readyz").await.0, 503);
     }
 
     #[tokio::test]
     async fn metrics_come_in_the_text_form() {
         let running = Running::start();
-        running.metrics.connector("orders").records.add(3);
+        running.behind.metrics.connector("orders").records.add(3);
         let response = running.request(Method::GET, "/metrics").send().await.unwrap();
         assert_eq!(response.headers()[CONTENT_TYPE.as_str()], METRICS_TYPE);
         let page = response.text().await.unwrap();
@@ -234,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn the_api_tells_how_a_connector_is() {
         let running = Running::start();
-        running.metrics.connector("orders").rows.add(9);
+        running.behind.metrics.connector("orders").rows.add(9);
         let (status, body) = running.json(Method::GET, "/api/connectors/orders").await;
         assert_eq!(status, 200);
         assert_eq!((&body["name"], &body["state"]), (&json!("orders"), &json!("running")));
@@ -278,13 +395,16 @@ mod tests {
         ] {
             let path = format!("/api/connectors/orders/{word}");
             assert_eq!(running.json(Method::POST, &path).await.0, 202);
-            let expected = AdminCommand { connector: "orders".into(), action };
-            assert_eq!(running.commands.try_recv(), Ok(expected));
+            let Ok(AdminCommand::Connector { connector, action: asked }) = running.behind.commands.try_recv()
+            else {
+                panic!("no command")
+            };
+            assert_eq!((connector.as_str(), asked), ("orders", action));
         }
         let path = "/api/connectors/orders/flush";
         assert_eq!(running.json(Method::POST, path).await.0, 202);
         assert_eq!(running.json(Method::POST, path).await.0, 503, "the queue holds one");
-        running.commands.close();
+        running.behind.commands.close();
         assert_eq!(running.json(Method::POST, path).await.0, 503);
     }
 
@@ -296,7 +416,7 @@ mod tests {
                 running.request(Method::POST, "/api/connectors/orders/pause").header(ORIGIN, origin);
             assert_eq!(request.send().await.unwrap().status().as_u16(), 403, "{origin}");
         }
-        assert!(running.commands.try_recv().is_err());
+        assert!(running.behind.commands.try_recv().is_err());
         let own = running.request(Method::POST, "/api/connectors/orders/pause").header(ORIGIN, &running.base);
         assert_eq!(own.send().await.unwrap().status().as_u16(), 202);
     }
@@ -308,7 +428,130 @@ mod tests {
         let answer = request.body(vec![0_u8; MAX_BODY_BYTES + 1]).send().await;
         // The server may hang up before the client has sent it all.
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status().as_u16() == 413));
-        assert!(running.commands.try_recv().is_err());
+        assert!(running.behind.commands.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reload_answers_what_it_did_or_every_problem() {
+        let mut running = Running::start();
+        let answers: [Result<ReloadReport, Vec<String>>; 2] = [
+            Ok(ReloadReport { added: vec!["new".to_owned()], ..ReloadReport::default() }),
+            Err(vec!["c.yaml:1:1: unknown key `x`".to_owned(), "second".to_owned()]),
+        ];
+        for (answer, status) in answers.into_iter().zip([200, 422]) {
+            let asked = running.request(Method::POST, "/api/reload");
+            let asked = tokio::spawn(async move { asked.send().await.unwrap() });
+            let Some(AdminCommand::Reload { reply }) = running.behind.commands.recv().await else { panic!() };
+            reply.send(answer.clone()).unwrap();
+            let response = asked.await.unwrap();
+            assert_eq!(response.status().as_u16(), status);
+            let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+            match answer {
+                Ok(report) => assert_eq!(body, serde_json::to_value(report).unwrap()),
+                Err(problems) => assert_eq!(body["problems"], json!(problems)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_button_leads_back_to_the_page() {
+        let mut running = Running::start();
+        let pressed = running
+            .request(Method::POST, "/api/connectors/orders/flush")
+            .header(ACCEPT, "text/html,*/*;q=0.8");
+        let response = pressed.send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[LOCATION]),
+            (303, &HeaderValue::from_static("../../../"))
+        );
+        assert!(running.behind.commands.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn with_a_token_only_probes_are_open_and_they_tell_nothing() {
+        let mut running = Running::with("{ token: 0123456789abcdefgh }");
+        assert_eq!(running.text(Method::GET, "/healthz").await.0, 200);
+        assert_eq!(running.json(Method::GET, "/readyz").await, (200, json!({ "ready": true })));
+        for (method, path) in [
+            (Method::GET, "/"),
+            (Method::GET, "/metrics"),
+            (Method::GET, "/api/connectors"),
+            (Method::GET, "/api/openapi.json"),
+            (Method::GET, "/nowhere"),
+            (Method::POST, "/api/connectors/orders/pause"),
+            (Method::POST, "/api/reload"),
+        ] {
+            let response = running.request(method, path).send().await.unwrap();
+            assert_eq!(response.status().as_u16(), 401, "{path}");
+            assert_eq!(response.headers().get_all(WWW_AUTHENTICATE).iter().count(), 2, "{path}");
+        }
+        assert!(running.behind.commands.try_recv().is_err());
+        let asked = running
+            .request(Method::POST, "/api/connectors/orders/pause")
+            .header(AUTHORIZATION, "Bearer 0123456789abcdefgh");
+        assert_eq!(asked.send().await.unwrap().status().as_u16(), 202);
+    }
+
+    #[tokio::test]
+    async fn read_only_takes_no_command_and_shows_no_button() {
+        let mut running = Running::with("{ read_only: true }");
+        for path in ["/api/connectors/orders/pause", "/api/reload", "/api/log"] {
+            assert_eq!(running.json(Method::POST, path).await.0, 403, "{path}");
+        }
+        assert!(running.behind.commands.try_recv().is_err());
+        assert!(!running.text(Method::GET, "/").await.1.contains("<form"));
+        assert!(Running::start().text(Method::GET, "/").await.1.contains("<form"));
+    }
+
+    #[tokio::test]
+    async fn footers_are_shown_of_published_files_only() {
+        let running = Running::start();
+        let path = "shop/a%3D1/shop+0+0+10.parquet".replace('+', "%2B");
+        let (status, body) =
+            running.json(Method::GET, &format!("/api/connectors/orders/footer?path={path}")).await;
+        assert_eq!((status, &body["file"]), (200, &json!("shop/a=1/shop+0+0+10.parquet")));
+        let (status, page) =
+            running.text(Method::GET, &format!("/footer?connector=orders&path={path}")).await;
+        assert!(status == 200 && page.contains("shop/a=1/shop+0+0+10.parquet"), "{page}");
+        for (query, status) in [
+            ("orders/footer?path=shop/none.parquet", 404),
+            ("nobody/footer?path=shop/none.parquet", 404),
+            ("orders/footer?path=shop/broken.parquet", 502),
+            ("orders/footer?path=../../etc/shadow.parquet", 400),
+            ("orders/footer?path=/etc/x.parquet", 400),
+            ("orders/footer?path=.sluice/x.parquet", 400),
+            ("orders/footer?path=shop/secret.txt", 400),
+            ("orders/footer", 400),
+        ] {
+            assert_eq!(
+                running.json(Method::GET, &format!("/api/connectors/{query}")).await.0,
+                status,
+                "{query}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_document_names_every_path() {
+        let running = Running::start();
+        let (_, document) = running.json(Method::GET, "/api/openapi.json").await;
+        let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+        let expected = [
+            "/",
+            "/footer",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/api/openapi.json",
+            "/api/connectors",
+            "/api/connectors/{name}",
+            "/api/connectors/{name}/footer",
+            "/api/connectors/{name}/{action}",
+            "/api/reload",
+            "/api/log",
+        ];
+        assert_eq!(paths, expected.iter().collect::<Vec<_>>());
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[tokio::test]

@@ -1,21 +1,28 @@
-//! Owns connections: accepting them, their limits, and their end. Does not own what is answered ([`super::routes`]).
+//! Owns connections: accepting them, TLS, their limits, and their end. Does not own what is answered ([`super::routes`]).
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{AdminState, routes};
+use super::{AdminState, TlsListener, routes};
 
 const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Between two attempts to accept while the process is out of file descriptors.
@@ -23,48 +30,63 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 struct Limits {
-    /// Further ones wait in the kernel's queue.
+    /// A further one ends the oldest that has not asked for anything yet, so that whoever holds connections open cannot keep
+    /// a probe out.
     connections: usize,
+    /// For the handshake and the head of the request.
+    asking_time: Duration,
     /// For the whole of a connection, which carries one request.
     connection_time: Duration,
     /// For connections that are open at shutdown.
     drain_time: Duration,
 }
 
-const LIMITS: Limits =
-    Limits { connections: 64, connection_time: Duration::from_secs(20), drain_time: Duration::from_secs(3) };
+const LIMITS: Limits = Limits {
+    connections: 128,
+    asking_time: Duration::from_secs(5),
+    connection_time: Duration::from_secs(20),
+    drain_time: Duration::from_secs(3),
+};
 
-/// Serves the endpoints (HTTP/1, one request a connection) until `shutdown` completes, then lets open connections
-/// finish for a moment.
+/// Serves the endpoints (HTTP/1, one request a connection; over TLS where `tls` is given) until `shutdown` completes, then
+/// lets open connections finish for a moment.
 ///
 /// # Errors
 /// When the listener cannot be used. Trouble with single connections is no error.
 pub async fn serve(
     listener: TcpListener,
     state: AdminState,
+    tls: Option<TlsListener>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve_within(LIMITS, listener, state, shutdown).await
+    serve_within(LIMITS, listener, state, tls, shutdown).await
 }
 
 async fn serve_within(
     limits: Limits,
     listener: TcpListener,
     state: AdminState,
+    tls: Option<TlsListener>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let routes = routes::routes(state);
     let mut connections = JoinSet::new();
+    let mut guests = Guests::default();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+            Some(ended) = connections.join_next_with_id() => {
+                guests.leave(ended.map_or_else(|error| error.id(), |(id, _)| id));
+            }
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(timeout(limits.connection_time, answer(stream, routes.clone())));
+                    guests.make_room(limits.connections);
+                    let asked = Arc::new(AtomicBool::new(false));
+                    let visit = visit(stream, tls.clone(), routes.clone(), limits, asked.clone());
+                    guests.enter(connections.spawn(timeout(limits.connection_time, visit)), asked);
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
@@ -80,12 +102,63 @@ async fn serve_within(
     Ok(())
 }
 
-async fn answer(stream: TcpStream, routes: Router) {
+/// Open connections, the oldest first.
+#[derive(Default)]
+struct Guests(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+
+impl Guests {
+    fn enter(&mut self, handle: AbortHandle, asked: Arc<AtomicBool>) {
+        self.0.push_back((handle, asked));
+    }
+
+    fn leave(&mut self, id: tokio::task::Id) {
+        self.0.retain(|(handle, _)| handle.id() != id);
+    }
+
+    /// Ends the oldest that has not asked, else the oldest, if there are `most`.
+    fn make_room(&mut self, most: usize) {
+        if self.0.len() < most {
+            return;
+        }
+        let silent = self.0.iter().position(|(_, asked)| !asked.load(Ordering::Relaxed));
+        if let Some((handle, _)) = self.0.remove(silent.unwrap_or(0)) {
+            handle.abort();
+        }
+    }
+}
+
+async fn visit(
+    stream: TcpStream,
+    tls: Option<TlsListener>,
+    routes: Router,
+    limits: Limits,
+    asked: Arc<AtomicBool>,
+) {
+    let Some(tls) = tls else { return answer(stream, routes, limits, asked).await };
+    match timeout(limits.asking_time, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, routes, limits, asked).await,
+        Ok(Err(error)) => debug!(%error, "an admin connection failed its TLS handshake"),
+        Err(_) => {}
+    }
+}
+
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: Router,
+    limits: Limits,
+    asked: Arc<AtomicBool>,
+) {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        routes.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(limits.asking_time)
         .keep_alive(false)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         debug!(%error, "an admin connection ended early");
@@ -100,18 +173,16 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::sync::Arc;
 
-    use tokio::sync::{mpsc, oneshot};
+    use tokio::sync::oneshot;
 
     use super::*;
-    use crate::admin::snapshot::sample;
+    use crate::admin::testing::{Behind, state};
     use crate::admin::{AdminCommand, ConnectorAction};
-    use crate::metrics::Metrics;
 
     struct Running {
         address: std::net::SocketAddr,
-        commands: mpsc::Receiver<AdminCommand>,
+        behind: Behind,
         stop: oneshot::Sender<()>,
         server: tokio::task::JoinHandle<io::Result<()>>,
     }
@@ -119,14 +190,12 @@ mod tests {
     fn start(limits: Limits) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (sender, commands) = mpsc::channel(8);
-        let state =
-            AdminState { snapshot: Arc::new(|| sample("orders")), commands: sender, metrics: Metrics::new() };
+        let (state, behind) = state("{}", 8);
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve_within(limits, listener, state, async {
+        let server = tokio::spawn(serve_within(limits, listener, state, None, async {
             let _ = stopped.await;
         }));
-        Running { address, commands, stop, server }
+        Running { address, behind, stop, server }
     }
 
     fn connect(running: &Running, request: &str) -> std::net::TcpStream {
@@ -148,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_carries_one_request() {
         let running = start(LIMITS);
-        let request = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        let request = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
         let stream = connect(&running, &request.repeat(2));
         let answer = read_all(stream).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"), "{answer}");
@@ -159,7 +228,7 @@ mod tests {
     async fn headers_beyond_the_limit_are_refused() {
         let running = start(LIMITS);
         let header = format!("x: {}\r\n", "a".repeat(MAX_HEADER_BYTES));
-        let stream = connect(&running, &format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{header}"));
+        let stream = connect(&running, &format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{header}"));
         let answer = read_all(stream).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
@@ -171,21 +240,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_beyond_the_limit_wait() {
-        let mut running = start(Limits { connections: 1, ..LIMITS });
-        let mut first = connect(&running, "POST /api/connectors/orders/pause HTTP/1.1\r\n");
-        let second = connect(&running, "POST /api/connectors/orders/resume HTTP/1.1\r\nhost: x\r\n\r\n");
-        let second = tokio::spawn(read_all(second));
-        // Gives the server every chance to answer the second one first.
-        for _ in 0..1_000 {
-            tokio::task::yield_now().await;
-        }
-        assert!(running.commands.try_recv().is_err());
-        first.write_all(b"host: x\r\n\r\n").unwrap();
-        assert!(read_all(first).await.starts_with("HTTP/1.1 202 "));
-        assert!(second.await.unwrap().starts_with("HTTP/1.1 202 "));
-        assert_eq!(running.commands.recv().await.unwrap().action, ConnectorAction::Pause);
-        assert_eq!(running.commands.recv().await.unwrap().action, ConnectorAction::Resume);
+    async fn a_silent_client_gives_way_to_one_that_asks() {
+        let mut running = start(Limits { connections: 2, ..LIMITS });
+        let silent: Vec<_> =
+            (0..50).map(|_| connect(&running, "POST /api/connectors/orders/pause HTTP/1.1\r\n")).collect();
+        let asking =
+            connect(&running, "POST /api/connectors/orders/flush HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        assert!(read_all(asking).await.starts_with("HTTP/1.1 202 "));
+        let Some(AdminCommand::Connector { action, .. }) = running.behind.commands.recv().await else {
+            panic!()
+        };
+        assert_eq!(action, ConnectorAction::Flush);
+        // Those that had to go were told nothing, and did nothing.
+        let mut silent = silent.into_iter();
+        assert_eq!(read_all(silent.next().unwrap()).await, "");
+        assert!(running.behind.commands.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_served_and_can_be_changed() {
+        let running = start_tls();
+        let client = |certificate: &str| {
+            let root = reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap();
+            reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap()
+        };
+        let url = format!("https://localhost:{}/healthz", running.address.port());
+        assert!(client(FIRST.0).get(&url).send().await.unwrap().status().is_success());
+        assert!(client(SECOND.0).get(&url).send().await.is_err());
+        let (_folder, files) = written(SECOND);
+        running.tls.reload(&files).unwrap();
+        assert!(client(SECOND.0).get(&url).send().await.unwrap().status().is_success());
+        let wrong = crate::config::settings::TlsFiles { key: files.certificate.clone(), ..files };
+        let reason = running.tls.reload(&wrong).unwrap_err();
+        assert!(reason.contains("holds no PEM private key"), "{reason}");
+        assert!(client(SECOND.0).get(&url).send().await.unwrap().status().is_success());
     }
 
     #[tokio::test]
@@ -193,11 +281,43 @@ mod tests {
         let running = start(Limits { drain_time: Duration::from_millis(30), ..LIMITS });
         let silent = connect(&running, "GET");
         assert!(
-            read_all(connect(&running, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")).await.contains(" 200 ")
+            read_all(connect(&running, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"))
+                .await
+                .contains(" 200 ")
         );
         running.stop.send(()).unwrap();
         running.server.await.unwrap().unwrap();
         assert_eq!(read_all(silent).await, "");
         assert!(std::net::TcpStream::connect(running.address).is_err());
+    }
+
+    /// Self-signed for `localhost`, made by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500
+    /// -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`: certificate and
+    /// key. Of no value to anybody.
+    const FIRST: (&str, &str) = (include_str!("testing/first.pem"), include_str!("testing/first.key"));
+    const SECOND: (&str, &str) = (include_str!("testing/second.pem"), include_str!("testing/second.key"));
+
+    struct RunningTls {
+        address: std::net::SocketAddr,
+        tls: TlsListener,
+        _behind: Behind,
+    }
+
+    fn start_tls() -> RunningTls {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, behind) = state("{}", 8);
+        let (_folder, files) = written(FIRST);
+        let tls = TlsListener::load(&files).unwrap();
+        tokio::spawn(serve(listener, state, Some(tls.clone()), std::future::pending()));
+        RunningTls { address, tls, _behind: behind }
+    }
+
+    fn written(pair: (&str, &str)) -> (tempfile::TempDir, crate::config::settings::TlsFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+        std::fs::write(&certificate, pair.0).unwrap();
+        std::fs::write(&key, pair.1).unwrap();
+        (folder, crate::config::settings::TlsFiles { certificate, key })
     }
 }

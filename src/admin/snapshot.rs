@@ -28,10 +28,18 @@ pub struct ConnectorSnapshot {
     pub topics: Vec<String>,
     /// Memory held by records and rows that are not yet in a file.
     pub buffered_bytes: u64,
+    /// Bytes of records handed from the consumer to the tasks and not yet rows.
+    pub in_flight_bytes: u64,
+    /// When a failed connector will be started again by itself; `None`: it will not, or has not failed.
+    pub restart_in_seconds: Option<f64>,
     /// How long ago the connector told all this.
     pub snapshot_age_seconds: f64,
     /// The partitions assigned to it, by topic and number.
     pub partitions: Vec<PartitionSnapshot>,
+    /// The files published last, the newest first.
+    pub last_files: Vec<FileSnapshot>,
+    /// What went wrong last, the newest first; repeats are one.
+    pub last_errors: Vec<ErrorSnapshot>,
 }
 
 /// What a connector is doing.
@@ -58,8 +66,29 @@ pub struct ErrorSnapshot {
     pub at_ms: i64,
     /// The stage where it happened.
     pub stage: String,
+    /// What must be done about it: `retriable` (nothing), `fatal` or `poison`.
+    pub kind: String,
     /// What happened and what to do; no secrets.
     pub message: String,
+    /// How often, in a row.
+    pub count: u64,
+}
+
+/// A published file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FileSnapshot {
+    /// Path below the output prefix.
+    pub path: String,
+    /// When it was published, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// First offset of its flush.
+    pub start: u64,
+    /// Offset after the last one of its flush.
+    pub end: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The rule that ended its flush.
+    pub reason: String,
 }
 
 /// One assigned partition of a topic.
@@ -99,6 +128,12 @@ pub struct FlushSnapshot {
 impl ConnectorState {
     /// Every state.
     pub const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::Paused, Self::Failed, Self::Stopped];
+
+    /// Whether its threads run.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
 
     /// Lower-case word, stable: it is a metric label and part of the API.
     #[must_use]
@@ -166,7 +201,16 @@ pub(crate) fn sample(name: &str) -> DaemonSnapshot {
         },
         PartitionSnapshot { paused: true, ..shop(1) },
     ];
+    let file = FileSnapshot {
+        path: "shop/shop+0+000000000000+000000000010.parquet".into(),
+        at_ms: 1_700_000_000_000,
+        start: 0,
+        end: 10,
+        bytes: 4096,
+        reason: "rows".into(),
+    };
     let connector = ConnectorSnapshot {
+        last_files: vec![file],
         name: name.to_owned(),
         state: ConnectorState::Running,
         assigned: true,

@@ -64,6 +64,12 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(EXIT_USAGE))
 }
 
+/// What `--offline` would find in a configuration that reads well, a line a problem.
+pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
+    let findings = settings.connectors.iter().flat_map(|one| not_built_yet(one).chain(schema_files(one)));
+    findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
+}
+
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {

@@ -21,7 +21,7 @@ use crate::cli::{DemoArguments, EXIT_DONE, EXIT_FAILED, runtime};
 use crate::config;
 use crate::config::settings::Settings;
 use crate::connector::{FileWritten, Process};
-use crate::daemon::{self, DaemonEnd, Signals};
+use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::demo::orders::{ORDER_SCHEMA, OrderGenerator};
 use crate::metrics::{ConnectorMetrics, Metrics};
 use crate::position::SchemaId;
@@ -67,7 +67,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         let (settings, metrics, signals) = (settings.clone(), metrics.clone(), signals.clone());
         std::thread::Builder::new()
             .name("daemon".to_owned())
-            .spawn(move || daemon::run(&settings, &process, &metrics, &signals))?
+            .spawn(move || daemon::run(&settings, &process, &metrics, &signals, Surroundings::default()))?
     };
     let show = Show { metrics: metrics.connector("demo"), daemon: &daemon, records: arguments.records };
     let produced = show.run(&cluster.bootstrap_servers(), schema);

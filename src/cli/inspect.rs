@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
+use crate::admin::FooterError;
 use crate::cli::output::{complain, to_stdout, write_json};
 use crate::cli::place::{FilePlace, file_place};
 use crate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, InspectArguments, runtime};
@@ -57,6 +58,26 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(EXIT_FAILED))
         }
     }
+}
+
+/// The footer of a published file below the output prefix of a connector, as `--json` shows it.
+///
+/// # Errors
+/// When there is no such file, or it cannot be read.
+pub(super) async fn published_footer(
+    settings: StorageSettings,
+    path: String,
+) -> Result<serde_json::Value, FooterError> {
+    let unreadable = |error: StorageError| match error {
+        StorageError::Missing { .. } => FooterError::Missing(error.to_string()),
+        error => FooterError::Unreadable(error.to_string()),
+    };
+    let store = Store::open_for_reading(&settings).map_err(unreadable)?;
+    let size_bytes = store.read_tail(&path, 1).await.map_err(unreadable)?.file_bytes;
+    let footer = store.read_metadata(&path).await.map_err(unreadable)?;
+    let shown = format!("{}/{path}", settings.url.as_str().trim_end_matches('/'));
+    serde_json::to_value(report_of(&shown, size_bytes, &footer))
+        .map_err(|error| FooterError::Unreadable(error.to_string()))
 }
 
 /// A local file's report, or why there is none, in one line.

@@ -6,30 +6,28 @@ use std::time::Duration;
 
 use super::machine;
 use super::quantity::ByteSize;
+use super::secret::Secret;
 use super::section::Section;
-use super::settings::{DaemonSettings, LogFormat, LogLevel};
+use super::settings::{DaemonSettings, HttpSettings, LogFormat, LogLevel, TlsFiles};
 use super::tree::Scalar;
 use super::value;
 
-pub(super) const KEYS: &[&str] = &["listen", "log", "memory", "shutdown_timeout", "scratch_dir"];
+pub(super) const KEYS: &[&str] = &["listen", "http", "log", "memory", "shutdown_timeout", "scratch_dir"];
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
 const MEMORY_PERCENT: u64 = 60;
+/// A token is guessed at from outside, without limit.
+const TOKEN_CHARS_MIN: usize = 16;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads `daemon:`; an empty section gives the defaults.
 pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
     let log = section.section("log", &["format", "level"]);
-    let levels = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
+    let levels = LogLevel::ALL.map(|level| (level.as_str(), level));
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     DaemonSettings {
         listen: section.read("listen", listen).unwrap_or_else(|| SocketAddr::from(LISTEN)),
+        http: http(&section.section("http", &["token", "read_only", "tls"])),
         log_format: log.read("format", value::choice(&formats)).unwrap_or(LogFormat::Json),
         log_level: log.read("level", value::choice(&levels)).unwrap_or(LogLevel::Info),
         memory: section.read("memory", memory).unwrap_or_else(|| share_of_memory(MEMORY_PERCENT)),
@@ -38,6 +36,29 @@ pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
             .read("scratch_dir", value::text)
             .map_or_else(std::env::temp_dir, |path| section.resolve_path("scratch_dir", &path)),
     }
+}
+
+fn http(section: &Section<'_>) -> HttpSettings {
+    let tls = section.section("tls", &["certificate_file", "key_file"]);
+    if section.has("tls") {
+        tls.report_missing("certificate_file", "");
+        tls.report_missing("key_file", "");
+    }
+    let files = tls.read_file("certificate_file").zip(tls.read_file("key_file"));
+    HttpSettings {
+        token: section.read("token", token).map(Secret::new),
+        read_only: section.read("read_only", value::boolean).unwrap_or(false),
+        tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
+    }
+}
+
+/// The message does not show the text.
+fn token(scalar: &Scalar) -> Result<String, String> {
+    let token = value::text(scalar)?;
+    if token.chars().count() < TOKEN_CHARS_MIN || token.chars().any(|c| !c.is_ascii_graphic()) {
+        return Err(format!("must be at least {TOKEN_CHARS_MIN} printable ASCII characters without spaces"));
+    }
+    Ok(token)
 }
 
 fn listen(scalar: &Scalar) -> Result<SocketAddr, String> {

@@ -76,10 +76,12 @@ pub struct Settings {
 ///   shutdown_timeout: 2m
 ///   scratch_dir: /var/tmp
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DaemonSettings {
     /// `listen`: IP address and port of the HTTP endpoints. Default `127.0.0.1:9464`, which only this machine reaches.
     pub listen: std::net::SocketAddr,
+    /// `http`: who may ask, and who may command.
+    pub http: HttpSettings,
     /// `log.format`: `json` or `text`. Default `json`.
     pub log_format: LogFormat,
     /// `log.level`: `error`, `warn`, `info`, `debug` or `trace`. Default `info`.
@@ -96,6 +98,36 @@ pub struct DaemonSettings {
     pub scratch_dir: PathBuf,
 }
 
+/// `daemon.http`: who reaches the endpoints and what they may do. `/healthz` and `/readyz` are always open, so that probes
+/// work.
+///
+/// ```yaml
+/// daemon:
+///   http:
+///     token: ${file:/run/secrets/sluice-token}
+///     read_only: true
+///     tls: { certificate_file: tls/server.pem, key_file: tls/server.key }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// `token`: asked for by everything but the probes, as `Authorization: Bearer TOKEN`, or as the password of HTTP basic
+    /// with any user name, which is what browsers can do. At least 16 characters. Default: nobody is asked.
+    pub token: Option<Secret>,
+    /// `read_only`: no commands (pause, resume, flush, restart, reload, log level). Default `false`.
+    pub read_only: bool,
+    /// `tls`: serve HTTPS instead of HTTP. Default: HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// `daemon.http.tls`: both are required. A reload reads both again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `certificate_file`: PEM, the server's certificate first, then those between it and the root; must exist.
+    pub certificate: PathBuf,
+    /// `key_file`: PEM, its private key; must exist.
+    pub key: PathBuf,
+}
+
 /// `daemon.log.format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -106,7 +138,7 @@ pub enum LogFormat {
 }
 
 /// `daemon.log.level`: each says what those above it say, and more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// `error`: only connectors that stopped.
     Error,
@@ -120,8 +152,25 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// Every level, the quietest first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 /// One entry of `connectors`: some topics, and the place in the lake where their records go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConnectorSettings {
     /// `name`, required: unique in the process; at most 128 ASCII letters, digits, `-`, `_`, `.`.
     pub name: String,
@@ -154,6 +203,28 @@ pub struct ConnectorSettings {
 }
 
 impl ConnectorSettings {
+    /// Whether both say the same, wherever they are written.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        Self { written_at: WrittenAt::default(), ..self.clone() }
+            == Self { written_at: WrittenAt::default(), ..other.clone() }
+    }
+
+    /// Files it names whose content counts: a reload looks whether they have changed.
+    #[must_use]
+    pub fn files(&self) -> Vec<&std::path::Path> {
+        let value = match &self.value {
+            ValueFormat::AvroSchemaFile(path) => Some(path),
+            ValueFormat::AvroRegistry => None,
+        };
+        let reader = match &self.schema.evolution {
+            Evolution::Fixed(path) => Some(path),
+            _ => None,
+        };
+        let registry = self.registry.as_ref().and_then(|registry| registry.ca_file.as_ref());
+        [value, reader, registry].into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+
     /// Settings that are understood but not built yet, each with what to do meanwhile. A connector with any of them is
     /// refused: silently ignoring one would be worse.
     #[must_use]
@@ -195,7 +266,7 @@ pub struct WrittenAt {
 ///     security.protocol: SASL_SSL
 ///     sasl.password: ${file:/run/secrets/kafka-password}
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KafkaSettings {
     /// `topics` or `topics_regex`, one of them required.
     pub topics: TopicSelection,
@@ -273,7 +344,7 @@ pub enum KeyFormat {
 ///   password: ${REGISTRY_PASSWORD}
 ///   ca_file: company-ca.pem
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegistrySettings {
     /// `url`, required: one or more (a list, or separated by commas), tried in order. `http` or `https`, without user,
     /// query or fragment.
@@ -287,7 +358,7 @@ pub struct RegistrySettings {
 }
 
 /// How to authenticate to the registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RegistryAuth {
     /// Nothing is sent.
     None,
@@ -474,7 +545,7 @@ pub struct ColumnSettings {
 ///   url: s3://lake/raw
 ///   options: { endpoint: http://localhost:9000, region: us-east-1, allow_http: true }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StorageSettings {
     /// `url`, required: `file:///absolute/path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`;
     /// files go to `<url>/<topic>/…`. Without user, query or fragment.

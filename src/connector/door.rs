@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Handle;
-
+use crate::connector::containment::Containment;
 use crate::connector::listing::{Listings, Question};
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::status::ConnectorStatus;
+use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{Command, CommandSender, DeadLetterProducer, TaskSender};
 use crate::position::{Epoch, SchemaId, TopicPartition};
 use crate::registry::Registry;
@@ -35,7 +36,8 @@ pub(super) struct Door {
     pub(super) listings: Arc<Listings>,
     pub(super) registry: Option<Registry>,
     pub(super) producer: Option<DeadLetterProducer>,
-    pub(super) runtime: Handle,
+    pub(super) containment: Containment,
+    pub(super) timing: Timing,
     pub(super) observer: Observer,
     pub(super) status: Arc<ConnectorStatus>,
     pub(super) stop: Arc<AtomicBool>,
@@ -59,8 +61,11 @@ impl Door {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
+            failpoint!("task.input");
+            self.timing.answered(&input);
             self.task.handle(input, self::now(began));
             while let Some(effect) = self.task.poll_effect() {
+                self.timing.asked(&effect);
                 self.carry_out(effect);
             }
             if shown.elapsed() >= SHOW_EVERY {
@@ -89,7 +94,10 @@ impl Door {
             Effect::Commit { tp, epoch, commit, offset, metadata } => {
                 self.commands.send(Command::Commit { tp, epoch, commit, offset, metadata });
             }
-            Effect::Release { tp, epoch } => self.commands.send(Command::Release(tp, epoch)),
+            Effect::Release { tp, epoch } => {
+                failpoint!("release.before");
+                self.commands.send(Command::Release(tp, epoch));
+            }
             Effect::Finished { tp, epoch } => self.commands.send(Command::Finished(tp, epoch)),
             Effect::Append { tp, flush, file, bytes } => self.staging.append(&tp, flush, file, bytes),
             Effect::Seal { tp, flush, files } => self.staging.seal(&tp, flush, files),
@@ -117,11 +125,13 @@ impl Door {
     fn claim(&self, tp: TopicPartition, epoch: Epoch, attempt: Attempt, claim: &Claim) {
         let (store, reply) = (self.store.clone(), self.reply.clone());
         let content = claim.to_json();
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Recover, async move {
+            failpoint!("claim.before");
             let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
                 Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
                 Err(error) => Err(error.into_failure(Stage::Recover)),
             };
+            failpoint!("claim.after");
             let _ = reply.send(Input::Claimed { tp, epoch, attempt, result });
         });
     }
@@ -133,7 +143,7 @@ impl Door {
             let _ = reply.send(Input::SchemaFetched { id, result: Err(failure) });
             return;
         };
-        self.runtime.spawn(async move {
+        self.containment.spawn(Stage::Schema, async move {
             let result = match registry.schema(id).await {
                 Ok(schema) => Ok(SchemaText {
                     json: schema.json.clone(),

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::runtime::Handle;
-
+use crate::connector::containment::Containment;
 use crate::encode::FooterKey;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::TaskSender;
 use crate::position::{Epoch, TopicPartition};
 use crate::storage::{ListedFile, StorageError, Store};
@@ -17,7 +17,7 @@ use crate::task::names::parse_object_name;
 /// The listings of one connector.
 pub(super) struct Listings {
     store: Store,
-    runtime: Handle,
+    containment: Containment,
     /// Questions by topic. A topic in the map has a listing under way.
     waiting: Mutex<HashMap<String, Vec<Question>>>,
 }
@@ -42,8 +42,8 @@ struct LastFlush {
 }
 
 impl Listings {
-    pub(super) fn new(store: Store, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { store, runtime, waiting: Mutex::new(HashMap::new()) })
+    pub(super) fn new(store: Store, containment: Containment) -> Arc<Self> {
+        Arc::new(Self { store, containment, waiting: Mutex::new(HashMap::new()) })
     }
 
     /// Answers with [`Input::Listed`] once a listing that begins now or later is done.
@@ -53,14 +53,16 @@ impl Listings {
         let idle = !waiting.contains_key(&topic);
         waiting.entry(topic.clone()).or_default().push(question);
         if idle {
-            self.runtime.spawn(Arc::clone(self).serve(topic));
+            self.containment.spawn(Stage::Recover, Arc::clone(self).serve(topic));
         }
     }
 
     async fn serve(self: Arc<Self>, topic: String) {
         loop {
             let Some(questions) = self.take(&topic) else { return };
+            failpoint!("recover.list.before");
             let listed = self.store.fold(&topic, LastFlushes::new(), note).await;
+            failpoint!("recover.list.after");
             for question in questions {
                 let result = self.answer(&question, &listed).await;
                 let Question { tp, epoch, attempt, reply, .. } = question;

@@ -3,30 +3,34 @@
 //! A connector is one consumer thread, `tasks` worker threads with a [`crate::task::SinkTask`] each, and the storage,
 //! registry and producer work that runs on the shared runtime.
 
+mod containment;
 mod door;
 mod listing;
 mod observer;
 mod staging;
 mod status;
+mod timing;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use crate::config::settings::{ConnectorSettings, Evolution, ValueFormat};
+use crate::connector::containment::{Containment, spawn_contained};
 use crate::connector::door::Door;
 use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
+use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::{
-    self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer,
+    self, Announcement, Command, CommandSender, ConsumerEnd, ConsumerSettings, DeadLetterProducer, TaskSender,
 };
 use crate::metrics::ConnectorMetrics;
 use crate::registry::Registry;
@@ -110,20 +114,12 @@ impl Connector {
         };
         let task_settings =
             Arc::new(TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref()));
-        let (mut senders, mut tasks) = (Vec::new(), Vec::new());
-        for number in 0..settings.tasks.get() {
-            let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
-            let task = SinkTask::new(
-                task_settings.clone(),
-                value_schema.as_deref(),
-                reader_schema.as_deref(),
-                process.budget.clone(),
-                seed,
-            )?;
-            let (sender, inputs) = channel();
-            senders.push(sender);
-            tasks.push((task, inputs));
-        }
+        let (senders, tasks) = tasks_of(
+            settings,
+            &task_settings,
+            [value_schema.as_deref(), reader_schema.as_deref()],
+            &process.budget,
+        )?;
         let consumer_settings = ConsumerSettings {
             connector: settings.name.clone(),
             kafka: settings.kafka.clone(),
@@ -131,8 +127,10 @@ impl Connector {
             until_end: process.until_end,
         };
         let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
+        metrics.watch_store(store.clone());
+        let containment = Containment::new(process.runtime.clone(), commands.clone());
         let stop = Arc::new(AtomicBool::new(false));
-        let listings = Listings::new(store.clone(), process.runtime.clone());
+        let listings = Listings::new(store.clone(), containment.clone());
         let mut workers = Vec::new();
         for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
             let door = Door {
@@ -143,7 +141,7 @@ impl Connector {
                 commands: commands.clone(),
                 staging: Staging::new(
                     store.clone(),
-                    process.runtime.clone(),
+                    containment.clone(),
                     process.budget.clone(),
                     sender.clone(),
                 ),
@@ -151,7 +149,8 @@ impl Connector {
                 listings: listings.clone(),
                 registry: registry.clone(),
                 producer: producer.clone(),
-                runtime: process.runtime.clone(),
+                containment: containment.clone(),
+                timing: Timing::new(metrics.clone()),
                 observer: Observer::new(
                     &settings.name,
                     metrics.clone(),
@@ -161,13 +160,15 @@ impl Connector {
                 status: status.clone(),
                 stop: stop.clone(),
             };
-            workers.push(spawn_worker(&settings.name, number, door, commands.clone())?);
+            let name = format!("task-{}-{number}", settings.name);
+            workers.push(spawn_contained(name, commands.clone(), move || door.run())?);
         }
         let supervisor = std::thread::Builder::new()
             .name(format!("connector-{}", settings.name))
             .spawn(move || {
                 let end = consumer.join().unwrap_or_else(|_| {
-                    Err(Failure::fatal(Stage::Consume, "the consumer thread panicked; please report this"))
+                    let reason = "the consumer thread panicked while it ended; please report this";
+                    Err(Failure::retriable(Stage::Consume, reason))
                 });
                 stop.store(true, Ordering::SeqCst);
                 for sender in senders {
@@ -178,13 +179,21 @@ impl Connector {
                 }
                 end
             })
-            .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))?;
+            .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
         Ok(Self { commands, supervisor })
     }
 
     /// Asks for a drain: flush, publish, commit, leave the group.
     pub fn drain(&self) {
         self.commands.send(Command::Drain);
+    }
+
+    /// Gives up a drain that does not end: leaves the group at once, what is not committed will be read again.
+    pub fn abandon(&self) {
+        self.commands.send(Command::Fail(Failure::retriable(
+            Stage::Settle,
+            "the drain did not end within daemon.shutdown_timeout; what is not committed will be read again",
+        )));
     }
 
     /// Ends every open flush.
@@ -208,9 +217,15 @@ impl Connector {
     /// # Errors
     /// The failure that stopped it.
     pub fn join(self) -> Result<ConsumerEnd, Failure> {
-        self.supervisor
-            .join()
-            .unwrap_or_else(|_| Err(Failure::fatal(Stage::Consume, "the connector's supervisor panicked")))
+        self.supervisor.join().unwrap_or_else(|_| {
+            Err(Failure::retriable(Stage::Consume, "the connector's supervisor panicked"))
+        })
+    }
+
+    /// One whose end the test decides.
+    #[cfg(test)]
+    pub(crate) fn of(commands: CommandSender, supervisor: JoinHandle<Result<ConsumerEnd, Failure>>) -> Self {
+        Self { commands, supervisor }
     }
 }
 
@@ -232,7 +247,9 @@ impl Readiness<'_> {
                         Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir)
                             .await?;
                     store.probe().await?;
+                    failpoint!("sweep.before");
                     let swept = store.sweep().await?;
+                    failpoint!("sweep.after");
                     if swept != crate::storage::Swept::default() {
                         tracing::info!(
                             connector = self.settings.name,
@@ -289,33 +306,29 @@ impl Readiness<'_> {
     }
 }
 
+/// Where each task takes its inputs, and the tasks with the other ends.
+type Tasks = (Vec<TaskSender>, Vec<(SinkTask, Receiver<Input>)>);
+
+/// The tasks of a connector; `schemas` are the texts of the value's and the reader's schema files.
+fn tasks_of(
+    settings: &ConnectorSettings,
+    task_settings: &Arc<TaskSettings>,
+    schemas: [Option<&str>; 2],
+    budget: &MemoryBudget,
+) -> Result<Tasks, Failure> {
+    let (mut senders, mut tasks) = (Vec::new(), Vec::new());
+    for number in 0..settings.tasks.get() {
+        let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
+        let task = SinkTask::new(task_settings.clone(), schemas[0], schemas[1], budget.clone(), seed)?;
+        let (sender, inputs) = channel();
+        senders.push(sender);
+        tasks.push((task, inputs));
+    }
+    Ok((senders, tasks))
+}
+
 fn read_schema(path: &std::path::Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::fatal(Stage::Schema, format!("cannot read the schema file {}: {error}", path.display()))
     })
-}
-
-/// A panic in a task stops the whole connector visibly: half of one would be worse.
-fn spawn_worker(
-    connector: &str,
-    number: usize,
-    door: Door,
-    commands: CommandSender,
-) -> Result<JoinHandle<()>, Failure> {
-    std::thread::Builder::new()
-        .name(format!("task-{connector}-{number}"))
-        .spawn(move || {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| door.run())) {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                    .unwrap_or_else(|| "no message".to_owned());
-                commands.send(Command::Fail(Failure::fatal(
-                    Stage::Encode,
-                    format!("a task panicked: {text}; the offsets are held; please report this"),
-                )));
-            }
-        })
-        .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))
 }

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use crate::connector::status::ConnectorStatus;
 use crate::error::{Failure, Stage};
 use crate::metrics::ConnectorMetrics;
-use crate::position::TopicPartition;
+use crate::position::{Offset, TopicPartition};
 use crate::task::message::Event;
 
 /// The same kind of trouble is logged at most this often.
@@ -32,6 +33,8 @@ pub(super) struct Observer {
     status: Arc<ConnectorStatus>,
     files: Option<Sender<FileWritten>>,
     repeats: HashMap<(Stage, &'static str), Repeat>,
+    /// Why each flush on its way ended, by where it begins.
+    reasons: HashMap<(TopicPartition, Offset), &'static str>,
 }
 
 struct Repeat {
@@ -46,13 +49,15 @@ impl Observer {
         status: Arc<ConnectorStatus>,
         files: Option<Sender<FileWritten>>,
     ) -> Self {
-        Self { connector: connector.to_owned(), metrics, status, files, repeats: HashMap::new() }
+        let (repeats, reasons) = (HashMap::new(), HashMap::new());
+        Self { connector: connector.to_owned(), metrics, status, files, repeats, reasons }
     }
 
     pub(super) fn dead_letters(&self, count: usize) {
         self.metrics.dead_letters.add(count as u64);
     }
 
+    /// The connector ends for this reason; the daemon counts it.
     pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
         self.status.note_failure(failure);
         match tp {
@@ -87,6 +92,7 @@ impl Observer {
             ),
             Event::Rotated { tp, range, reason, rows, files, bytes } => {
                 self.metrics.rotations.add(reason.as_str(), 1);
+                self.reasons.insert((tp.clone(), range.start), reason.as_str());
                 tracing::debug!(
                     connector = self.connector,
                     topic = &*tp.topic,
@@ -100,38 +106,18 @@ impl Observer {
                     "flush ended"
                 );
             }
-            Event::Published { tp, range, names, rows, bytes, adopted, replayed, took } => {
-                self.metrics.files.add(names.len() as u64);
-                self.metrics.rows.add(rows);
-                self.metrics.file_bytes.add(bytes);
-                self.metrics.publish_time.observe(took);
-                self.metrics.intents_replayed.add(u64::from(replayed));
-                tracing::info!(
+            event @ Event::Published { .. } => self.published(event),
+            Event::Settled { tp, range } => {
+                // A flush without files is never published.
+                self.reasons.remove(&(tp.clone(), range.start));
+                tracing::debug!(
                     connector = self.connector,
                     topic = &*tp.topic,
                     partition = tp.partition,
-                    start = range.start.as_i64(),
-                    end = range.end.as_i64(),
-                    rows,
-                    bytes,
-                    files = names.len(),
-                    adopted,
-                    replayed,
-                    took_ms = took.as_millis() as u64,
-                    file = names.first(),
-                    "flush published"
+                    offset = range.end.as_i64(),
+                    "offset committed"
                 );
-                if let Some(files) = &self.files {
-                    let _ = files.send(FileWritten { names, rows, bytes });
-                }
             }
-            Event::Settled { tp, range } => tracing::debug!(
-                connector = self.connector,
-                topic = &*tp.topic,
-                partition = tp.partition,
-                offset = range.end.as_i64(),
-                "offset committed"
-            ),
             Event::Refused { tp, offset, stage, kind, reason, outcome } => {
                 self.metrics.poison.add((stage, kind), 1);
                 if outcome == "skipped" {
@@ -152,22 +138,65 @@ impl Observer {
                 }
             }
             Event::Retrying { tp, failure, after } => self.retrying(tp.as_ref(), &failure, after),
-            Event::Dropped { tp, reason } => tracing::warn!(
-                connector = self.connector,
-                topic = &*tp.topic,
-                partition = tp.partition,
-                "unsettled records dropped, to be read again: {reason}"
-            ),
+            Event::Dropped { tp, reason } => {
+                self.metrics.drops.add(1);
+                self.reasons.retain(|(of, _), _| *of != tp);
+                self.status.note_drop(&reason);
+                if let Some(repeats) = self.may_log(Stage::Recover, "drop") {
+                    tracing::warn!(
+                        connector = self.connector,
+                        topic = &*tp.topic,
+                        partition = tp.partition,
+                        repeats,
+                        "unsettled records dropped, to be read again: {reason}"
+                    );
+                }
+            }
         }
     }
 
-    fn started(
-        &self,
-        tp: &TopicPartition,
-        offset: crate::position::Offset,
-        replay: Option<crate::position::Offset>,
-        found: &'static str,
-    ) {
+    fn published(&mut self, event: Event) {
+        let Event::Published { tp, range, names, sizes_bytes, rows, bytes, adopted, replayed, took } = event
+        else {
+            return;
+        };
+        let reason = self.reasons.remove(&(tp.clone(), range.start));
+        // Those of a replay that were all there already have been counted by whoever made them visible.
+        if !(replayed && adopted == names.len()) {
+            self.metrics.files.add(names.len() as u64);
+            self.metrics.rows.add(rows);
+            self.metrics.file_bytes.add(bytes);
+            for size in &sizes_bytes {
+                self.metrics.file_sizes.observe_bytes(*size);
+            }
+        }
+        self.metrics.adopted_files.add(adopted as u64);
+        self.metrics.publish_time.observe_duration(took);
+        self.metrics.intents_replayed.add(u64::from(replayed));
+        let at_ms = self.status.note_files(&names, &sizes_bytes, range, reason);
+        self.metrics.last_published_ms.store(at_ms, Ordering::Relaxed);
+        tracing::info!(
+            connector = self.connector,
+            topic = &*tp.topic,
+            partition = tp.partition,
+            start = range.start.as_i64(),
+            end = range.end.as_i64(),
+            reason,
+            rows,
+            bytes,
+            files = names.len(),
+            adopted,
+            replayed,
+            took_ms = took.as_millis() as u64,
+            file = names.first(),
+            "flush published"
+        );
+        if let Some(files) = &self.files {
+            let _ = files.send(FileWritten { names, rows, bytes });
+        }
+    }
+
+    fn started(&self, tp: &TopicPartition, offset: Offset, replay: Option<Offset>, found: &'static str) {
         if found == "files" {
             tracing::warn!(
                 connector = self.connector,
@@ -183,13 +212,14 @@ impl Observer {
             partition = tp.partition,
             offset = offset.as_i64(),
             found,
-            replay_to = replay.map(crate::position::Offset::as_i64),
+            replay_to = replay.map(Offset::as_i64),
             "partition started"
         );
     }
 
     fn retrying(&mut self, tp: Option<&TopicPartition>, failure: &Failure, after: Duration) {
         self.metrics.retries.add(failure.stage(), 1);
+        self.metrics.note_error(failure);
         self.status.note_failure(failure);
         if let Some(repeats) = self.may_log(failure.stage(), "retry") {
             tracing::warn!(

@@ -1,27 +1,39 @@
 //! Owns what a connector shows of itself: written by its threads, read by the endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::admin::snapshot::{
-    ConnectorSnapshot, ConnectorState, ErrorSnapshot, FlushSnapshot, PartitionSnapshot,
+    ConnectorSnapshot, ConnectorState, ErrorSnapshot, FileSnapshot, FlushSnapshot, PartitionSnapshot,
 };
 use crate::error::Failure;
 use crate::kafka::ConsumerStatus;
-use crate::position::Offset;
+use crate::position::{Offset, OffsetRange};
 use crate::task::LaneSnapshot;
 use crate::task::clock::Tick;
+
+/// Files and errors that are kept for people to see, each.
+const KEPT: usize = 20;
 
 /// Shared by a connector's threads and whoever asks how it is.
 pub struct ConnectorStatus {
     name: String,
-    topics: Vec<String>,
     pub(super) consumer: Arc<ConsumerStatus>,
-    state: Mutex<ConnectorState>,
+    told: Mutex<Told>,
     tasks: Mutex<BTreeMap<usize, TaskShow>>,
-    last_error: Mutex<Option<ErrorSnapshot>>,
+}
+
+#[derive(Default)]
+struct Told {
+    state: ConnectorState,
+    topics: Vec<String>,
+    restart_at: Option<Instant>,
+    /// The newest first.
+    files: VecDeque<FileSnapshot>,
+    /// The newest first.
+    errors: VecDeque<ErrorSnapshot>,
 }
 
 struct TaskShow {
@@ -37,27 +49,75 @@ impl ConnectorStatus {
     pub fn new(name: &str, topics: Vec<String>) -> Self {
         Self {
             name: name.to_owned(),
-            topics,
             consumer: Arc::default(),
-            state: Mutex::default(),
+            told: Mutex::new(Told { topics, ..Told::default() }),
             tasks: Mutex::default(),
-            last_error: Mutex::default(),
         }
+    }
+
+    /// The connector's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A new life begins: it has no assignment yet.
+    pub fn begin(&self) {
+        self.consumer.assigned.store(false, Ordering::Relaxed);
+        self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.set_state(ConnectorState::Starting);
     }
 
     /// Says what the connector is doing now.
     pub fn set_state(&self, state: ConnectorState) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let mut told = self.told();
+        told.state = state;
+        told.restart_at = None;
+    }
+
+    /// Says when it will be started again.
+    pub fn set_restart(&self, at: Option<Instant>) {
+        self.told().restart_at = at;
+    }
+
+    /// Says which topics it is to read, where they have names.
+    pub fn set_topics(&self, topics: Vec<String>) {
+        self.told().topics = topics;
     }
 
     /// Keeps a failure for people to see.
     pub fn note_failure(&self, failure: &Failure) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(ErrorSnapshot {
-            at_ms: i64::try_from(at.as_millis()).unwrap_or(i64::MAX),
-            stage: failure.stage().to_string(),
-            message: failure.to_string(),
-        });
+        self.note(failure.stage().as_str(), failure.kind(), failure.to_string());
+    }
+
+    /// Keeps for people to see that records will be read again.
+    pub fn note_drop(&self, reason: &str) {
+        self.note("recover", "retriable", format!("unsettled records dropped, to be read again: {reason}"));
+    }
+
+    /// Keeps files for people to see. Gives the time, ms since the epoch.
+    pub fn note_files(
+        &self,
+        names: &[String],
+        sizes_bytes: &[u64],
+        range: OffsetRange,
+        reason: Option<&str>,
+    ) -> u64 {
+        let at_ms = now_ms();
+        let mut told = self.told();
+        for (path, bytes) in names.iter().zip(sizes_bytes) {
+            told.files.push_front(FileSnapshot {
+                path: path.clone(),
+                at_ms,
+                start: plain(range.start),
+                end: plain(range.end),
+                bytes: *bytes,
+                reason: reason.unwrap_or_default().to_owned(),
+            });
+        }
+        told.files.truncate(KEPT);
+        at_ms.unsigned_abs()
     }
 
     /// Changes of the assignment since the start.
@@ -70,32 +130,41 @@ impl ConnectorStatus {
     #[must_use]
     pub fn snapshot(&self) -> ConnectorSnapshot {
         let highs = self.consumer.highs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told = self.told();
+        let paused = told.state == ConnectorState::Paused;
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut partitions: Vec<PartitionSnapshot> = tasks
             .values()
             .flat_map(|show| {
-                show.lanes.iter().map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began))
+                show.lanes
+                    .iter()
+                    .map(|lane| partition(lane, highs.get(&lane.tp).copied(), show.began, paused))
             })
             .collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let age = tasks.values().map(|show| show.at.elapsed().as_secs_f64()).fold(0.0, f64::max);
         let buffered: u64 = tasks.values().flat_map(|show| &show.lanes).map(|lane| lane.buffered_bytes).sum();
-        let mut topics = self.topics.clone();
+        let mut topics = told.topics.clone();
         for partition in &partitions {
             if !topics.contains(&partition.topic) {
                 topics.push(partition.topic.clone());
             }
         }
+        let now = Instant::now();
         ConnectorSnapshot {
             name: self.name.clone(),
-            state: *self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            state: told.state,
             assigned: self.consumer.assigned.load(Ordering::Relaxed),
             trouble: self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: told.errors.front().cloned(),
             topics,
             buffered_bytes: buffered,
-            snapshot_age_seconds: age,
+            in_flight_bytes: self.consumer.in_flight_bytes.load(Ordering::Relaxed) as u64,
+            restart_in_seconds: told.restart_at.map(|at| at.saturating_duration_since(now).as_secs_f64()),
+            snapshot_age_seconds: if told.state.is_active() { age } else { 0.0 },
             partitions,
+            last_files: told.files.iter().cloned().collect(),
+            last_errors: told.errors.iter().cloned().collect(),
         }
     }
 
@@ -103,25 +172,112 @@ impl ConnectorStatus {
         let show = TaskShow { lanes, began, at: Instant::now() };
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(task, show);
     }
+
+    fn note(&self, stage: &str, kind: &str, message: String) {
+        let at_ms = now_ms();
+        let mut told = self.told();
+        if let Some(last) = told.errors.front_mut()
+            && last.stage == stage
+            && last.message == message
+        {
+            last.at_ms = at_ms;
+            last.count += 1;
+            return;
+        }
+        let (stage, kind) = (stage.to_owned(), kind.to_owned());
+        told.errors.push_front(ErrorSnapshot { at_ms, stage, kind, message, count: 1 });
+        told.errors.truncate(KEPT);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn partition(lane: &LaneSnapshot, high: Option<Offset>, began: Instant) -> PartitionSnapshot {
+fn partition(
+    lane: &LaneSnapshot,
+    high: Option<Offset>,
+    began: Instant,
+    all_paused: bool,
+) -> PartitionSnapshot {
     let high = high.unwrap_or_default().max(lane.high);
-    let plain = |offset: Offset| offset.as_i64().unsigned_abs();
     let age = |tick: Tick| (began.elapsed().as_secs_f64() - tick.0 as f64 / 1000.0).max(0.0);
+    let lag_records = high.distance_from(lane.settled);
+    let lag_seconds = if lag_records == 0 {
+        Some(0.0)
+    } else {
+        let by_timestamp = lane.oldest_timestamp_ms.map(|at| ((now_ms() - at) as f64 / 1000.0).max(0.0));
+        by_timestamp.or(lane.oldest_unsettled.map(age))
+    };
     PartitionSnapshot {
         topic: lane.tp.topic.to_string(),
         partition: lane.tp.partition,
         position: lane.running.then(|| plain(lane.position)),
         committed: lane.running.then(|| plain(lane.settled)),
-        lag_records: lane.running.then(|| high.distance_from(lane.settled)),
-        lag_seconds: lane.running.then(|| lane.oldest_unsettled.map_or(0.0, age)),
-        paused: lane.paused,
+        lag_records: lane.running.then_some(lag_records),
+        lag_seconds: lag_seconds.filter(|_| lane.running),
+        paused: lane.paused || all_paused,
         open_flush: lane.oldest_unsettled.map(|tick| FlushSnapshot {
             start: plain(lane.settled),
             rows: lane.open_rows,
             bytes: lane.buffered_bytes,
             age_seconds: age(tick),
         }),
+    }
+}
+
+fn plain(offset: Offset) -> u64 {
+    offset.as_i64().unsigned_abs()
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Stage;
+
+    #[test]
+    fn repeats_of_an_error_are_one_and_old_ones_go() {
+        let status = ConnectorStatus::new("orders", Vec::new());
+        let failure = |number: usize| Failure::retriable(Stage::Publish, format!("try {number}"));
+        for _ in 0..3 {
+            status.note_failure(&failure(0));
+        }
+        assert_eq!(status.snapshot().last_errors.len(), 1);
+        assert_eq!(status.snapshot().last_errors[0].count, 3);
+        for number in 0..=KEPT {
+            status.note_failure(&failure(number));
+        }
+        let errors = status.snapshot().last_errors;
+        assert_eq!(errors.len(), KEPT);
+        assert!(errors[0].message.contains(&format!("try {KEPT}")), "{}", errors[0].message);
+    }
+
+    #[test]
+    fn lag_in_seconds_goes_by_the_oldest_record_that_is_not_settled() {
+        let lane = LaneSnapshot {
+            tp: crate::position::TopicPartition::new("t", 0),
+            running: true,
+            settled: Offset::ZERO,
+            position: Offset::ZERO,
+            high: Offset::new(5).unwrap(),
+            open_rows: 0,
+            buffered_bytes: 0,
+            oldest_unsettled: None,
+            oldest_timestamp_ms: Some(now_ms() - 60_000),
+            deliveries: 0,
+            paused: false,
+        };
+        let shown = partition(&lane, None, Instant::now(), false);
+        assert!(shown.lag_seconds.unwrap() >= 60.0 && shown.lag_records == Some(5));
+        let settled = LaneSnapshot { settled: Offset::new(5).unwrap(), ..lane.clone() };
+        assert_eq!(partition(&settled, None, Instant::now(), false).lag_seconds, Some(0.0));
+        let unread = LaneSnapshot { oldest_timestamp_ms: None, ..lane };
+        let shown = partition(&unread, None, Instant::now(), true);
+        assert_eq!((shown.lag_seconds, shown.paused), (None, true));
     }
 }

@@ -132,7 +132,7 @@ impl Assembly<'_> {
 
     fn bytes(&mut self, slot: Slot, data_type: &DataType, nulls: Option<NullBuffer>) -> Made<ArrayRef> {
         let runs = &mut self.buffers.bytes[slot as usize];
-        let values = Buffer::from_vec(renew(&mut runs.data));
+        let values = Buffer::from_vec(runs.take_data());
         let offsets = renew_ends(&mut runs.ends);
         Ok(match data_type {
             DataType::Utf8 => Arc::new(StringArray::try_new(offsets, values, nulls)?),

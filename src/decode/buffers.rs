@@ -8,6 +8,9 @@ use super::error::Fault;
 /// Where the offsets of a column end: Arrow's are 32 bits wide. Within reach in tests.
 pub(super) const MAX_OFFSET: usize = if cfg!(test) { 16 << 20 } else { i32::MAX as usize };
 
+/// Bytes that a buffer of byte strings begins with.
+const SMALLEST_ROOM: usize = 64;
+
 /// Position of a buffer in the pool of its kind.
 pub(super) type Slot = u32;
 
@@ -82,7 +85,7 @@ impl Buffers {
             + wide(&self.f64s)
             + wide(&self.i128s)
             + wide(&self.i256s)
-            + self.bytes.iter().map(|runs| runs.data.len() + runs.ends.len() * 4).sum::<usize>()
+            + self.bytes.iter().map(|runs| runs.used + runs.ends.len() * 4).sum::<usize>()
             + self.fixed.iter().map(|fixed| fixed.data.len()).sum::<usize>()
             + wide(&self.ends)
     }
@@ -142,27 +145,47 @@ impl Bits {
 }
 
 /// Byte strings one after the other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct ByteRuns {
-    pub(super) data: Vec<u8>,
+    /// Longer than what is used: short strings are copied in pieces of fixed size, which takes no call.
+    data: Vec<u8>,
+    used: usize,
     /// Where each ends, after a leading 0.
     pub(super) ends: Vec<i32>,
 }
 
 impl Default for ByteRuns {
     fn default() -> Self {
-        Self { data: Vec::new(), ends: vec![0] }
+        Self { data: Vec::new(), used: 0, ends: vec![0] }
     }
 }
 
 impl ByteRuns {
     #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let end = self.data.len() + bytes.len();
-        if end > MAX_OFFSET {
-            return Err(Fault::NoRoom);
+        let end = self.end_after(bytes.len())?;
+        if self.data.len() < end {
+            self.grow(bytes.len());
         }
-        self.data.extend_from_slice(bytes);
+        self.data[self.used..end].copy_from_slice(bytes);
+        self.used = end;
+        self.ends.push(end as i32);
+        Ok(())
+    }
+
+    /// Pushes the first `length` bytes of `window`.
+    #[inline]
+    pub(super) fn push_short<const N: usize>(
+        &mut self,
+        window: &[u8; N],
+        length: usize,
+    ) -> Result<(), Fault> {
+        let end = self.end_after(length)?;
+        if self.data.len() < self.used + N {
+            self.grow(N);
+        }
+        self.data[self.used..self.used + N].copy_from_slice(window);
+        self.used = end;
         self.ends.push(end as i32);
         Ok(())
     }
@@ -172,9 +195,29 @@ impl ByteRuns {
         self.ends.push(last(&self.ends));
     }
 
+    #[inline]
+    fn end_after(&self, bytes: usize) -> Result<usize, Fault> {
+        let end = self.used + bytes;
+        if end > MAX_OFFSET { Err(Fault::NoRoom) } else { Ok(end) }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let wanted = (self.used + bytes).max(2 * self.data.len()).max(SMALLEST_ROOM);
+        self.data.resize(wanted, 0);
+    }
+
     pub(super) fn truncate(&mut self, len: usize) {
         self.ends.truncate(len + 1);
-        self.data.truncate(last(&self.ends) as usize);
+        self.used = last(&self.ends) as usize;
+    }
+
+    /// The bytes; makes room for as many.
+    pub(super) fn take_data(&mut self) -> Vec<u8> {
+        self.data.truncate(self.used);
+        let fresh = vec![0; self.used + SMALLEST_ROOM];
+        self.used = 0;
+        std::mem::replace(&mut self.data, fresh)
     }
 }
 

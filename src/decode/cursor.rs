@@ -3,6 +3,19 @@
 
 use super::error::Fault;
 
+/// Text of at most this many bytes is passed on in one piece of fixed size, which takes no call to copy.
+pub(super) const SHORT_TEXT_BYTES: usize = 32;
+
+/// UTF-8 from a datum.
+pub(super) enum Text<'d> {
+    /// The first `length` bytes of the window; what follows belongs to other values.
+    Short {
+        window: &'d [u8; SHORT_TEXT_BYTES],
+        length: usize,
+    },
+    Long(&'d [u8]),
+}
+
 /// What is left of a datum.
 pub(super) struct Cursor<'d> {
     rest: &'d [u8],
@@ -97,14 +110,30 @@ impl<'d> Cursor<'d> {
         self.take(length as usize)
     }
 
+    /// As [`Self::text`]; short ones come with what follows them.
+    #[inline]
+    pub(super) fn short_text(&mut self) -> Result<Text<'d>, Fault> {
+        if let [length, ref rest @ ..] = *self.rest
+            && let Some(window) = rest.first_chunk()
+            && length <= 2 * SHORT_TEXT_BYTES as u8
+            && length & 1 == 0
+        {
+            let length = usize::from(length / 2);
+            if !is_short_ascii(window, length) && std::str::from_utf8(&window[..length]).is_err() {
+                return Err(Fault::BadUtf8);
+            }
+            self.rest = &rest[length..];
+            return Ok(Text::Short { window, length });
+        }
+        self.text().map(Text::Long)
+    }
+
     /// Length and UTF-8 of that length.
     #[inline]
     pub(super) fn text(&mut self) -> Result<&'d [u8], Fault> {
         let bytes = self.sized()?;
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(Fault::BadUtf8);
-        }
-        Ok(bytes)
+        // Most strings are short and ASCII, where asking the standard library costs more than looking.
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(Fault::BadUtf8) }
     }
 
     /// The head of the next block of an array or map; `None` at its end.
@@ -143,6 +172,43 @@ impl Block {
 }
 
 #[inline]
+fn is_short_ascii(window: &[u8; SHORT_TEXT_BYTES], length: usize) -> bool {
+    let mask = &HIGH_BITS_UP_TO[length];
+    let words = window.as_chunks().0;
+    let masked = |at: usize| u64::from_le_bytes(words[at]) & mask[at];
+    masked(0) | masked(1) | masked(2) | masked(3) == 0
+}
+
+/// For each length the high bits of so many bytes.
+static HIGH_BITS_UP_TO: [[u64; SHORT_TEXT_BYTES / 8]; SHORT_TEXT_BYTES + 1] = {
+    let mut masks = [[0; SHORT_TEXT_BYTES / 8]; SHORT_TEXT_BYTES + 1];
+    let mut length = 1;
+    while length <= SHORT_TEXT_BYTES {
+        masks[length] = masks[length - 1];
+        masks[length][(length - 1) / 8] |= 0x80 << (8 * ((length - 1) % 8));
+        length += 1;
+    }
+    masks
+};
+
+/// Eight bytes at a time; the last eight may overlap those before.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let mut seen = match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last)),
+            _ => bytes.iter().fold(0, |seen, byte| seen | u64::from(*byte)),
+        },
+    };
+    for chunk in bytes.as_chunks().0 {
+        seen |= u64::from_le_bytes(*chunk);
+    }
+    seen & HIGH_BITS == 0
+}
+
+#[inline]
 fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
@@ -171,6 +237,36 @@ mod tests {
         assert_eq!(Cursor::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]).int(), Err(Fault::OverlongVarint));
         assert_eq!(Cursor::new(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F]).int(), Err(Fault::OverlongVarint));
         assert_eq!(Cursor::new(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F]).int(), Ok(i32::MIN));
+    }
+
+    #[test]
+    fn text_is_checked_at_every_length_and_place() {
+        let text = |bytes: &[u8]| {
+            let datum = [crate::decode::tests::varint(bytes.len() as i64).as_slice(), bytes].concat();
+            let long = Cursor::new(&datum).text().map(<[u8]>::to_vec);
+            // What comes after it, bad UTF-8 in itself, is another value's.
+            let followed = [datum.as_slice(), &[0xFF; SHORT_TEXT_BYTES]].concat();
+            let mut cursor = Cursor::new(&followed);
+            let short = cursor.short_text().map(|text| match text {
+                Text::Short { window, length } => window[..length].to_vec(),
+                Text::Long(bytes) => bytes.to_vec(),
+            });
+            assert_eq!(short, long);
+            assert!(short.is_err() || cursor.remaining() == SHORT_TEXT_BYTES);
+            long
+        };
+        for length in 0..40 {
+            let mut bytes = vec![b'a'; length];
+            assert_eq!(text(&bytes), Ok(bytes.clone()));
+            for at in 0..length {
+                bytes[at] = 0xFF;
+                assert_eq!(text(&bytes), Err(Fault::BadUtf8), "{length} bytes, the one at {at} is bad");
+                bytes[at] = b'a';
+            }
+            let mut umlaut = bytes.clone();
+            umlaut.extend("\u{e4}".bytes());
+            assert_eq!(text(&umlaut), Ok(umlaut.clone()));
+        }
     }
 
     #[test]

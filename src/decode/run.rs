@@ -1,11 +1,11 @@
 //! Owns the doing of a plan's steps for one datum. Stops at the first fault and leaves columns of unequal length: the
 //! caller rolls back.
 
-use super::buffers::{Buffers, MAX_OFFSET, last};
-use super::cursor::{Block, Cursor};
+use super::buffers::{Buffers, ByteRuns, MAX_OFFSET, last};
+use super::cursor::{Block, Cursor, Text};
 use super::error::{DecodeError, Fault};
 use super::number;
-use super::plan::{Carrier, DecodePlan, Items, Members, Step};
+use super::plan::{Carrier, DecodePlan, Items, Step};
 use crate::schema::AvroSchema;
 
 /// Cells that the items of any datum may take. A cell is a value in one column.
@@ -40,7 +40,7 @@ impl<'d, 'p> Run<'d, 'p> {
     }
 
     pub(super) fn datum(&mut self, buffers: &mut Buffers) -> Result<(), Fault> {
-        self.step(self.root, buffers)?;
+        self.one(self.root, buffers)?;
         if self.cursor.remaining() == 0 { Ok(()) } else { Err(Fault::TrailingBytes) }
     }
 
@@ -55,27 +55,105 @@ impl<'d, 'p> Run<'d, 'p> {
         DecodeError::Datum { fault, path: path.join("."), position: datum_bytes - self.cursor.remaining() }
     }
 
-    fn step(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+    /// Does one step, or the members of a record.
+    #[inline]
+    fn one(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+        match step {
+            Step::Struct(members) => self.steps(&members.steps, &members.names, buffers),
+            step => self.steps(std::slice::from_ref(step), &[], buffers),
+        }
+    }
+
+    /// Does steps one after the other. `names` are theirs, or empty. All that is frequent is done right here: a call for
+    /// each value would cost about as much as reading it.
+    fn steps(
+        &mut self,
+        steps: &'p [Step],
+        names: &'p [Box<str>],
+        buffers: &mut Buffers,
+    ) -> Result<(), Fault> {
+        for (index, step) in steps.iter().enumerate() {
+            if let Err(fault) = self.frequent_step(step, buffers) {
+                self.trail.extend(names.get(index).map(|name| &**name));
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the loop over the members of a record is the only caller")]
+    fn frequent_step(&mut self, mut step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
+        // Steps that only choose another one go round.
+        loop {
+            match step {
+                Step::Boolean { to } => buffers.bits[*to as usize].push(self.cursor.boolean()?),
+                Step::Int { to } => buffers.i32s[*to as usize].push(self.cursor.int()?),
+                Step::Long { to } => buffers.i64s[*to as usize].push(self.cursor.long()?),
+                Step::Float { to } => {
+                    buffers.f32s[*to as usize].push(f32::from_le_bytes(self.cursor.array()?));
+                }
+                Step::Double { to } => {
+                    buffers.f64s[*to as usize].push(f64::from_le_bytes(self.cursor.array()?));
+                }
+                Step::Bytes { to } => buffers.bytes[*to as usize].push(self.cursor.sized()?)?,
+                Step::Text { to } => text(&mut self.cursor, &mut buffers.bytes[*to as usize])?,
+                Step::Enum { to, symbols } => {
+                    let symbol = self.symbol(symbols)?;
+                    buffers.bytes[*to as usize].push(symbol)?;
+                }
+                Step::Optional { null_branch, validity, fills, step: value } => {
+                    let branch = self.cursor.long()?;
+                    if branch & !1 != 0 {
+                        return Err(Fault::BadUnionIndex);
+                    }
+                    if branch != *null_branch {
+                        buffers.bits[*validity as usize].push(true);
+                        step = value;
+                        continue;
+                    }
+                    buffers.fill(fills);
+                }
+                Step::Present { validity, step: value } => {
+                    buffers.bits[*validity as usize].push(true);
+                    step = value;
+                    continue;
+                }
+                Step::Union(branches) => {
+                    let branch = self.cursor.long()?;
+                    let branch = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
+                    step = branch.ok_or(Fault::BadUnionIndex)?;
+                    continue;
+                }
+                Step::Member { others, validity, step: value } => {
+                    buffers.fill(others);
+                    buffers.bits[*validity as usize].push(true);
+                    step = value;
+                    continue;
+                }
+                Step::Decimal128 { to, precision, carrier } => {
+                    let value = number::decimal128(self.carried(*carrier)?, *precision)?;
+                    buffers.i128s[*to as usize].push(value);
+                }
+                Step::Struct(members) => self.steps(&members.steps, &members.names, buffers)?,
+                other => self.other_step(other, buffers)?,
+            }
+            return Ok(());
+        }
+    }
+
+    /// Kept apart so that the loop of the frequent steps stays small.
+    #[inline(never)]
+    fn other_step(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
         match step {
             Step::Null { to } => buffers.nulls[*to as usize] += 1,
-            Step::Boolean { to } => buffers.bits[*to as usize].push(self.cursor.boolean()?),
-            Step::Int { to } => buffers.i32s[*to as usize].push(self.cursor.int()?),
             Step::IntToLong { to } => buffers.i64s[*to as usize].push(self.cursor.int()?.into()),
             Step::IntToFloat { to } => buffers.f32s[*to as usize].push(self.cursor.int()? as f32),
             Step::IntToDouble { to } => buffers.f64s[*to as usize].push(self.cursor.int()?.into()),
-            Step::Long { to } => buffers.i64s[*to as usize].push(self.cursor.long()?),
             Step::LongToFloat { to } => buffers.f32s[*to as usize].push(self.cursor.long()? as f32),
             Step::LongToDouble { to } => buffers.f64s[*to as usize].push(self.cursor.long()? as f64),
-            Step::Float { to } => buffers.f32s[*to as usize].push(f32::from_le_bytes(self.cursor.array()?)),
             Step::FloatToDouble { to } => {
                 buffers.f64s[*to as usize].push(f32::from_le_bytes(self.cursor.array()?).into());
-            }
-            Step::Double { to } => buffers.f64s[*to as usize].push(f64::from_le_bytes(self.cursor.array()?)),
-            Step::Bytes { to } => buffers.bytes[*to as usize].push(self.cursor.sized()?)?,
-            Step::Text { to } => buffers.bytes[*to as usize].push(self.cursor.text()?)?,
-            Step::Enum { to, symbols } => {
-                let symbol = self.symbol(symbols)?;
-                buffers.bytes[*to as usize].push(symbol)?;
             }
             Step::Fixed { to, size } => {
                 buffers.fixed[*to as usize].push(self.cursor.take(*size as usize)?)?;
@@ -83,44 +161,17 @@ impl<'d, 'p> Run<'d, 'p> {
             Step::FixedAsBytes { to, size } => {
                 buffers.bytes[*to as usize].push(self.cursor.take(*size as usize)?)?;
             }
-            Step::Optional { null_branch, validity, fills, step } => {
-                let branch = self.cursor.long()?;
-                if branch & !1 != 0 {
-                    return Err(Fault::BadUnionIndex);
-                }
-                if branch == *null_branch {
-                    buffers.fill(fills);
-                } else {
-                    buffers.bits[*validity as usize].push(true);
-                    self.step(step, buffers)?;
-                }
-            }
-            Step::Struct(members) => self.members(members, buffers)?,
             Step::Array { ends, items } => {
                 let count = self.items(items, buffers, |_, _| Ok(()))?;
                 add_end(&mut buffers.ends[*ends as usize], count)?;
             }
             Step::Map { ends, keys, items } => {
                 let count = self.items(items, buffers, |cursor, buffers| {
-                    buffers.bytes[*keys as usize].push(cursor.text()?)
+                    text(cursor, &mut buffers.bytes[*keys as usize])
                 })?;
                 add_end(&mut buffers.ends[*ends as usize], count)?;
             }
-            Step::Union(branches) => {
-                let branch = self.cursor.long()?;
-                let branch = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
-                self.step(branch.ok_or(Fault::BadUnionIndex)?, buffers)?;
-            }
-            Step::Present { validity, step } => {
-                buffers.bits[*validity as usize].push(true);
-                self.step(step, buffers)?;
-            }
             Step::Absent(fills) => buffers.fill(fills),
-            Step::Member { others, validity, step } => {
-                buffers.fill(others);
-                buffers.bits[*validity as usize].push(true);
-                self.step(step, buffers)?;
-            }
             Step::Skip(node) => self.skip(*node, 0)?,
             Step::Fail(fault) => return Err(*fault),
             rare => self.rare_step(rare, buffers)?,
@@ -128,13 +179,8 @@ impl<'d, 'p> Run<'d, 'p> {
         Ok(())
     }
 
-    /// Kept apart so that the frequent steps stay small.
     fn rare_step(&mut self, step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
         match step {
-            Step::Decimal128 { to, precision, carrier } => {
-                let value = number::decimal128(self.carried(*carrier)?, *precision)?;
-                buffers.i128s[*to as usize].push(value);
-            }
             Step::Decimal256 { to, precision, carrier } => {
                 let value = number::decimal256(self.carried(*carrier)?, *precision)?;
                 buffers.i256s[*to as usize].push(value);
@@ -176,16 +222,6 @@ impl<'d, 'p> Run<'d, 'p> {
         Ok(())
     }
 
-    fn members(&mut self, members: &'p Members, buffers: &mut Buffers) -> Result<(), Fault> {
-        for (index, step) in members.steps.iter().enumerate() {
-            if let Err(fault) = self.step(step, buffers) {
-                self.trail.push(&members.names[index]);
-                return Err(fault);
-            }
-        }
-        Ok(())
-    }
-
     /// Does all blocks of an array or map; the count of items.
     fn items(
         &mut self,
@@ -198,7 +234,7 @@ impl<'d, 'p> Run<'d, 'p> {
             self.admit(block, items.min_bytes, items.cells)?;
             for _ in 0..block.items {
                 key(&mut self.cursor, buffers)?;
-                if let Err(fault) = self.step(&items.step, buffers) {
+                if let Err(fault) = self.one(&items.step, buffers) {
                     self.trail.push("element");
                     return Err(fault);
                 }
@@ -252,6 +288,14 @@ impl<'d, 'p> Run<'d, 'p> {
         self.budget = inner.budget;
         self.trail.append(&mut inner.trail);
         outcome
+    }
+}
+
+#[inline]
+fn text(cursor: &mut Cursor<'_>, to: &mut ByteRuns) -> Result<(), Fault> {
+    match cursor.short_text()? {
+        Text::Short { window, length } => to.push_short(window, length),
+        Text::Long(bytes) => to.push(bytes),
     }
 }
 

@@ -1,51 +1,64 @@
 //! Owns one Parquet file in the making: row groups cut by bytes and rows, bytes handed out as they come.
 //! Does not own which rows go into the file nor where its bytes go.
 
-use std::io::{self, Write};
-use std::mem;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 
+use super::encoding::{Encoding, Lesson};
+use super::sink::PieceSink;
 use crate::error::{Failure, Stage};
 
 /// Encodes record batches of one schema into one Parquet file.
 pub struct FileEncoder {
-    writer: ArrowWriter<ChunkSink>,
+    writer: ArrowWriter<PieceSink>,
     row_group_bytes: usize,
     rows: u64,
+    lesson: Lesson,
+    /// Row groups that the lesson has seen.
+    learned: usize,
+    /// Both are asked for far more often than they change, and cost a walk over all columns.
+    open_bytes: usize,
+    open_memory_bytes: usize,
 }
 
 /// What is left when a file is complete.
 #[derive(Debug)]
 pub struct EncodedFile {
     /// The last bytes of the file, after those that [`FileEncoder::take_bytes`] gave.
-    pub tail: Bytes,
+    pub tail: Vec<Bytes>,
     /// Size of the whole file.
     pub size_bytes: u64,
 }
 
 impl FileEncoder {
-    /// Begins a file. `row_group_bytes` is the encoded size at which a row group closes.
+    /// Begins a file of `topic` that will begin with `batches`; they still have to be written.
     ///
     /// # Errors
-    /// Fatal when the schema has no Parquet form.
+    /// Fatal when the schema has no Parquet form or a setting is out of range.
     pub fn new(
+        topic: &Arc<str>,
         schema: SchemaRef,
-        properties: WriterProperties,
-        row_group_bytes: u64,
+        encoding: &Encoding,
+        batches: &[RecordBatch],
     ) -> Result<Self, Failure> {
+        let columns = ArrowSchemaConverter::new().convert(&schema).map_err(|error| fatal(&error))?;
+        let (properties, lesson) = encoding.properties(topic, &schema, &columns, batches)?;
         // The embedded Arrow schema would make some readers see other types than the Parquet ones.
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(ChunkSink::default(), schema, options)
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_parquet_schema(columns)
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(PieceSink::default(), schema, options)
             .map_err(|error| fatal(&error))?;
-        Ok(Self { writer, row_group_bytes: row_group_bytes as usize, rows: 0 })
+        let row_group_bytes = encoding.row_group_bytes();
+        Ok(Self { writer, row_group_bytes, rows: 0, lesson, learned: 0, open_bytes: 0, open_memory_bytes: 0 })
     }
 
     /// Appends rows in order; closes the row group when it is large enough.
@@ -58,6 +71,17 @@ impl FileEncoder {
         if self.writer.in_progress_size() >= self.row_group_bytes {
             self.writer.flush().map_err(|error| fatal(&error))?;
         }
+        self.note();
+        Ok(())
+    }
+
+    /// Closes the open row group early, so that its memory can go.
+    ///
+    /// # Errors
+    /// Fatal when it cannot be encoded.
+    pub fn close_row_group(&mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(|error| fatal(&error))?;
+        self.note();
         Ok(())
     }
 
@@ -70,19 +94,19 @@ impl FileEncoder {
     /// Estimate of the file's size were it finished now, bytes.
     #[must_use]
     pub fn estimated_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.writer.bytes_written() + self.open_bytes) as u64
     }
 
     /// Memory held by the encoder, bytes: the open row group and bytes not yet taken.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().buffer.len()
+        self.open_memory_bytes + self.writer.inner().len()
     }
 
-    /// The bytes encoded since the last call; empty while a row group is open.
-    pub fn take_bytes(&mut self) -> Bytes {
+    /// The bytes encoded since the last call, in pieces; none while a row group is open.
+    pub fn take_bytes(&mut self) -> Vec<Bytes> {
         // Sound because the sink only ever appends, and the writer keeps its own count of bytes written.
-        Bytes::from(mem::take(&mut self.writer.inner_mut().buffer))
+        self.writer.inner_mut().take()
     }
 
     /// Closes the last row group and writes the footer with `key_values`.
@@ -93,27 +117,20 @@ impl FileEncoder {
         for pair in key_values {
             self.writer.append_key_value_metadata(pair);
         }
+        self.close_row_group()?;
         self.writer.finish().map_err(|error| fatal(&error))?;
         let size_bytes = self.writer.bytes_written() as u64;
         let tail = self.take_bytes();
         Ok(EncodedFile { tail, size_bytes })
     }
-}
 
-/// Where the Parquet writer writes: a buffer that is emptied between row groups.
-#[derive(Default)]
-struct ChunkSink {
-    buffer: Vec<u8>,
-}
-
-impl Write for ChunkSink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn note(&mut self) {
+        self.open_bytes = self.writer.in_progress_size();
+        self.open_memory_bytes = self.writer.memory_size();
+        for row_group in self.writer.flushed_row_groups().iter().skip(self.learned) {
+            self.lesson.learn(row_group);
+            self.learned += 1;
+        }
     }
 }
 
@@ -129,6 +146,7 @@ mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
+    use crate::config::settings::{ByteSize, Compression, Dictionary, ParquetSettings};
 
     fn batch(from: i64, rows: i64) -> RecordBatch {
         let ids: ArrayRef = Arc::new((from..from + rows).collect::<Int64Array>());
@@ -137,21 +155,32 @@ mod tests {
         RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap()
     }
 
+    fn encoding(row_group_bytes: u64, dictionary: Dictionary) -> Encoding {
+        Encoding::new(&ParquetSettings {
+            compression: Compression::Snappy,
+            row_group_bytes: ByteSize(row_group_bytes),
+            row_group_rows: 1_000_000.try_into().unwrap(),
+            dictionary,
+            columns: [].into(),
+            sort_by: Vec::new(),
+        })
+    }
+
     fn encode(row_group_bytes: u64) -> (Vec<u8>, u64, usize) {
         let first = batch(0, 1000);
-        let mut encoder =
-            FileEncoder::new(first.schema(), WriterProperties::builder().build(), row_group_bytes).unwrap();
+        let encoding = encoding(row_group_bytes, Dictionary::Always);
+        let mut encoder = FileEncoder::new(&"t".into(), first.schema(), &encoding, &[]).unwrap();
         let mut file = Vec::new();
         let mut chunks = 0;
         for at in 0..50 {
             encoder.write(&batch(at * 1000, 1000)).unwrap();
-            let bytes = encoder.take_bytes();
+            let bytes = encoder.take_bytes().concat();
             chunks += usize::from(!bytes.is_empty());
             file.extend_from_slice(&bytes);
         }
         assert_eq!(encoder.rows(), 50_000);
         let end = encoder.finish(vec![KeyValue::new("sluice.rows".to_owned(), "50000".to_owned())]).unwrap();
-        file.extend_from_slice(&end.tail);
+        file.extend_from_slice(&end.tail.concat());
         (file, end.size_bytes, chunks)
     }
 
@@ -172,5 +201,47 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
         assert_eq!(reader.metadata().num_row_groups(), 1);
         assert!(chunks <= 1, "only the magic bytes may leave early");
+    }
+
+    #[test]
+    fn a_row_group_can_be_closed_early_and_then_holds_no_memory() {
+        let rows = batch(0, 1000);
+        let encoding = encoding(1 << 30, Dictionary::Auto);
+        let mut encoder = FileEncoder::new(&"t".into(), rows.schema(), &encoding, &[]).unwrap();
+        encoder.write(&rows).unwrap();
+        assert!(encoder.memory_bytes() > 10_000);
+        encoder.close_row_group().unwrap();
+        let mut file = encoder.take_bytes().concat();
+        assert_eq!(encoder.memory_bytes(), 0);
+        encoder.write(&rows).unwrap();
+        file.extend(encoder.finish(Vec::new()).unwrap().tail.concat());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+        assert_eq!(reader.metadata().num_row_groups(), 2);
+    }
+
+    #[test]
+    fn auto_leaves_out_dictionaries_that_would_be_thrown_away() {
+        let encoding = encoding(1 << 30, Dictionary::Auto);
+        let encodes = |rows: &RecordBatch| {
+            let mut encoder =
+                FileEncoder::new(&"t".into(), rows.schema(), &encoding, std::slice::from_ref(rows)).unwrap();
+            encoder.write(rows).unwrap();
+            let file = encoder.finish(Vec::new()).unwrap().tail.concat();
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+            let columns = reader.metadata().row_group(0).columns().to_vec();
+            columns.iter().map(|column| column.dictionary_page_offset().is_some()).collect::<Vec<_>>()
+        };
+        let names: ArrayRef =
+            Arc::new((0..20_000).map(|row| Some(format!("n{}", row % 9))).collect::<StringArray>());
+        let ids: ArrayRef = Arc::new((0..20_000).collect::<Int64Array>());
+        let rows = RecordBatch::try_from_iter([("id", ids.clone()), ("name", names)]).unwrap();
+        assert_eq!(encodes(&rows), [false, true]);
+        // What was learned holds for the next file: names that turned unique are not noticed in its first rows, but the
+        // row group shows it.
+        let unique: ArrayRef =
+            Arc::new((0..20_000).map(|row| Some(format!("n{row}"))).collect::<StringArray>());
+        let rows = RecordBatch::try_from_iter([("id", ids), ("name", unique)]).unwrap();
+        assert_eq!(encodes(&rows), [false, true]);
+        assert_eq!(encodes(&rows), [false, false]);
     }
 }

@@ -1,10 +1,14 @@
 //! From Arrow record batches to the bytes of a Parquet file. Computes; no I/O: whoever owns the encoder takes the
 //! bytes as row groups close.
 
+mod dictionary;
+mod encoding;
 mod file;
 mod footer;
 mod properties;
+mod sample;
+mod sink;
 
+pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};
 pub use footer::{FileFacts, FooterKey};
-pub use properties::writer_properties;

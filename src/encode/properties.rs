@@ -1,19 +1,23 @@
 //! Owns the translation of `parquet:` settings into the Parquet writer's properties.
 
-use arrow::datatypes::Schema;
 use parquet::basic::{BrotliLevel, Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use crate::config::settings::{Compression, Dictionary, ParquetSettings};
 use crate::error::{Failure, Stage};
 
-/// The writer's properties for files of `schema`.
+/// The writer's properties for files with `columns`. `gains` says for each of them whether a dictionary pays; it may be
+/// empty.
 ///
 /// # Errors
-/// Fatal when a compression level is out of range or a column of `parquet.columns` has no counterpart in any
-/// form (leaf path such as `a.b`); settings for columns that a file lacks are ignored, since schemas differ.
-pub fn writer_properties(settings: &ParquetSettings, _schema: &Schema) -> Result<WriterProperties, Failure> {
+/// Fatal when a compression level is out of range. Settings for columns that a file lacks are ignored, since schemas
+/// differ.
+pub(super) fn writer_properties(
+    settings: &ParquetSettings,
+    columns: &SchemaDescriptor,
+    gains: &[bool],
+) -> Result<WriterProperties, Failure> {
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("sluice version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -21,10 +25,15 @@ pub fn writer_properties(settings: &ParquetSettings, _schema: &Schema) -> Result
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_dictionary_enabled(settings.dictionary != Dictionary::Never)
         .set_max_row_group_row_count(Some(settings.row_group_rows.get()));
+    for (column, _) in columns.columns().iter().zip(gains).filter(|(_, gains)| !**gains) {
+        builder = builder.set_column_dictionary_enabled(column.path().clone(), false);
+    }
     for (column, overrides) in &settings.columns {
         let path = ColumnPath::from(column.split('.').map(str::to_owned).collect::<Vec<_>>());
-        if let Some(dictionary) = overrides.dictionary {
-            builder = builder.set_column_dictionary_enabled(path.clone(), dictionary != Dictionary::Never);
+        match overrides.dictionary {
+            None | Some(Dictionary::Auto) => {}
+            Some(Dictionary::Always) => builder = builder.set_column_dictionary_enabled(path.clone(), true),
+            Some(Dictionary::Never) => builder = builder.set_column_dictionary_enabled(path.clone(), false),
         }
         if overrides.bloom_filter {
             builder = builder.set_column_bloom_filter_enabled(path, true);

@@ -11,8 +11,10 @@ use crate::config::settings::KafkaSettings;
 pub(super) fn consumer_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = client_config(settings);
     let defaults = [
-        // Records wait in the client in memory that the budget does not see; this bounds it.
-        ("queued.max.messages.kbytes", "32768"),
+        // Records wait in the client in memory that the budget does not see; this bounds it. Each takes about twice its
+        // size there, and one answer of the broker comes on top.
+        ("queued.max.messages.kbytes", "8192"),
+        ("fetch.max.bytes", "8388608"),
         ("fetch.queue.backoff.ms", "10"),
         // Questions about offsets wait behind a fetch that waits for records.
         ("fetch.wait.max.ms", "200"),

@@ -1,13 +1,15 @@
 //! Owns what one connector counts. Does not own names, nor what can be read off its state at any moment (lag, open
 //! flushes, pauses): that is [`crate::admin::snapshot`].
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::instruments::{Counter, CounterBy, Histogram};
-use crate::error::Stage;
+use super::instruments::{Bytes, Counter, CounterBy, Histogram, Seconds};
+use crate::error::{Failure, Stage};
 use crate::registry::{Registry, RegistryCounts};
+use crate::storage::{RequestCount, Store};
 
 /// Counters of one connector; they outlive its restarts. Add to them once a batch.
 #[derive(Default)]
@@ -16,7 +18,7 @@ pub struct ConnectorMetrics {
     pub records: Counter,
     /// Bytes of their keys and values.
     pub record_bytes: Counter,
-    /// Rows in published files.
+    /// Rows in published files; those of a replay whose files were all there already are not counted again.
     pub rows: Counter,
     /// Files published.
     pub files: Counter,
@@ -38,11 +40,30 @@ pub struct ConnectorMetrics {
     pub intents_replayed: Counter,
     /// Changes of the assignment.
     pub rebalances: Counter,
+    /// Failures of every kind, by stage and by [`Failure::kind`]; poison only where it stopped the connector.
+    pub errors: CounterBy<(Stage, &'static str)>,
+    /// Times everything unsettled of a partition was dropped, to be read again.
+    pub drops: Counter,
+    /// Files found there already, with the same content.
+    pub adopted_files: Counter,
+    /// Times the connector was started again after it had failed.
+    pub restarts: Counter,
+    /// Commits answered, by `ok`, `refused`, `unknown` and `denied`.
+    pub commits: CounterBy<&'static str>,
     /// Time until a commit was answered.
-    pub commit_time: Histogram,
-    /// Time until a file was visible.
-    pub publish_time: Histogram,
+    pub commit_time: Histogram<Seconds>,
+    /// Time from the end of a flush until its files were visible.
+    pub publish_time: Histogram<Seconds>,
+    /// Time until the files of a flush were durable: for an object store, most of the upload.
+    pub seal_time: Histogram<Seconds>,
+    /// Time until sealed files were visible.
+    pub publish_step_time: Histogram<Seconds>,
+    /// Sizes of published files.
+    pub file_sizes: Histogram<Bytes>,
+    /// When files last became visible, ms since the epoch; 0: never.
+    pub last_published_ms: AtomicU64,
     registry: Mutex<Option<Registry>>,
+    store: Mutex<Option<Store>>,
 }
 
 /// The counters of a connector at one moment, for the API.
@@ -74,12 +95,30 @@ pub struct ConnectorTotals {
     pub intents_replayed: u64,
     /// See [`ConnectorMetrics::rebalances`].
     pub rebalances: u64,
+    /// See [`ConnectorMetrics::errors`].
+    pub errors: u64,
+    /// See [`ConnectorMetrics::restarts`].
+    pub restarts: u64,
+    /// See [`ConnectorMetrics::adopted_files`].
+    pub adopted_files: u64,
+    /// See [`ConnectorMetrics::drops`].
+    pub drops: u64,
 }
 
 impl ConnectorMetrics {
     /// Shows this registry client's counters from now on, instead of the one before.
     pub fn watch_registry(&self, registry: Registry) {
         *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
+    }
+
+    /// Shows the requests to this store from now on, instead of the one before.
+    pub fn watch_store(&self, store: Store) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+    }
+
+    /// Counts a failure.
+    pub fn note_error(&self, failure: &Failure) {
+        self.errors.add((failure.stage(), failure.kind()), 1);
     }
 
     /// Reads all counters.
@@ -99,7 +138,16 @@ impl ConnectorMetrics {
             retries: self.retries.total(),
             intents_replayed: self.intents_replayed.get(),
             rebalances: self.rebalances.get(),
+            errors: self.errors.total(),
+            restarts: self.restarts.get(),
+            adopted_files: self.adopted_files.get(),
+            drops: self.drops.get(),
         }
+    }
+
+    pub(super) fn store_requests(&self) -> Vec<RequestCount> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.as_ref().map(Store::requests).unwrap_or_default()
     }
 
     pub(super) fn registry_counts(&self) -> Option<RegistryCounts> {

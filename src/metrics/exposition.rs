@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::instruments::{BOUNDS_SECONDS, HistogramReading};
+use super::instruments::HistogramReading;
 
 /// A metric family: its name, kind, and a sentence of help.
 pub(super) struct Family {
@@ -58,14 +58,14 @@ impl Exposition {
     }
 
     pub(super) fn histogram(&mut self, labels: Labels<'_>, reading: &HistogramReading) {
-        for (bound, at_most) in BOUNDS_SECONDS.iter().zip(reading.at_most) {
+        for (bound, at_most) in &reading.at_most {
             self.series("_bucket", labels, Some(("le", &bound.to_string())));
             self.put(format_args!("{at_most}\n"));
         }
         self.series("_bucket", labels, Some(("le", "+Inf")));
         self.put(format_args!("{}\n", reading.count));
         self.series("_sum", labels, None);
-        self.put(format_args!("{}\n", reading.sum_seconds));
+        self.put(format_args!("{}\n", reading.sum));
         self.series("_count", labels, None);
         self.put(format_args!("{}\n", reading.count));
     }

@@ -1,6 +1,7 @@
 //! Owns the things that count: counters, counters by label, histograms. Does not own names or text.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,47 +56,112 @@ impl<K> Default for CounterBy<K> {
     }
 }
 
-/// Upper bounds of the histograms' buckets, in seconds: from a quick commit to an upload in trouble.
-pub(super) const BOUNDS_SECONDS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// What a histogram measures, and between which bounds it counts.
+pub trait Scale {
+    /// Upper bounds of the buckets, ascending.
+    const BOUNDS: &'static [f64];
+}
 
-/// Durations by size. Lock-free.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    /// One a bound, and one for what is longer than all of them.
-    buckets: [AtomicU64; BOUNDS_SECONDS.len() + 1],
-    sum_nanos: AtomicU64,
+/// Durations, from a quick commit to an upload in trouble.
+#[derive(Debug)]
+pub enum Seconds {}
+
+impl Scale for Seconds {
+    const BOUNDS: &'static [f64] =
+        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+}
+
+/// Sizes of files: 4 KiB to 4 GiB, by four.
+#[derive(Debug)]
+pub enum Bytes {}
+
+impl Scale for Bytes {
+    const BOUNDS: &'static [f64] = &[
+        4096.0,
+        16384.0,
+        65536.0,
+        262_144.0,
+        1_048_576.0,
+        4_194_304.0,
+        16_777_216.0,
+        67_108_864.0,
+        268_435_456.0,
+        1_073_741_824.0,
+        4_294_967_296.0,
+    ];
+}
+
+/// Measurements by size. Lock-free.
+#[derive(Debug)]
+pub struct Histogram<S: Scale> {
+    /// One a bound, and one for what is larger than all of them.
+    buckets: Vec<AtomicU64>,
+    /// In billionths of the unit for durations, else in units.
+    sum: AtomicU64,
+    scale: PhantomData<S>,
 }
 
 /// A histogram at one moment.
 #[derive(Debug)]
 pub(super) struct HistogramReading {
-    /// By bound: how many were at most so long. One element a bound.
-    pub(super) at_most: [u64; BOUNDS_SECONDS.len()],
+    /// Bounds, and how many were at most so large.
+    pub(super) at_most: Vec<(f64, u64)>,
     pub(super) count: u64,
-    pub(super) sum_seconds: f64,
+    pub(super) sum: f64,
 }
 
-impl Histogram {
+impl<S: Scale> Default for Histogram<S> {
+    fn default() -> Self {
+        let buckets = (0..=S::BOUNDS.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { buckets, sum: AtomicU64::new(0), scale: PhantomData }
+    }
+}
+
+impl Histogram<Seconds> {
     /// Notes one duration.
-    pub fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = BOUNDS_SECONDS.partition_point(|bound| *bound < seconds);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    pub fn observe_duration(&self, duration: Duration) {
+        self.count_in(duration.as_secs_f64());
+        self.sum.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) -> HistogramReading {
+        self.reading(1e9)
+    }
+}
+
+impl Histogram<Bytes> {
+    /// Notes one size.
+    pub fn observe_bytes(&self, bytes: u64) {
+        self.count_in(bytes as f64);
+        self.sum.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> HistogramReading {
+        self.reading(1.0)
+    }
+}
+
+impl<S: Scale> Histogram<S> {
+    /// How many were noted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    fn count_in(&self, value: f64) {
+        let bucket = S::BOUNDS.partition_point(|bound| *bound < value);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn reading(&self, units: f64) -> HistogramReading {
         let mut count = 0;
-        let mut at_most = [0; BOUNDS_SECONDS.len()];
-        for (index, bucket) in self.buckets.iter().enumerate() {
+        let mut sums = Vec::with_capacity(self.buckets.len());
+        for bucket in &self.buckets {
             count += bucket.load(Ordering::Relaxed);
-            if let Some(sum) = at_most.get_mut(index) {
-                *sum = count;
-            }
+            sums.push(count);
         }
-        HistogramReading { at_most, count, sum_seconds: self.sum_nanos.load(Ordering::Relaxed) as f64 / 1e9 }
+        let at_most = S::BOUNDS.iter().copied().zip(sums).collect();
+        HistogramReading { at_most, count, sum: self.sum.load(Ordering::Relaxed) as f64 / units }
     }
 }
 
@@ -104,14 +170,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_are_counted_in_bytes() {
+        let histogram = Histogram::<Bytes>::default();
+        histogram.observe_bytes(4096);
+        histogram.observe_bytes(u64::from(u32::MAX) * 2);
+        let reading = histogram.read();
+        assert_eq!(reading.at_most[0], (4096.0, 1));
+        assert_eq!((reading.at_most[10].1, reading.count), (1, 2));
+    }
+
+    #[test]
     fn a_bound_belongs_to_its_bucket() {
-        let histogram = Histogram::default();
+        let histogram = Histogram::<Seconds>::default();
         for millis in [1, 2, 1_000, 120_000] {
-            histogram.observe(Duration::from_millis(millis));
+            histogram.observe_duration(Duration::from_millis(millis));
         }
         let reading = histogram.read();
-        assert_eq!(reading.at_most, [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
-        assert_eq!(reading.count, 4);
-        assert!((reading.sum_seconds - 121.003).abs() < 1e-9);
+        let at_most: Vec<u64> = reading.at_most.iter().map(|(_, count)| *count).collect();
+        assert_eq!(at_most, [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
+        assert_eq!((reading.count, histogram.count()), (4, 4));
+        assert!((reading.sum - 121.003).abs() < 1e-9);
     }
 }

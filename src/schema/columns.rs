@@ -16,7 +16,7 @@ pub const PLACEHOLDER: &str = "_empty";
 /// Column names that belong to record metadata; value columns of these names are renamed.
 pub const RESERVED: [&str; 6] = ["_topic", "_partition", "_offset", "_timestamp", "_key", "_headers"];
 /// Columns of columns. As many as types in a schema text, plus what references add; beyond it stacks are at risk.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 128;
 /// Columns of a schema, inner ones included. Records used in many places multiply, so the text's size is no bound.
 const MAX_COLUMNS: usize = 65_536;
 /// Widest fixed kept as such: a null in a fixed column takes the whole width in memory.
@@ -111,7 +111,7 @@ pub fn arrow_schema(schema: &AvroSchema, options: ColumnOptions) -> Result<Schem
 /// The columns for values of `schema`: the fields of a record, or one column `value`.
 ///
 /// # Errors
-/// [`SchemaError::Unsupported`] when a type contains itself, columns nest deeper than 64, or there are more than
+/// [`SchemaError::Unsupported`] when a type contains itself, columns nest deeper than 128, or there are more than
 /// 65,536 of them, inner ones counted.
 pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column>, SchemaError> {
     let mut mapper = Mapper { schema, path: Vec::new(), within: Vec::new(), count: 0 };
@@ -214,8 +214,9 @@ impl Mapper<'_> {
 
     fn union(&mut self, branches: &[NodeId]) -> Result<(bool, ColumnKind), SchemaError> {
         let is_null = |id: &NodeId| self.schema.node(*id).shape == Shape::Null;
-        let nullable = branches.iter().any(is_null);
         let values: Vec<NodeId> = branches.iter().copied().filter(|id| !is_null(id)).collect();
+        // A union without branches has no values; its column is one of nulls.
+        let nullable = values.len() < branches.len() || branches.is_empty();
         let kind = match values[..] {
             [] => ColumnKind::Null,
             [only] => self.kind(only)?,

@@ -6,10 +6,12 @@ use serde_json::Value;
 use super::model::{AvroSchema, NodeId, Shape};
 
 /// Values inside values.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 128;
 /// Values of a default in all, attempts at union branches included. A record's default may leave its fields to their
 /// own defaults, so the size of the text is no bound.
 const MAX_VALUES: usize = 100_000;
+/// Bytes of a default with a fixed in it, whose size is just a number in the schema.
+const MAX_BYTES: usize = 4 << 20;
 
 /// Encodes `value` as a datum of type `node` (Avro 1.12, "field default values").
 ///
@@ -59,7 +61,13 @@ impl Encoder<'_> {
             Shape::String => sized(value.as_str().ok_or_else(misfit)?.as_bytes(), out),
             Shape::Bytes => sized(&latin(value).ok_or_else(misfit)?, out),
             Shape::Fixed(fixed) => {
-                out.extend(latin(value).filter(|bytes| bytes.len() == fixed.size).ok_or_else(misfit)?);
+                // As Java does, too short ones are filled up with zeros and too long ones cut.
+                let mut bytes = latin(value).ok_or_else(misfit)?;
+                if out.len() + fixed.size > MAX_BYTES {
+                    return Err(format!("default takes more than {MAX_BYTES} bytes"));
+                }
+                bytes.resize(fixed.size, 0);
+                out.extend(bytes);
             }
             Shape::Enum(declared) => {
                 let symbol = value.as_str().ok_or_else(misfit)?;
@@ -121,14 +129,14 @@ fn misfit(schema: &AvroSchema, node: NodeId, value: &Value) -> String {
     format!("default {value} is not of type {}", schema.node(node).word())
 }
 
-/// JSON has no NaN and no infinities: writers spell them as strings.
+/// JSON has no NaN and no infinities: writers spell them as strings, and Java takes any number so spelled.
 fn float(value: &Value) -> Option<f64> {
     match value.as_str() {
         None => value.as_f64(),
         Some("NaN") => Some(f64::NAN),
         Some("Infinity" | "INF") => Some(f64::INFINITY),
         Some("-Infinity" | "-INF") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
+        Some(text) => text.parse().ok(),
     }
 }
 

@@ -29,11 +29,10 @@ pub(super) fn logical_type(shape: &Shape, attributes: &Map<String, Value>) -> Op
 }
 
 fn decimal(attributes: &Map<String, Value>, fixed_size: Option<usize>) -> Option<Logical> {
-    let precision = usize::try_from(attributes.get("precision")?.as_u64()?).ok()?;
-    let scale = match attributes.get("scale") {
-        None | Some(Value::Null) => 0,
-        Some(scale) => usize::try_from(scale.as_u64()?).ok()?,
-    };
+    // Java knows these as 32-bit integers, and as nothing else: not null, not text, not 9.0.
+    let number = |value: &Value| usize::try_from(i32::try_from(value.as_u64()?).ok()?).ok();
+    let precision = number(attributes.get("precision")?)?;
+    let scale = attributes.get("scale").map_or(Some(0), number)?;
     let fits = fixed_size.is_none_or(|size| precision <= digits_of_bytes(size));
     (precision > 0 && scale <= precision && fits).then_some(Logical::Decimal { precision, scale })
 }

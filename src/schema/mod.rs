@@ -8,6 +8,8 @@ mod columns;
 mod default;
 mod error;
 pub mod evolution;
+mod json;
+mod link;
 mod logical;
 mod model;
 mod names;

@@ -46,7 +46,7 @@ pub enum Shape {
     Array(NodeId),
     /// Blocks of string keys with values.
     Map(NodeId),
-    /// Branch number and value; at least one branch, none of them a union.
+    /// Branch number and value; no branch is a union, and without any there is no value.
     Union(Vec<NodeId>),
     /// Fields one after the other.
     Record(RecordType),
@@ -87,7 +87,7 @@ pub struct EnumType {
     pub name: Name,
     /// Full names it may have been written under.
     pub aliases: Vec<Name>,
-    /// Symbols in order, each once, at least one.
+    /// Symbols in order, each once; without any there is no value.
     pub symbols: Vec<String>,
     /// Position of the symbol that stands for those the reader does not know.
     pub default: Option<usize>,
@@ -183,6 +183,10 @@ impl NodeId {
 }
 
 impl Node {
+    pub(super) fn null() -> Self {
+        Self { shape: Shape::Null, logical: None }
+    }
+
     /// Full name and aliases of a named type.
     #[must_use]
     pub fn names(&self) -> Option<(&Name, &[Name])> {

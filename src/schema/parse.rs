@@ -1,22 +1,25 @@
 //! Owns the way from schema text to [`AvroSchema`] (Avro 1.12 specification, "Schema Declaration").
 //!
-//! Laxer than the specification where registries hold such schemas and nothing depends on it: bad defaults are kept
-//! until they are needed, names may use any script, `{"type": {"type": …}}` is unwrapped. As strict where a datum
-//! could be read two ways: names, fields, union branches.
+//! Laxer than the specification where registries hold such schemas and nothing depends on it: whatever Java's parser
+//! takes, and more. Bad defaults are kept until they are needed, names may be almost any text, types may be used before
+//! their definition and defined twice alike, `{"type": {"type": …}}` is unwrapped. As strict where a datum could be read
+//! two ways: fields, union branches, different definitions of a name.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use super::error::SchemaError;
+use super::json;
+use super::link::{self, Mention, Repetition};
 use super::logical::logical_type;
 use super::model::{AvroSchema, EnumType, FixedType, Name, Node, NodeId, RecordField, RecordType, Shape};
 use super::names;
 
 /// Bytes of schema text, references included.
 const MAX_TEXT_BYTES: usize = 4 << 20;
-/// Types inside types. Twice what the deepest real schemas need; JSON itself is cut off at 128 levels.
-const MAX_DEPTH: usize = 64;
+/// Types inside types. A nullable list of records takes three; the deepest real schemas have some thirty records.
+const MAX_DEPTH: usize = 128;
 
 type Parsed<T> = Result<T, SchemaError>;
 
@@ -26,7 +29,7 @@ impl AvroSchema {
     ///
     /// # Errors
     /// [`SchemaError::Invalid`] when a text is no Avro schema, names an unknown type, defines a name twice and
-    /// differently, exceeds 4 MiB with its references, or nests deeper than 64 types or 128 levels of JSON.
+    /// differently, exceeds 4 MiB with its references, or nests deeper than 128 types or 512 levels of JSON.
     pub fn parse(json: &str, references: &[(String, String)]) -> Parsed<Self> {
         let total = references.iter().map(|(_, text)| text.len()).sum::<usize>() + json.len();
         if total > MAX_TEXT_BYTES {
@@ -45,50 +48,35 @@ impl AvroSchema {
 struct Parser<'r> {
     /// `None` while a named type's parts are being read.
     nodes: Vec<Option<Node>>,
-    names: HashMap<String, Definition>,
-    /// Second definitions of a name, with the first: to be compared when everything is known.
-    again: Vec<(NodeId, NodeId, Name)>,
+    names: HashMap<String, NodeId>,
+    mentions: Vec<Mention>,
+    repetitions: Vec<Repetition>,
     references: &'r [(String, String)],
     /// Which of `references` were read already.
     read: Vec<bool>,
-    /// Texts begun so far; the number of the one being read is what tells "twice in a text" from "in two texts".
-    texts: usize,
-    text: usize,
     path: Vec<String>,
     depth: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Definition {
-    node: NodeId,
-    text: usize,
-}
-
 impl Parser<'_> {
     fn text(&mut self, json: &str) -> Parsed<NodeId> {
-        let value: Value =
-            serde_json::from_str(json).map_err(|error| self.invalid(format!("not JSON: {error}")))?;
-        let outer = self.text;
-        self.texts += 1;
-        self.text = self.texts;
-        let node = self.node(&value, "")?;
-        self.text = outer;
-        Ok(node)
+        let value = json::read(json).map_err(|reason| self.invalid(reason))?;
+        self.node(&value, "")
     }
 
     fn finish(self, root: NodeId) -> Parsed<AvroSchema> {
-        let nodes = self
-            .nodes
-            .into_iter()
-            .map(|node| node.ok_or_else(|| SchemaError::invalid(&[], "a named type was begun but not read")))
-            .collect::<Parsed<Vec<Node>>>()?;
-        let schema = AvroSchema { nodes, root };
-        for (second, first, name) in &self.again {
-            if !same(&schema, *second, *first, 0) {
-                let reason = format!("type {name} is defined twice, differently");
-                return Err(SchemaError::invalid(&[], reason));
-            }
-        }
+        let mentions: HashSet<NodeId> = self.mentions.iter().map(|mention| mention.node).collect();
+        let complete = |(index, node): (usize, Option<Node>)| {
+            // What stands for a mention is nothing by itself.
+            let stand_in = || mentions.contains(&NodeId(index as u32)).then(Node::null);
+            let begun = || SchemaError::invalid(&[], "a named type was begun but not read");
+            node.or_else(stand_in).ok_or_else(begun)
+        };
+        let nodes = self.nodes.into_iter().enumerate().map(complete).collect::<Parsed<Vec<Node>>>()?;
+        let mut schema = AvroSchema { nodes, root };
+        let names = self.names;
+        link::link(&mut schema, self.mentions, |name| names.get(name).copied())?;
+        link::compare(&schema, &self.repetitions)?;
         Ok(schema)
     }
 
@@ -149,22 +137,26 @@ impl Parser<'_> {
         // Some writers drop the namespace of a type that has none of its own: the plain name is the second guess.
         let full = names::mention(name, namespace);
         for candidate in [full.as_str(), name] {
-            if let Some(definition) = self.names.get(candidate) {
-                return Ok(definition.node);
+            if let Some(node) = self.names.get(candidate) {
+                return Ok(*node);
             }
         }
         for candidate in [full.as_str(), name] {
             self.read_references(|reference| reference == candidate)?;
-            if let Some(definition) = self.names.get(candidate) {
-                return Ok(definition.node);
+            if let Some(node) = self.names.get(candidate) {
+                return Ok(*node);
             }
         }
         // Registries let a reference be listed under any name.
         self.read_references(|_| true)?;
-        let found = self.names.get(&full).or_else(|| self.names.get(name)).map(|definition| definition.node);
-        found.ok_or_else(|| {
-            self.invalid(format!("type {full} is neither built in nor defined before its use"))
-        })
+        if let Some(node) = self.names.get(&full).or_else(|| self.names.get(name)) {
+            return Ok(*node);
+        }
+        // It may be defined further on.
+        self.nodes.push(None);
+        let node = NodeId(self.nodes.len() as u32 - 1);
+        self.mentions.push(Mention { node, names: [full, name.to_owned()], path: self.path.clone() });
+        Ok(node)
     }
 
     fn read_references(&mut self, wanted: impl Fn(&str) -> bool) -> Parsed<()> {
@@ -183,7 +175,7 @@ impl Parser<'_> {
         let mut seen = HashSet::new();
         for branch in branches {
             let id = self.node(branch, namespace)?;
-            // A named type is told by its id; one that is still being read is a record.
+            // A named type is told by its id; one without parts is a record still being read, or yet to be defined.
             let key = match &self.nodes[id.index()] {
                 Some(Node { shape: Shape::Union(_), .. }) => {
                     return Err(self.invalid("a union cannot be a branch of a union"));
@@ -196,15 +188,12 @@ impl Parser<'_> {
             }
             ids.push(id);
         }
-        if ids.is_empty() {
-            return Err(self.invalid("a union needs a branch"));
-        }
         Ok(self.add(Node { shape: Shape::Union(ids), logical: None }))
     }
 
     fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed<NodeId> {
         let (name, aliases) = self.names_of(object, namespace)?;
-        let id = self.begin(&name)?;
+        let id = self.begin(&name);
         let Some(Value::Array(declared)) = object.get("fields") else {
             return Err(self.invalid(format!("record {name} needs \"fields\", a list")));
         };
@@ -235,13 +224,13 @@ impl Parser<'_> {
 
     fn enumeration(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed<NodeId> {
         let (name, aliases) = self.names_of(object, namespace)?;
-        let id = self.begin(&name)?;
+        let id = self.begin(&name);
         let Some(Value::Array(declared)) = object.get("symbols") else {
             return Err(self.invalid(format!("enum {name} needs \"symbols\", a list")));
         };
         let symbols: Vec<String> = strings(object.get("symbols"));
         let distinct: HashSet<&String> = symbols.iter().collect();
-        if symbols.is_empty() || symbols.len() != declared.len() || distinct.len() != symbols.len() {
+        if symbols.len() != declared.len() || distinct.len() != symbols.len() {
             return Err(
                 self.invalid(format!("enum {name} needs symbols that are strings, each of them once"))
             );
@@ -254,7 +243,7 @@ impl Parser<'_> {
 
     fn fixed(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed<NodeId> {
         let (name, aliases) = self.names_of(object, namespace)?;
-        let id = self.begin(&name)?;
+        let id = self.begin(&name);
         let size = object.get("size").and_then(Value::as_u64).filter(|size| i32::try_from(*size).is_ok());
         let Some(size) = size else {
             return Err(
@@ -297,25 +286,20 @@ impl Parser<'_> {
     }
 
     /// Makes the name known before the parts are read, so that they can mention it.
-    fn begin(&mut self, name: &Name) -> Parsed<NodeId> {
+    fn begin(&mut self, name: &Name) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
-        match self.names.get(name.full()) {
-            Some(first) if first.text == self.text => {
-                return Err(self.invalid(format!("type {name} is defined twice")));
-            }
-            Some(first) => self.again.push((id, first.node, name.clone())),
-            None => {
-                self.names.insert(name.full().to_owned(), Definition { node: id, text: self.text });
-            }
+        let first = *self.names.entry(name.full().to_owned()).or_insert(id);
+        if first != id {
+            self.repetitions.push(Repetition { second: id, first, name: name.clone() });
         }
         self.nodes.push(None);
-        Ok(id)
+        id
     }
 
     /// Completes a named type; the id to use for it is that of the first definition.
     fn define(&mut self, id: NodeId, name: &Name, node: Node) -> NodeId {
         self.nodes[id.index()] = Some(node);
-        self.names.get(name.full()).map_or(id, |first| first.node)
+        self.names.get(name.full()).copied().unwrap_or(id)
     }
 
     fn add(&mut self, node: Node) -> NodeId {
@@ -331,29 +315,4 @@ impl Parser<'_> {
 fn strings(value: Option<&Value>) -> Vec<String> {
     let list = value.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     list.iter().filter_map(|entry| entry.as_str().map(str::to_owned)).collect()
-}
-
-/// Whether two types are the same. Named parts are compared by id: they were made one by name, and second
-/// definitions among them are compared on their own.
-fn same(schema: &AvroSchema, left: NodeId, right: NodeId, depth: usize) -> bool {
-    if left == right {
-        return true;
-    }
-    let (a, b) = (schema.node(left), schema.node(right));
-    if a.logical != b.logical || (depth > 0 && a.names().is_some()) {
-        return false;
-    }
-    let same = |a: NodeId, b: NodeId| same(schema, a, b, depth + 1);
-    match (&a.shape, &b.shape) {
-        (Shape::Array(a), Shape::Array(b)) | (Shape::Map(a), Shape::Map(b)) => same(*a, *b),
-        (Shape::Union(a), Shape::Union(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(*a, *b))
-        }
-        (Shape::Record(a), Shape::Record(b)) => {
-            let fields = a.fields.iter().zip(&b.fields);
-            a.fields.len() == b.fields.len()
-                && fields.into_iter().all(|(a, b)| a.name == b.name && same(a.node, b.node))
-        }
-        (a, b) => a == b,
-    }
 }

@@ -2,9 +2,8 @@
 //! anything is lost by it. Does not own how it is read: [`crate::decode`] compiles that from the matches found here.
 //!
 //! Where the specification leaves room: logical types that both sides state must be the same (a decimal may differ
-//! in precision and in what carries it, not in scale); one that only one side states counts as the reader says, but is
-//! never promoted. Within a union the branch of the same type goes before one that
-//! needs a promotion.
+//! in precision and in what carries it, not in scale); one that only one side states counts as the reader says, and
+//! numbers are promoted with it. Within a union the branch of the same type goes before one that needs a promotion.
 
 use std::collections::{HashMap, HashSet};
 
@@ -66,9 +65,11 @@ pub(crate) fn mismatch(writer: &Node, reader: &Node) -> Option<String> {
         (w, r) if w.word() == r.word() => same_name(),
         (Shape::Int, Shape::Long | Shape::Float | Shape::Double)
         | (Shape::Long, Shape::Float | Shape::Double)
-        | (Shape::Float, Shape::Double)
-        | (Shape::String, Shape::Bytes)
-        | (Shape::Bytes, Shape::String) => writer.logical.is_none() && reader.logical.is_none(),
+        | (Shape::Float, Shape::Double) => true,
+        (Shape::String, Shape::Bytes) | (Shape::Bytes, Shape::String) => {
+            // The bytes of a decimal are no text, and text no decimal.
+            [writer, reader].iter().all(|side| matches!(side.logical, None | Some(Logical::Uuid)))
+        }
         _ => false,
     };
     (!matches).then(|| format!("{} cannot be read as {}", writer.word(), reader.word()))
@@ -98,10 +99,12 @@ pub(crate) struct FieldMatch {
     pub(crate) missing: Vec<usize>,
 }
 
-/// Matches fields by name, then the reader's remaining ones by their aliases.
+/// Matches fields by name, then the reader's remaining ones by their aliases. As in Java, where a field was renamed and
+/// its old name given to a new field with a default, the old data goes by the alias.
 pub(crate) fn match_fields(writer: &RecordType, reader: &RecordType) -> FieldMatch {
     let positions: HashMap<&str, usize> =
         writer.fields.iter().enumerate().map(|(position, field)| (field.name.as_str(), position)).collect();
+    let by_name = |index: usize| positions.contains_key(reader.fields[index].name.as_str());
     let mut reader_of = vec![None; writer.fields.len()];
     let mut missing = Vec::new();
     for (index, field) in reader.fields.iter().enumerate() {
@@ -110,15 +113,18 @@ pub(crate) fn match_fields(writer: &RecordType, reader: &RecordType) -> FieldMat
             None => missing.push(index),
         }
     }
-    missing.retain(|index| {
-        let aliases = reader.fields[*index].aliases.iter();
+    let unnamed = std::mem::take(&mut missing);
+    for index in unnamed {
+        let aliases = reader.fields[index].aliases.iter();
         let mut positions = aliases.filter_map(|alias| positions.get(alias.as_str()));
-        let free = positions.find(|position| reader_of[**position].is_none());
-        if let Some(position) = free {
-            reader_of[*position] = Some(*index);
+        let takes =
+            |by: Option<usize>| by.is_none_or(|by| by_name(by) && reader.fields[by].default.is_some());
+        match positions.find(|position| takes(reader_of[**position])) {
+            Some(position) => missing.extend(reader_of[*position].replace(index)),
+            None => missing.push(index),
         }
-        free.is_none()
-    });
+    }
+    missing.sort_unstable();
     FieldMatch { reader_of, missing }
 }
 

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::disk::{blocking, disk_error, write_error};
 use super::error::StorageError;
+use crate::failpoint::failpoint;
 
 /// How many bytes may gather in memory before a write once the file is open.
 pub(super) const WRITE_BYTES: usize = 64 << 10;
@@ -95,6 +96,7 @@ impl ChunkFile {
         // Clones share the bytes. If this future is dropped half-way, the same bytes are written again at the same place.
         let (chunks, path, start) = (self.pending.clone(), self.shown_path.clone(), self.written_bytes);
         let outcome = blocking(move || write_chunks(&file, start, &chunks, &path)).await;
+        failpoint!("write.after");
         match outcome {
             Ok(()) => {
                 self.written_bytes += self.pending_bytes as u64;
@@ -133,6 +135,7 @@ impl ChunkFile {
             })
         })
         .await;
+        failpoint!("sync.after");
         match outcome {
             Ok(()) => {
                 self.durability = Durability::Durable;

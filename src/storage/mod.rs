@@ -48,6 +48,17 @@ pub struct ListedFile {
     pub size_bytes: u64,
 }
 
+/// Requests of one kind to an object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestCount {
+    /// `put`, `create_upload`, `put_part`, `complete_upload`, `abort_upload`, `get`, `head`, `list`, `delete` or `other`.
+    pub operation: &'static str,
+    /// `ok`, `absent`, `exists`, `denied`, `busy`, `refused`, `server_error` or `no_answer`.
+    pub outcome: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
 /// How a file came to be there under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Published {
@@ -101,6 +112,15 @@ impl Store {
             Backend::Local(backend) => Staged::Local(backend.stage(staging_id)),
             Backend::Object(backend) => Staged::Object(Box::new(backend.stage())),
         })
+    }
+
+    /// Requests to the object store since it was opened, each try counted; none for a local prefix.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestCount> {
+        match &self.0 {
+            Backend::Local(_) => Vec::new(),
+            Backend::Object(backend) => backend.requests(),
+        }
     }
 
     /// Writes and removes a hidden probe, and makes sure that creating never replaces.

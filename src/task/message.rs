@@ -465,6 +465,8 @@ pub enum Event {
         range: OffsetRange,
         /// Names of the files.
         names: Vec<String>,
+        /// Size of each, in the same order.
+        sizes_bytes: Vec<u64>,
         /// Rows.
         rows: u64,
         /// Bytes of all files.

@@ -42,6 +42,9 @@ pub use lane::LaneSnapshot;
 /// How long a task that waits for memory sleeps before it looks again.
 const BUDGET_LOOK: Duration = Duration::from_millis(50);
 
+/// Row groups are not closed early for less memory than this: small ones cost every reader.
+const SMALLEST_EARLY_ROW_GROUP_BYTES: usize = 1 << 20;
+
 /// Decides for a set of topic-partitions of one connector.
 pub struct SinkTask {
     lanes: BTreeMap<TopicPartition, Lane>,
@@ -125,9 +128,6 @@ impl SinkTask {
             if lane.waits_for_budget(&self.shared) {
                 wait.until(self.shared.now.after(BUDGET_LOOK));
             }
-        }
-        if let Some(until) = self.shared.schemas.deadline() {
-            wait.until(until);
         }
         wait.0
     }
@@ -277,7 +277,26 @@ impl SinkTask {
             self.lanes.remove(tp);
             return Ok(());
         }
+        self.ease_row_groups().map_err(located)?;
         self.ease_memory(now).map_err(located)
+    }
+
+    /// Ends the largest open row group when all of them hold too much together. Their bytes go to storage and the flushes
+    /// stay as they are.
+    fn ease_row_groups(&mut self) -> Result<(), Failure> {
+        let share = self.shared.budget.limit_bytes() / 4;
+        let limit_bytes = share.min(self.shared.settings.open_row_groups_bytes as u64);
+        if self.lanes.values().map(|lane| lane.reserved_bytes).sum::<u64>() <= limit_bytes {
+            return Ok(());
+        }
+        let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.largest_file_bytes()) else {
+            return Ok(());
+        };
+        if lane.largest_file_bytes() >= SMALLEST_EARLY_ROW_GROUP_BYTES {
+            lane.close_largest_row_group(&mut self.shared)?;
+            keep_books(lane, &self.shared);
+        }
+        Ok(())
     }
 
     /// Over three quarters of the budget, ends the largest open flush: only that frees memory.

@@ -1,14 +1,14 @@
 //! Owns one Parquet file of an open flush: its rows, identity and encoder. Does not own its name nor its bytes' way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
-use crate::config::settings::ParquetSettings;
-use crate::encode::{EncodedFile, FileEncoder, FileFacts, writer_properties};
+use crate::encode::{EncodedFile, Encoding, FileEncoder, FileFacts};
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 
@@ -50,7 +50,7 @@ pub(super) struct OpenFile {
 /// A complete file: its last bytes and what it is.
 pub(super) struct ClosedFile {
     pub(super) key: FileKey,
-    pub(super) tail: Bytes,
+    pub(super) tail: Vec<Bytes>,
     pub(super) rows: u64,
     pub(super) checksum: u64,
     pub(super) size_bytes: u64,
@@ -87,8 +87,9 @@ impl OpenFile {
         &mut self,
         batch: RecordBatch,
         identities: impl Iterator<Item = RowIdentity>,
-        parquet: &ParquetSettings,
-    ) -> Result<Bytes, Failure> {
+        topic: &Arc<str>,
+        encoding: &Encoding,
+    ) -> Result<Vec<Bytes>, Failure> {
         let mut rows = 0;
         for identity in identities {
             // K6: offsets ascend within a file.
@@ -113,7 +114,7 @@ impl OpenFile {
         self.pending_bytes += batch.get_array_memory_size();
         self.pending.push(batch);
         if self.pending_bytes >= ENCODER_FROM_BYTES {
-            return Ok(self.encode_pending(parquet)?.take_bytes());
+            return Ok(self.encode_pending(topic, encoding)?.take_bytes());
         }
         if self.pending.len() >= PENDING_BATCHES {
             let one = concat_batches(&self.schema, &self.pending).map_err(|error| {
@@ -122,7 +123,7 @@ impl OpenFile {
             self.pending_bytes = one.get_array_memory_size();
             self.pending = vec![one];
         }
-        Ok(Bytes::new())
+        Ok(Vec::new())
     }
 
     /// Estimate of the file's size were it finished now.
@@ -135,13 +136,20 @@ impl OpenFile {
         self.pending_bytes + self.encoder.as_ref().map_or(0, FileEncoder::memory_bytes)
     }
 
+    /// Ends the open row group, so that its bytes can leave; gives them.
+    pub(super) fn close_row_group(&mut self) -> Result<Vec<Bytes>, Failure> {
+        let Some(encoder) = &mut self.encoder else { return Ok(Vec::new()) };
+        encoder.close_row_group()?;
+        Ok(encoder.take_bytes())
+    }
+
     /// Completes the file.
     pub(super) fn close(
         mut self,
         context: &FooterContext<'_>,
-        parquet: &ParquetSettings,
+        encoding: &Encoding,
     ) -> Result<ClosedFile, Failure> {
-        self.encode_pending(parquet)?;
+        self.encode_pending(&context.tp.topic, encoding)?;
         let facts = FileFacts {
             connector: context.connector,
             topic_partition: context.tp,
@@ -166,14 +174,10 @@ impl OpenFile {
         Ok(ClosedFile { key: self.key, tail, rows: self.rows, checksum: self.checksum, size_bytes })
     }
 
-    fn encode_pending(&mut self, parquet: &ParquetSettings) -> Result<&mut FileEncoder, Failure> {
+    fn encode_pending(&mut self, topic: &Arc<str>, encoding: &Encoding) -> Result<&mut FileEncoder, Failure> {
         let encoder = match self.encoder.take() {
             Some(encoder) => encoder,
-            None => FileEncoder::new(
-                self.schema.clone(),
-                writer_properties(parquet, &self.schema)?,
-                parquet.row_group_bytes.0,
-            )?,
+            None => FileEncoder::new(topic, self.schema.clone(), encoding, &self.pending)?,
         };
         let encoder = self.encoder.insert(encoder);
         for batch in self.pending.drain(..) {

@@ -150,13 +150,13 @@ impl SchemaBook {
         }
     }
 
-    /// When the next waiting schema may be asked for again.
+    /// When `id` may be asked for again, if it waits for that.
     #[must_use]
-    pub fn deadline(&self) -> Option<Tick> {
-        self.entries
-            .values()
-            .filter_map(|entry| if let Entry::Waiting { until, .. } = entry { Some(*until) } else { None })
-            .min()
+    pub fn retry_at(&self, id: SchemaId) -> Option<Tick> {
+        match self.entries.get(&id) {
+            Some(Entry::Waiting { until, .. }) => Some(*until),
+            _ => None,
+        }
     }
 
     /// The plan that reads datums of `writer` with `reader`; both must be ready.

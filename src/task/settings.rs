@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use crate::config::settings::{
     ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    ParquetSettings, PartitionRule, RotateSettings, ValueFormat,
+    PartitionRule, RotateSettings, ValueFormat,
 };
+use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
 use crate::task::intent::PlanHash;
 use crate::task::schemas::READER_SCHEMA_FILE;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
+/// Bytes that the open row groups of a connector may hold together: where many files are open at once, whole row groups
+/// of each would take gigabytes.
+const OPEN_ROW_GROUPS_BYTES: usize = 128 << 20;
 /// Bytes of records a topic-partition may hold back before its fetching pauses.
 const HELD_BYTES: usize = 4 << 20;
 
@@ -34,8 +38,10 @@ pub struct TaskSettings {
     pub partition_by: Vec<PartitionRule>,
     /// When flushes end.
     pub rotate: RotateSettings,
-    /// How files are written.
-    pub parquet: ParquetSettings,
+    /// How files are encoded.
+    pub encoding: Arc<Encoding>,
+    /// Bytes that the open row groups of a task may hold together before the largest is closed early.
+    pub open_row_groups_bytes: usize,
     /// What becomes of poison and tombstones.
     pub errors: ErrorSettings,
     /// Where a group without a commit begins.
@@ -72,7 +78,8 @@ impl TaskSettings {
             readers,
             partition_by: connector.partition_by.clone(),
             rotate: connector.rotate,
-            parquet: connector.parquet.clone(),
+            encoding: Arc::new(Encoding::new(&connector.parquet)),
+            open_row_groups_bytes: OPEN_ROW_GROUPS_BYTES / connector.tasks.get(),
             errors: connector.errors.clone(),
             start: connector.kafka.start,
             plan: plan_hash(connector, value_schema, reader_schema),

@@ -88,6 +88,18 @@ class Topics:
         answer = self.admin.list_consumer_group_offsets([request])[group].result(30)
         return {entry.partition: entry.offset for entry in answer.topic_partitions if entry.topic == topic and entry.offset >= 0}
 
+    def members(self, group: str) -> int:
+        """How many members the group has."""
+        return len(self.admin.describe_consumer_groups([group])[group].result(30).members)
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Commits offsets for a group without members, as an operator does."""
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": group, "enable.auto.commit": False})
+        try:
+            consumer.commit(offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()], asynchronous=False)
+        finally:
+            consumer.close()
+
     def committed_metadata(self, group: str, topic: str) -> dict[int, str]:
         """The metadata beside each committed offset."""
         answer = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)

@@ -17,6 +17,8 @@ INSTALL_HINTS = {
     "keytool": "a Java runtime, 17 or newer (Debian: apt-get install default-jre-headless)",
     "mvn": "Apache Maven, 3.8 or newer (Debian: apt-get install maven)",
     "cargo": "Rust, the version of Cargo.toml or newer (https://rustup.rs)",
+    "npm": "npm with Node.js, 18 or newer (Debian: apt-get install npm)",
+    "node": "Node.js, 18 or newer (Debian: apt-get install nodejs)",
     "go": "Go, 1.24 or newer (https://go.dev/dl)",
 }
 

@@ -200,8 +200,60 @@ fn a_decimal_may_change_its_carrier_and_precision_but_not_its_scale() {
     assert_eq!(verdict(&decimal(10, 1), &decimal(10, 2)), "incompatible");
 }
 
+/// Java does so too: the old name's data goes with the alias when the name has a new life.
+#[test]
+fn an_alias_goes_before_a_new_field_of_the_old_name() {
+    let writer = record(r#"{"name":"a","type":"int"}"#);
+    let renamed = r#"{"name":"b","aliases":["a"],"type":"long"}"#;
+    let reader = record(&format!(r#"{{"name":"a","type":"string","default":"new"}},{renamed}"#));
+    let (plan, mut batch) = read_as(&writer, &reader).unwrap();
+    plan.decode(&mut batch, &varint(5)).unwrap();
+    let batch = batch.finish();
+    assert_eq!(batch.column(0).as_string::<i32>().value(0), "new");
+    assert_eq!(batch.column(1).as_primitive::<Int64Type>().value(0), 5);
+    assert_eq!(verdict(&writer, &reader), "lossless");
+    // Where the new field cannot do without, and where both names were written, names count.
+    assert_eq!(
+        verdict(&writer, &record(&format!(r#"{{"name":"a","type":"int"}},{renamed}"#))),
+        "incompatible"
+    );
+    let both = record(r#"{"name":"a","type":"int"},{"name":"b","type":"int"}"#);
+    let (plan, mut batch) =
+        read_as(&both, &record(&format!(r#"{{"name":"a","type":"int"}},{renamed}"#))).unwrap();
+    plan.decode(&mut batch, &[2, 4]).unwrap();
+    assert_eq!(batch.finish().column(0).as_primitive::<Int32Type>().value(0), 1);
+}
+
+#[test]
+fn times_of_day_are_checked_when_an_int_becomes_one() {
+    let micros = field(r#"{"type":"long","logicalType":"time-micros"}"#);
+    let (plan, mut batch) = read_as(&field(r#""int""#), &micros).unwrap();
+    plan.decode(&mut batch, &varint(5)).unwrap();
+    assert_eq!(plan.decode(&mut batch, &varint(-1)).unwrap_err().kind(), "time_out_of_range");
+}
+
+#[test]
+fn defaults_are_spelled_as_java_takes_them() {
+    let reader = record(
+        r#"{"name":"f","type":{"type":"fixed","name":"F","size":3},"default":"\u00ff"},
+           {"name":"g","type":{"type":"fixed","name":"G","size":1},"default":"ab"},
+           {"name":"d","type":"double","default":"-2.5e1"}"#,
+    );
+    let (plan, mut batch) = read_as(&record(""), &reader).unwrap();
+    plan.decode(&mut batch, &[]).unwrap();
+    let batch = batch.finish();
+    assert_eq!(batch.column(0).as_fixed_size_binary().value(0), [0xFF, 0, 0]);
+    assert_eq!(batch.column(1).as_fixed_size_binary().value(0), *b"a");
+    assert_eq!(batch.column(2).as_primitive::<Float64Type>().value(0).to_string(), "-25");
+    let huge = record(r#"{"name":"f","type":{"type":"fixed","name":"F","size":2000000000},"default":""}"#);
+    assert_eq!(verdict(&record(""), &huge), "incompatible");
+}
+
 #[test]
 fn fault_63_verdicts_on_pairs() {
+    let decimal = |precision: u32, scale: u32| {
+        format!(r#"{{"type":"bytes","logicalType":"decimal","precision":{precision},"scale":{scale}}}"#)
+    };
     let enum_of = |symbols: &str| format!(r#"{{"type":"enum","name":"E","symbols":[{symbols}]}}"#);
     let millis = r#"{"type":"long","logicalType":"timestamp-millis"}"#;
     let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
@@ -229,7 +281,12 @@ fn fault_63_verdicts_on_pairs() {
         (millis, micros, "incompatible"),
         (millis, r#""long""#, "lossy"),
         (r#""long""#, millis, "lossy"),
-        (r#""int""#, millis, "incompatible"),
+        (r#""int""#, millis, "lossy"),
+        (r#"{"type":"int","logicalType":"date"}"#, r#""long""#, "lossy"),
+        (r#"{"type":"int","logicalType":"date"}"#, millis, "incompatible"),
+        (r#"{"type":"string","logicalType":"uuid"}"#, r#""bytes""#, "lossy"),
+        (r#""string""#, &decimal(10, 2), "incompatible"),
+        (&decimal(10, 2), r#""string""#, "incompatible"),
         (
             r#"{"type":"fixed","name":"F","size":3}"#,
             r#"{"type":"fixed","name":"F","size":4}"#,

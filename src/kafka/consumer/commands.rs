@@ -6,13 +6,14 @@ use super::{
     broker_position, commit_error, position_failure,
 };
 use crate::error::{Failure, Stage};
+use crate::failpoint::failpoint;
 use crate::kafka::native;
 use crate::kafka::native::OffsetToCommit;
 use crate::kafka::watermarks::watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, CommitError, CommitId, Input};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl ConsumerThread {
                 Ok(Command::Tell(announcement)) => self.announce(announcement),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
-                    return Err(Failure::fatal(Stage::Consume, "every task of the connector has ended"));
+                    return Err(Failure::retriable(Stage::Consume, "every task of the connector has ended"));
                 }
             }
         }
@@ -105,7 +106,7 @@ impl ConsumerThread {
                 metadata,
             })
             .collect();
-        let results = native::commit(&self.consumer, &offsets);
+        let results = self.execute(&offsets);
         for ((tp, _, commit, offset, _), result) in passed.into_iter().zip(results) {
             let Some(lane) = self.lanes.get_mut(&tp) else { continue };
             let result = result.map_err(|code| commit_error(code, &self.settings.kafka));
@@ -115,6 +116,19 @@ impl ConsumerThread {
             let task = lane.task;
             self.tell(task, Input::CommitDone { tp, commit, result: result });
         }
+    }
+
+    fn execute(&self, offsets: &[OffsetToCommit<'_>]) -> Vec<Result<(), RDKafkaErrorCode>> {
+        #[cfg(feature = "failpoints")]
+        if commit_fails(offsets, "before") {
+            return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
+        }
+        let results = native::commit(&self.consumer, offsets);
+        #[cfg(feature = "failpoints")]
+        if commit_fails(offsets, "after") {
+            return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
+        }
+        results
     }
 
     /// Never for a partition that this epoch does not own, never backwards, never beyond what was handed over.
@@ -139,12 +153,14 @@ impl ConsumerThread {
         for (tp, _, _) in reads {
             list.add_partition(&tp.topic, tp.partition);
         }
+        failpoint!("recover.read.before");
         let committed = self
             .consumer
             .committed_offsets(list, REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the committed offsets"));
         let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the first and last offsets"));
+        failpoint!("recover.read.after");
         let mut topic_ids: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
         for (tp, epoch, attempt) in reads {
             let topic_id = topic_ids
@@ -189,6 +205,7 @@ impl ConsumerThread {
 
     pub(super) fn start_one(&self, tp: &TopicPartition, offset: Offset) -> Result<(), KafkaError> {
         let Some(queue) = &self.queue else { return Ok(()) };
+        failpoint!("recover.start.before", return Err(KafkaError::Seek("a failpoint".to_owned())));
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&tp.topic, tp.partition, KafkaOffset::Offset(offset.as_i64()))?;
         // Sought while paused: what is fetched from here on lies at or behind the offset.
@@ -199,7 +216,9 @@ impl ConsumerThread {
         if !queue.forward(&self.consumer, &tp.topic, tp.partition) {
             return Err(KafkaError::Seek("the client does not know the partition".to_owned()));
         }
-        self.consumer.resume(&list)
+        self.consumer.resume(&list)?;
+        failpoint!("recover.start.after", return Err(KafkaError::Seek("a failpoint".to_owned())));
+        Ok(())
     }
 
     pub(super) fn set_paused(&self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
@@ -213,4 +232,16 @@ impl ConsumerThread {
             tracing::warn!(connector = self.settings.connector, %tp, "cannot pause or resume: {error}");
         }
     }
+}
+
+/// A commit with metadata announces a flush, one without only settles.
+#[cfg(feature = "failpoints")]
+fn commit_fails(offsets: &[OffsetToCommit<'_>], side: &str) -> bool {
+    use crate::failpoint::fails;
+    let (intends, settles) = match side {
+        "before" => ("intend.before", "settle.before"),
+        _ => ("intend.after", "settle.after"),
+    };
+    let any = |empty: bool| offsets.iter().any(|offset| offset.metadata.is_empty() == empty);
+    (any(false) && fails(intends)) | (any(true) && fails(settles))
 }

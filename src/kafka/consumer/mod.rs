@@ -8,6 +8,7 @@ mod positions;
 mod records;
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::{KafkaSettings, TopicSelection};
-use crate::error::{Failure, Stage};
+use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
 use crate::kafka::context::Context;
 use crate::kafka::native::{BatchQueue, QueueWaker};
@@ -34,7 +35,7 @@ const BATCH_MESSAGES: usize = 10_000;
 /// How long a batch may take to fill; commands wake the thread earlier.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// Bytes on their way to the tasks and held by them; beyond it nothing more is taken from the client.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,6 +102,13 @@ pub struct CommandSender {
 }
 
 impl CommandSender {
+    /// One whose commands the test reads.
+    #[cfg(test)]
+    pub(crate) fn detached() -> (Self, Receiver<Command>) {
+        let (commands, heard) = channel();
+        (Self { commands, waker: Arc::default() }, heard)
+    }
+
     /// Sends a command. After the thread has ended nothing happens: there is nothing left to command.
     pub fn send(&self, command: Command) {
         let _ = self.commands.send(command);
@@ -185,7 +193,7 @@ pub fn start(
     let handle = std::thread::Builder::new()
         .name(name)
         .spawn(move || thread.run())
-        .map_err(|error| Failure::fatal(Stage::Consume, format!("cannot start a thread: {error}")))?;
+        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
     Ok((CommandSender { commands: sender, waker }, handle))
 }
 
@@ -245,7 +253,13 @@ struct Revocation {
 
 impl ConsumerThread {
     fn run(mut self) -> Result<ConsumerEnd, Failure> {
-        let end = self.run_until_end();
+        // What follows must happen after a panic too: the client has lent its memory to the tasks.
+        let end = catch_unwind(AssertUnwindSafe(|| self.run_until_end())).unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            let reason =
+                format!("the consumer thread panicked: {text}; the offsets are held; please report this");
+            Err(Failure::retriable(Stage::Consume, reason))
+        });
         if end.is_err() {
             self.drop_all();
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::failpoint::failpoint;
 use crate::storage::name::ObjectName;
 
 /// Whether the name was free.
@@ -32,7 +33,9 @@ pub(super) fn place(
     let (home, above) = directories.split_last().expect("the root is always among them");
     // Also those that we did not make: who made them may not have come to it yet.
     above.iter().try_for_each(|directory| sync_directory(directory))?;
+    failpoint!("rename.before", return Err(io::Error::other("a failpoint")));
     let placed = rename_without_replace(staged, &root.join(name.as_str()))?;
+    failpoint!("rename.after", return Err(io::Error::other("a failpoint")));
     sync_directory(home)?;
     Ok(placed)
 }

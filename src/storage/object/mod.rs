@@ -29,11 +29,11 @@ use self::options::Clients;
 use self::refusal::{Refusal, no_conditional_put, read_refusal};
 pub(super) use self::staged::ObjectStaged;
 use self::transport::ServiceSignals;
-use super::ListedFile;
 use super::error::{ExistingFile, StorageError};
 use super::identity::{Tail, read_footer};
 use super::local::staging::random_u64;
 use super::name::{MAX_KEY_BYTES, is_hidden};
+use super::{ListedFile, RequestCount};
 use crate::config::settings::StorageSettings;
 
 /// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory.
@@ -99,6 +99,11 @@ impl ObjectBackend {
 
     pub(super) fn stage(self: &Arc<Self>) -> ObjectStaged {
         ObjectStaged::new(Arc::clone(self))
+    }
+
+    /// Requests so far.
+    pub(super) fn requests(&self) -> Vec<RequestCount> {
+        self.signals.requests()
     }
 
     /// Tries rights and conditional writes with an object that readers skip.

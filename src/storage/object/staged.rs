@@ -15,6 +15,7 @@ use object_store::{MultipartId, PutMode, PutOptions, PutPayload};
 
 use super::ObjectBackend;
 use super::refusal::Refusal;
+use crate::failpoint::failpoint;
 use crate::storage::Published;
 use crate::storage::chunk_file::ChunkFile;
 use crate::storage::error::{ExistingFile, StorageError};
@@ -158,10 +159,12 @@ impl ObjectStaged {
     }
 
     async fn begin_upload(&self, target: &Target) -> Result<Upload, StorageError> {
+        failpoint!("upload.create.before", return Err(StorageError::retriable("a failpoint")));
         let id = self.backend.multipart.create_multipart(&target.key).await.map_err(|error| {
             let doing = format!("begin an upload to {}", self.backend.url_of(target.name.as_str()));
             self.backend.refusal(&error, &doing).into_error(&doing)
         })?;
+        failpoint!("upload.create.after", return Err(StorageError::retriable("a failpoint")));
         Ok(Upload::new(id, self.chunks.len(), self.backend.sizes.part))
     }
 
@@ -169,7 +172,10 @@ impl ObjectStaged {
         let _permit = self.backend.upload_permit().await;
         let bytes = self.chunks.read(0..self.chunks.len()).await?;
         let create = PutOptions::from(PutMode::Create);
-        match self.backend.store.put_opts(&target.key, PutPayload::from(bytes), create).await {
+        failpoint!("put.before", return Err(StorageError::retriable("a failpoint")));
+        let outcome = self.backend.store.put_opts(&target.key, PutPayload::from(bytes), create).await;
+        failpoint!("put.after", return Err(StorageError::retriable("a failpoint")));
+        match outcome {
             Ok(_) => Ok(Published::Created),
             Err(error) => {
                 let doing = format!("write {}", self.backend.url_of(target.name.as_str()));
@@ -194,7 +200,9 @@ impl ObjectStaged {
         let upload = self.upload.as_mut().expect("completed only where parts were uploaded");
         let parts = upload.parts.iter().map(|part| part.clone().expect("seal uploads every part")).collect();
         upload.in_doubt = true;
+        failpoint!("complete.before", return Err(StorageError::retriable("a failpoint")));
         let outcome = self.backend.multipart.complete_multipart(&target.key, &upload.id, parts).await;
+        failpoint!("complete.after", return Err(StorageError::retriable("a failpoint")));
         let Err(error) = outcome else { return Ok(Published::Created) };
         let refusal = self.backend.refusal(&error, &doing);
         match refusal {
@@ -295,7 +303,9 @@ async fn upload_part(
 ) -> Result<PartId, Refusal> {
     let _permit = backend.upload_permit().await;
     let bytes = chunks.read(range).await.map_err(Refusal::Certain)?;
+    failpoint!("upload.part.before", return Err(Refusal::Certain(StorageError::retriable("a failpoint"))));
     let outcome = backend.multipart.put_part(&target.key, id, index, PutPayload::from(bytes)).await;
+    failpoint!("upload.part.after", return Err(Refusal::Certain(StorageError::retriable("a failpoint"))));
     outcome.map_err(|error| {
         backend.refusal(&error, &format!("upload to {}", backend.url_of(target.name.as_str())))
     })

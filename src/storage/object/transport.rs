@@ -1,16 +1,19 @@
 //! Owns what has to be seen or changed at the level of HTTP because the client library has no word for it: completing a
 //! multipart upload only where no object exists, and how long a busy store asks to wait. Does not own retries.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use object_store::{ClientOptions, HeaderValue};
+
+use crate::storage::RequestCount;
 
 /// Facts seen on the wire, for those who use the client.
 #[derive(Debug, Default)]
@@ -19,6 +22,7 @@ pub(super) struct ServiceSignals {
     plain_completion: AtomicBool,
     /// Last `Retry-After`, in seconds; 0 = none since it was last taken.
     retry_after_seconds: AtomicU64,
+    requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl ServiceSignals {
@@ -28,6 +32,22 @@ impl ServiceSignals {
             0 => None,
             seconds => Some(Duration::from_secs(seconds)),
         }
+    }
+
+    /// Requests so far, those of the client's own short retries too.
+    pub(super) fn requests(&self) -> Vec<RequestCount> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |(key, count): (&(&'static str, &'static str), &u64)| RequestCount {
+            operation: key.0,
+            outcome: key.1,
+            count: *count,
+        };
+        requests.iter().map(count).collect()
+    }
+
+    fn count(&self, operation: &'static str, outcome: &'static str) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((operation, outcome)).or_default() += 1;
     }
 
     #[cfg(test)]
@@ -111,7 +131,10 @@ impl HttpService for SignalingService {
         Self: 'call,
     {
         Box::pin(async move {
-            let response = self.send(request).await?;
+            let operation = operation_of(&request);
+            let response = self.send(request).await;
+            self.signals.count(operation, outcome_of(&response));
+            let response = response?;
             self.note_retry_after(&response);
             Ok(response)
         })
@@ -121,6 +144,38 @@ impl HttpService for SignalingService {
 impl fmt::Debug for SignalingService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignalingService").field("signals", &self.signals).finish_non_exhaustive()
+    }
+}
+
+/// The operation of a request, by the S3 protocol's words; those of other stores are told by their method.
+fn operation_of(request: &HttpRequest) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |key: &str| query.split('&').any(|pair| pair.split('=').next() == Some(key));
+    match request.method().as_str() {
+        "POST" if has("uploads") => "create_upload",
+        "POST" if has("uploadId") => "complete_upload",
+        "PUT" if has("partNumber") || has("blockid") => "put_part",
+        "PUT" => "put",
+        "GET" if has("list-type") || has("prefix") || has("comp") => "list",
+        "GET" => "get",
+        "HEAD" => "head",
+        "DELETE" if has("uploadId") => "abort_upload",
+        "DELETE" => "delete",
+        _ => "other",
+    }
+}
+
+/// The answer in a word; a status that a step asks for, such as 412 for a name that is taken, is no failure of the store.
+fn outcome_of(response: &Result<HttpResponse, HttpError>) -> &'static str {
+    let Ok(response) = response else { return "no_answer" };
+    match response.status().as_u16() {
+        200..=399 => "ok",
+        401 | 403 => "denied",
+        404 => "absent",
+        409 | 412 => "exists",
+        429 | 503 => "busy",
+        500..=599 => "server_error",
+        _ => "refused",
     }
 }
 

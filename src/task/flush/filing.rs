@@ -85,7 +85,7 @@ impl OpenFlush {
         let schema = &self.shelves[key.reader].schema;
         let (number, file) =
             self.files.entry(key.clone()).or_insert_with(|| (number, OpenFile::new(key, schema.clone())));
-        let bytes = file.write(batch, identities, &context.settings.parquet)?;
+        let bytes = file.write(batch, identities, &context.tp.topic, &context.settings.encoding)?;
         let number = *number;
         append(context, self.id, number, bytes);
         Ok(())

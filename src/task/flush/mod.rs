@@ -177,6 +177,23 @@ impl OpenFlush {
         files + self.letters.iter().map(|letter| letter.value.as_ref().map_or(0, Vec::len)).sum::<usize>()
     }
 
+    /// Ends the largest open row group, so that its memory can go: which rows a file has does not depend on it.
+    ///
+    /// # Errors
+    /// Fatal when it cannot be encoded.
+    pub(super) fn close_largest_row_group(&mut self, context: &mut FlushContext<'_>) -> Result<(), Failure> {
+        let largest = self.files.values_mut().max_by_key(|(_, file)| file.memory_bytes());
+        let Some((number, file)) = largest else { return Ok(()) };
+        let (number, pieces) = (*number, file.close_row_group()?);
+        append(context, self.id, number, pieces);
+        Ok(())
+    }
+
+    /// Memory of the largest open file.
+    pub(super) fn largest_file_memory_bytes(&self) -> usize {
+        self.files.values().map(|(_, file)| file.memory_bytes()).max().unwrap_or(0)
+    }
+
     /// Moves the end past offsets that have no record, but never beyond the cut.
     pub(super) fn advance(&mut self, position: Offset) {
         self.end = self.end.max(self.cut.map_or(position, |cut| position.min(cut)));
@@ -274,7 +291,7 @@ impl OpenFlush {
                 intent: &intent,
                 avro_schema: self.shelves[key.reader].reader.as_ref().map(|known| known.json.as_str()),
             };
-            let closed = file.close(&footer, &context.settings.parquet)?;
+            let closed = file.close(&footer, &context.settings.encoding)?;
             bytes += closed.size_bytes;
             files[number] = Some(SealedFile {
                 name: object_name(context.tp, range, &closed.key.directory, ordinal),
@@ -311,8 +328,8 @@ fn batch_bytes(settings: &TaskSettings) -> usize {
     share.clamp(SMALLEST_BATCH_BYTES, BATCH_BYTES) as usize
 }
 
-fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, bytes: bytes::Bytes) {
-    if !bytes.is_empty() {
+fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, pieces: Vec<bytes::Bytes>) {
+    for bytes in pieces {
         context.effects.push_back(Effect::Append { tp: context.tp.clone(), flush, file, bytes });
     }
 }

@@ -114,6 +114,7 @@ impl Lane {
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.began_at = beginning.offset;
+        self.ages.clear();
         self.reader = beginning.intent.as_ref().and_then(|intent| intent.schema);
         let intended = beginning.intended;
         self.replay = beginning.intent.map(|intent| Replay { intent, intended });

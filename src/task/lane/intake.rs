@@ -19,6 +19,12 @@ impl Lane {
         if let Some(last) = block.last_offset() {
             self.high = self.high.max(last.next());
         }
+        if let Some(first) = block.get(0)
+            && let Some(timestamp_ms) = first.timestamp_ms
+        {
+            let offset = first.offset;
+            self.note_age(offset, timestamp_ms);
+        }
         self.held_bytes += block.payload_bytes();
         self.held.push_back(Held::Block { block, cursor: 0 });
     }
@@ -124,6 +130,20 @@ impl Lane {
         };
         let id = shared.next_flush();
         OpenFlush::new(id, self.tracker.rotated(), cut, self.reader, &shared.settings, wall_ms, now.tick)
+    }
+
+    /// Ends the largest open row group; its bytes leave at once.
+    pub(in crate::task) fn close_largest_row_group(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut context = FlushContext {
+            tp: &self.tp,
+            topic_id: self.topic_id.as_deref(),
+            settings: &shared.settings,
+            partitioner: &self.partitioner,
+            schemas: &mut shared.schemas,
+            effects: &mut shared.effects,
+        };
+        open.close_largest_row_group(&mut context)
     }
 
     pub(super) fn cut_reason(&self) -> RotationReason {

@@ -56,6 +56,8 @@ pub(super) struct Lane {
     finished: bool,
     partitioner: Partitioner,
     pub(super) reserved_bytes: u64,
+    /// Offsets and Kafka timestamps of some of the records that are not settled, in order.
+    ages: VecDeque<(Offset, i64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,9 @@ pub struct LaneSnapshot {
     pub buffered_bytes: u64,
     /// When the oldest record not yet settled arrived.
     pub oldest_unsettled: Option<Tick>,
+    /// Kafka timestamp of about the oldest record not yet settled, ms since the epoch: it is at least as old as said here by
+    /// less than a batch. `None` where none was read or none has a timestamp.
+    pub oldest_timestamp_ms: Option<i64>,
     /// Flushes on their way.
     pub deliveries: usize,
     /// Whether fetching is paused.
@@ -137,6 +142,7 @@ impl Lane {
             finished: false,
             partitioner,
             reserved_bytes: 0,
+            ages: VecDeque::new(),
         };
         lane.resolve(shared);
         lane
@@ -175,6 +181,10 @@ impl Lane {
         if let LaneState::BackingOff(until) = self.state {
             wait.until(until);
         }
+        // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
+        if let Some(until) = self.needs_schema.and_then(|id| shared.schemas.retry_at(id)) {
+            wait.until(until);
+        }
         for delivery in &self.deliveries {
             if let DeliveryStage::Retrying(_, until) = delivery.stage {
                 wait.until(until);
@@ -199,6 +209,11 @@ impl Lane {
         (self.held_bytes + self.open.as_ref().map_or(0, OpenFlush::memory_bytes)) as u64
     }
 
+    /// Memory of the largest open file.
+    pub(super) fn largest_file_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenFlush::largest_file_memory_bytes)
+    }
+
     /// Memory that ending the open flush would free, where it can be ended.
     pub(super) fn rotatable_bytes(&self) -> usize {
         if self.replay.is_some() || self.deliveries.len() >= DELIVERIES {
@@ -207,6 +222,35 @@ impl Lane {
         self.open
             .as_ref()
             .map_or(0, |open| if open.range().is_empty() { 0 } else { open.memory_bytes().max(1) })
+    }
+
+    /// Keeps the age of a batch for people to see: about one a second, and not without bound.
+    fn note_age(&mut self, offset: Offset, timestamp_ms: i64) {
+        const NOTES_MAX: usize = 1024;
+        let settled = self.tracker.settled();
+        while self.ages.get(1).is_some_and(|(next, _)| *next <= settled) {
+            self.ages.pop_front();
+        }
+        if self.ages.back().is_some_and(|(_, last)| last.abs_diff(timestamp_ms) < 1000) {
+            return;
+        }
+        if self.ages.len() >= NOTES_MAX {
+            let mut keep = false;
+            self.ages.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.ages.push_back((offset, timestamp_ms));
+    }
+
+    fn oldest_timestamp_ms(&self) -> Option<i64> {
+        let settled = self.tracker.settled();
+        if self.tracker.delivered().max(self.high) <= settled {
+            return None;
+        }
+        let before = self.ages.iter().rev().find(|(offset, _)| *offset <= settled);
+        before.or(self.ages.front()).map(|(_, timestamp_ms)| *timestamp_ms)
     }
 
     pub(super) fn snapshot(&self) -> LaneSnapshot {
@@ -221,6 +265,7 @@ impl Lane {
             open_rows: self.open.as_ref().map_or(0, OpenFlush::rows),
             buffered_bytes: self.memory_bytes(),
             oldest_unsettled: oldest.or(open.map(OpenFlush::opened_at)),
+            oldest_timestamp_ms: self.oldest_timestamp_ms(),
             deliveries: self.deliveries.len(),
             paused: self.fetching_paused,
         }

@@ -228,6 +228,7 @@ impl Lane {
                     tp: self.tp.clone(),
                     range: delivery.range,
                     names: delivery.files.iter().map(|file| file.name.clone()).collect(),
+                    sizes_bytes: delivery.files.iter().map(|file| file.size_bytes).collect(),
                     rows: delivery.rows,
                     bytes: delivery.bytes,
                     adopted: published.adopted,

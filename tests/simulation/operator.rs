@@ -1,0 +1,79 @@
+//! Owns what an operator does about processes that ended, by the words of their last message.
+
+use sluice::position::{OffsetRange, TopicPartition};
+use sluice::task::intent::Intent;
+use sluice::task::names::parse_object_name;
+
+use crate::promise::Promise;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn attend(&mut self) {
+        if let Some(at) = self.processes.iter().position(|process| process.consumer.is_drained()) {
+            let process = self.processes.swap_remove(at);
+            self.outside.coordinator.leave(process.id);
+            self.outside.tally.count("shutdowns finished");
+            self.replace();
+        }
+        let Some(at) = self.processes.iter().position(|process| process.failure.is_some()) else { return };
+        let process = self.processes.swap_remove(at);
+        self.outside.coordinator.leave(process.id);
+        let (tp, failure) = process.failure.clone().unwrap();
+        let reason = failure.reason().to_owned();
+        match tp {
+            Some(tp) if reason.contains("exists with other content") => self.resolve_conflict(&tp, &reason),
+            Some(tp) if reason.contains("with other settings") => self.resolve_plan(&tp),
+            _ => self.outside.ledger.break_promise(Promise::K7, format!("a connector stopped: {reason}")),
+        }
+        self.replace();
+    }
+
+    /// Only compaction between a crash and the replay explains other content.
+    fn resolve_conflict(&mut self, tp: &TopicPartition, reason: &str) {
+        let name = reason.split(' ').next().unwrap_or_default();
+        let (_, range, _) = parse_object_name(name).expect("the message begins with the name");
+        if !self.outside.ledger.was_compacted(tp, range) {
+            let what = format!("{name}: the same records made another file");
+            self.outside.ledger.break_promise(Promise::K2, what);
+        }
+        if self.pending(tp) == Some(range) {
+            self.abandon(tp, range);
+        }
+    }
+
+    /// A pending flush of another plan: finish it with the former settings, or abandon it.
+    fn resolve_plan(&mut self, tp: &TopicPartition) {
+        self.outside.tally.count("stops before another plan");
+        if let Some(range) = self.pending(tp) {
+            self.abandon(tp, range);
+        } else if self.outside.coordinator.committed(tp).is_none()
+            && let Some(last) = self.outside.store.last_flush(tp)
+        {
+            self.remove_files(tp, last.range);
+        }
+    }
+
+    fn pending(&self, tp: &TopicPartition) -> Option<OffsetRange> {
+        let (offset, metadata) = self.outside.coordinator.committed(tp)?;
+        let intent = Intent::from_metadata(&metadata).ok()??;
+        Some(OffsetRange { start: sluice::position::Offset::new(offset)?, end: intent.end })
+    }
+
+    /// With everything stopped, deletes the files of exactly this range and commits its start without metadata.
+    fn abandon(&mut self, tp: &TopicPartition, range: OffsetRange) {
+        self.outside.tally.count("flushes abandoned");
+        self.remove_files(tp, range);
+        self.outside.coordinator.set_committed(tp, Some(range.start.as_i64()));
+        self.outside.ledger.set_back(tp, range.start.as_i64());
+        self.restart_all();
+    }
+
+    fn remove_files(&mut self, tp: &TopicPartition, range: OffsetRange) {
+        for (name, found) in self.outside.store.list(tp) {
+            if found == range {
+                self.outside.store.remove(&name);
+                self.outside.ledger.removed(tp, &name);
+            }
+        }
+    }
+}
