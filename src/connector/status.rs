@@ -64,6 +64,7 @@ impl ConnectorStatus {
     /// A new life begins: it has no assignment yet.
     pub fn begin(&self) {
         self.consumer.assigned.store(false, Ordering::Relaxed);
+        self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.set_state(ConnectorState::Starting);
     }
