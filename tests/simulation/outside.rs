@@ -82,7 +82,16 @@ impl Outside {
 
     /// Offsets not committed yet, over all partitions.
     pub(crate) fn lag(&self) -> i64 {
-        let committed = |tp| self.coordinator.committed(tp).map_or(0, |(offset, _)| offset);
+        // Without a committed offset, a lane that begins after the last whole flush has nothing to commit.
+        let after_files = |tp: &TopicPartition| {
+            let last = self.store.last_flush(tp)?;
+            let whole = last.footer.is_none_or(|footer| footer.files <= last.files);
+            whole.then(|| last.range.end.as_i64())
+        };
+        let committed = |tp: &TopicPartition| {
+            let offset = self.coordinator.committed(tp).map(|(offset, _)| offset);
+            offset.or_else(|| after_files(tp)).unwrap_or(0)
+        };
         self.logs.partitions.iter().map(|(tp, log)| log.end - committed(tp)).sum()
     }
 }
