@@ -8,8 +8,10 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use arrow::array::RecordBatch;
 use sluice::config::load_str;
+use sluice::config::settings::WireFormat;
 use sluice::decode::{BatchBuilder, ColumnLayout, DecodeError, DecodePlan, wire};
 use sluice::position::{Offset, OffsetRange, TopicPartition};
+use sluice::schema_id::SchemaId;
 use sluice::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
 use sluice::task::intent::Intent;
 use sluice::task::names;
@@ -49,9 +51,22 @@ const STRICTER: [&str; 6] = [
 
 /// A value splits into an id and a datum that make the value again.
 pub(crate) fn wire(data: &[u8]) {
-    if let Ok((id, datum)) = wire::split_confluent(data) {
-        let rebuilt = [&[0][..], &id.get().to_be_bytes(), datum].concat();
-        assert_eq!(rebuilt, data);
+    let formats = [WireFormat::Confluent, WireFormat::Apicurio, WireFormat::SingleObject, WireFormat::Glue];
+    for format in formats {
+        let mut reader = wire::WireReader::new(format, wire::Side::Value);
+        let Ok((id, datum)) = reader.split(data, &[]) else { continue };
+        let rebuilt = match (format, id) {
+            (WireFormat::Confluent, SchemaId::Number(id)) => {
+                [&[0][..], &u32::try_from(id).expect("four bytes").to_be_bytes(), datum].concat()
+            }
+            (WireFormat::Apicurio, SchemaId::Number(id)) => [&[0][..], &id.to_be_bytes(), datum].concat(),
+            (WireFormat::SingleObject, SchemaId::Fingerprint(hash)) => {
+                [&[0xc3, 0x01][..], &hash.to_le_bytes(), datum].concat()
+            }
+            // Compressed: what comes out need not come from these bytes alone.
+            _ => continue,
+        };
+        assert_eq!(rebuilt, data, "{format:?}");
     }
 }
 

@@ -57,7 +57,7 @@ impl FileEncoder {
         let (mut properties, lesson) = encoding.properties(topic, &schema, &columns, batches)?;
         let waiting_bytes = encoding.row_group_bytes().saturating_mul(SORTED_BYTES_PER_ENCODED);
         let row_group_rows = properties.max_row_group_row_count().unwrap_or(usize::MAX);
-        let sorter = RowSorter::new(encoding.sort_by(), &schema, row_group_rows, waiting_bytes)?;
+        let sorter = RowSorter::new(encoding.sort_by(), &schema, &columns, row_group_rows, waiting_bytes)?;
         if let Some(sorter) = &sorter {
             properties = sorter.declare(properties);
         }

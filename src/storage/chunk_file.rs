@@ -89,6 +89,9 @@ impl ChunkFile {
         F: FnOnce() -> io::Result<File> + Send + 'static,
     {
         self.check_not_lost()?;
+        if matches!(self.durability, Durability::Durable) {
+            return Ok(());
+        }
         let file = self.file_or_open(open).await?;
         if self.pending.is_empty() {
             return Ok(());
@@ -169,6 +172,15 @@ impl ChunkFile {
             Ok(bytes.freeze())
         })
         .await
+    }
+
+    /// Closes a file that is durable: from here on only its name matters, and open files are few.
+    ///
+    /// # Panics
+    /// Before [`Self::sync`] has succeeded.
+    pub(super) fn close(&mut self) {
+        assert!(matches!(self.durability, Durability::Durable), "closed before it was durable");
+        self.file = None;
     }
 
     /// Lets go of memory and file. What was staged is gone.

@@ -18,6 +18,10 @@ use crate::storage::error::{ExistingFile, StorageError};
 use crate::storage::identity::FileIdentity;
 use crate::storage::name::ObjectName;
 
+/// A file up to this size is opened, written and closed in one go when it is sealed: a flush may have thousands of them,
+/// and the process only so many open files.
+const SMALL_FILE_BYTES: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(in crate::storage) struct LocalStaged {
     backend: Arc<LocalBackend>,
@@ -43,7 +47,7 @@ impl LocalStaged {
             backend,
             staging_id,
             place: None,
-            chunks: ChunkFile::new(shown_path, WRITE_BYTES),
+            chunks: ChunkFile::new(shown_path, SMALL_FILE_BYTES),
             name: None,
             published: None,
         }
@@ -60,14 +64,17 @@ impl LocalStaged {
     pub(in crate::storage) async fn append(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         assert!(self.name.is_none(), "append after seal");
         self.chunks.push(chunk);
-        if self.chunks.pending_bytes() <= WRITE_BYTES { Ok(()) } else { self.write_out().await }
+        let limit_bytes = if self.place.is_some() { WRITE_BYTES } else { SMALL_FILE_BYTES };
+        if self.chunks.pending_bytes() <= limit_bytes { Ok(()) } else { self.write_out().await }
     }
 
     pub(in crate::storage) async fn seal(&mut self, name: &ObjectName) -> Result<(), StorageError> {
         assert!(self.name.as_ref().is_none_or(|sealed| sealed == name), "sealed under another name");
         self.name = Some(name.clone());
         self.write_out().await?;
-        self.chunks.sync().await
+        self.chunks.sync().await?;
+        self.chunks.close();
+        Ok(())
     }
 
     pub(in crate::storage) async fn publish(
