@@ -47,6 +47,7 @@ pub(crate) fn rotation(reason: RotationReason) -> &'static str {
         RotationReason::Idle => "rotations: idle",
         RotationReason::Memory => "rotations: memory",
         RotationReason::OpenFiles => "rotations: open files",
+        RotationReason::Schemas => "rotations: schemas",
         RotationReason::Replay => "rotations: replay",
         RotationReason::Revoke => "rotations: revoke",
         RotationReason::Shutdown => "rotations: shutdown",
