@@ -11,13 +11,16 @@ use sluice::config::load_str;
 use sluice::config::settings::WireFormat;
 use sluice::decode::{BatchBuilder, ColumnLayout, DecodeError, DecodePlan, wire};
 use sluice::position::{Offset, OffsetRange, TopicPartition};
-use sluice::schema_id::SchemaId;
 use sluice::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
+use sluice::schema_id::SchemaId;
 use sluice::task::intent::Intent;
 use sluice::task::names;
 
 /// Every target by name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// A target takes any bytes; it panics when a promise is broken.
+type Target = fn(&[u8]);
+
+pub(crate) const TARGETS: [(&str, Target); 6] = [
     ("wire", wire),
     ("decode", decode),
     ("schema", schema),

@@ -32,6 +32,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let logs = logging::start(settings.daemon.log_format, settings.daemon.log_level)?;
+    raise_open_file_limit();
     let runtime = runtime()?;
     let signals = Arc::new(Signals::default());
     runtime.spawn(listen(signals.clone()));
@@ -74,6 +75,16 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         std::process::exit(i32::from(code));
     }
     Ok(ExitCode::from(code))
+}
+
+/// A flush over many storage partitions has many files open at once; the customary soft limit of 1,024 is for programs that
+/// use `select`.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// The configuration as it is now, or what `check --offline` would say of it.

@@ -114,7 +114,7 @@ impl ConsumerThread {
                 lane.committed = offset;
             }
             let task = lane.task;
-            self.tell(task, Input::CommitDone { tp, commit, result: result });
+            self.tell(task, Input::CommitDone { tp, commit, result });
         }
     }
 
