@@ -16,10 +16,10 @@ use sluice::schema_id::SchemaId;
 use sluice::task::intent::Intent;
 use sluice::task::names;
 
-/// Every target by name.
 /// A target takes any bytes; it panics when a promise is broken.
 type Target = fn(&[u8]);
 
+/// Every target by name.
 pub(crate) const TARGETS: [(&str, Target); 6] = [
     ("wire", wire),
     ("decode", decode),

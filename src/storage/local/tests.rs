@@ -208,7 +208,7 @@ async fn fault_75_a_root_that_vanishes_holds_everything_until_it_is_back() {
     fs::rename(&lab.root, &away).unwrap();
 
     let mut new = lab.store.stage(2);
-    let outcome = new.append(Bytes::from(vec![0; 100_000])).await;
+    let outcome = new.append(Bytes::from(vec![0; 2 << 20])).await;
     assert!(matches!(outcome, Err(StorageError::Retriable { .. })), "{outcome:?}");
     let outcome = sealed_before.publish(&OURS).await;
     assert!(matches!(outcome, Err(StorageError::Spoiled { .. })), "{outcome:?}");
@@ -273,14 +273,14 @@ async fn fault_80_a_directory_on_another_device_is_a_configuration_error() {
     assert_eq!(fs::read_dir(other.path().join("a=1")).unwrap().count(), 0);
 }
 
-/// A file system of one mebibyte, unmounted at the end; `None` where this process may not mount.
+/// A file system of four mebibytes, unmounted at the end; `None` where this process may not mount.
 struct TinyDisk(tempfile::TempDir);
 
 impl TinyDisk {
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
             .arg(directory.path())
             .output();
         mount.is_ok_and(|output| output.status.success()).then(|| Self(directory))
@@ -301,10 +301,10 @@ async fn fault_74_a_full_disk_publishes_nothing_and_goes_on_when_there_is_room()
     };
     let store = Store(Backend::Local(Arc::new(LocalBackend::open(disk.0.path().into(), "c").await.unwrap())));
     let ballast = disk.0.path().join("ballast");
-    fs::write(&ballast, vec![0; 900 << 10]).unwrap();
+    fs::write(&ballast, vec![0; (3 << 20) + (900 << 10)]).unwrap();
 
     let mut staged = store.stage(1);
-    let file = file_of(OURS, 500 << 10);
+    let file = file_of(OURS, 1500 << 10);
     let outcome = staged.append(file.clone()).await;
     assert!(matches!(outcome, Err(StorageError::Retriable { .. })), "{outcome:?}");
     assert!(matches!(staged.seal(&name()).await, Err(StorageError::Retriable { .. })));
