@@ -103,6 +103,10 @@ impl Delivery {
         self.stage = DeliveryStage::Published;
     }
 
+    pub(super) fn letters_are_acknowledged(&self) -> bool {
+        self.letters_outstanding == 0
+    }
+
     pub(super) fn acknowledge_letters(&mut self) {
         assert!(self.letters_outstanding > 0, "an acknowledgement nobody waits for");
         self.letters_outstanding -= 1;
@@ -110,7 +114,7 @@ impl Delivery {
 
     /// Whether every offset of the range is settled but for the commit: K1.
     pub(super) fn may_settle(&self) -> bool {
-        self.published && self.letters_outstanding == 0
+        self.published && self.letters_are_acknowledged()
     }
 
     /// Whether its intent could travel with the commit of the flush before it.

@@ -86,6 +86,7 @@ pub(super) struct OpenFlush {
     rows: u64,
     /// Bytes of the values whose rows are on shelves.
     shelved_bytes: usize,
+    shelved_rows: usize,
     first_at: Tick,
     last_at: Tick,
     letters: Vec<DeadLetter>,
@@ -137,6 +138,7 @@ impl OpenFlush {
             files: BTreeMap::new(),
             rows: 0,
             shelved_bytes: 0,
+            shelved_rows: 0,
             first_at: now,
             last_at: now,
             letters: Vec::new(),
@@ -259,7 +261,7 @@ impl OpenFlush {
             self.end = record.offset.next();
             bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
             *cursor += 1;
-            if self.shelved_bytes >= batch_bytes {
+            if self.shelved_bytes >= batch_bytes || self.shelved_rows >= self.rows_to_shelve(context) {
                 self.clear_shelves(block, context)?;
                 if let Some(reason) = self.full(context.settings, now.tick) {
                     taken = Taken::Rotate(reason);
@@ -324,6 +326,15 @@ impl OpenFlush {
             });
         }
         Ok(SealingFlush { range, intent, files, rows: self.rows, bytes, letter_batches: self.letter_batches })
+    }
+
+    /// Rows that may wait on shelves, so that the cap on open files is passed by a tenth at the most: each may begin a file.
+    fn rows_to_shelve(&self, context: &FlushContext<'_>) -> usize {
+        if self.replaying || context.partitioner.is_none() {
+            return usize::MAX;
+        }
+        let cap = context.settings.open_files;
+        cap.saturating_sub(self.files.len()).max(cap / 10).max(1)
     }
 
     fn full(&self, settings: &TaskSettings, now: Tick) -> Option<RotationReason> {

@@ -132,6 +132,7 @@ impl OpenFlush {
         shelf.push(record, ShelvedRow { identity, record: index, name: way.name });
         self.rows += 1;
         self.shelved_bytes += value.len();
+        self.shelved_rows += 1;
         Ok(Outcome::Done)
     }
 }

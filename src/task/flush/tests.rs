@@ -340,3 +340,19 @@ fn types_of_records_that_share_a_topic_have_directories_and_schemas_of_their_own
     assert_eq!(places, [("record=a.N", 2), ("record=a.N", 1), ("record=b.N", 2)]);
     assert_eq!(bench.replay(&basis, values()).unwrap(), files);
 }
+
+#[test]
+fn fault_72_the_cap_on_open_files_ends_a_flush_in_the_middle_of_a_block() {
+    let mut bench = Bench::new("partition_by: [{ field: n }]", &[(1, LONG)]);
+    bench.settings.open_files = 20;
+    let values = || records((0..60).map(|number| Some(framed(1, &[number]))).collect());
+    let mut flush = bench.open(Cut::None, Basis::default());
+    assert_eq!(bench.take(&mut flush, values()), Ok(Taken::Rotate(RotationReason::OpenFiles)));
+    let end = flush.range().end;
+    let (files, basis) = bench.seal(flush);
+    assert!((20..=22).contains(&files.len()), "{} files", files.len());
+    // The cap of an intent is its end alone.
+    let upto = usize::try_from(end.as_i64()).unwrap();
+    bench.settings.open_files = 1;
+    assert_eq!(bench.replay(&basis, values().drain(..upto).collect()).unwrap(), files);
+}

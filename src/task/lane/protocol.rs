@@ -27,8 +27,9 @@ impl Lane {
         let Some(front) = self.deliveries.front() else { return };
         match front.stage {
             DeliveryStage::Sealed if front.files.is_empty() => self.settle_when_ready(shared),
-            DeliveryStage::Sealed if front.is_intended() => self.publish(shared),
-            DeliveryStage::Sealed => self.intend(shared),
+            DeliveryStage::Sealed if !front.is_intended() => self.intend(shared),
+            // Once files are visible and the group's offset is lost, nobody would read the range again for its letters.
+            DeliveryStage::Sealed if front.letters_are_acknowledged() => self.publish(shared),
             DeliveryStage::Published => self.settle_when_ready(shared),
             DeliveryStage::Retrying(step, until) if now.tick >= until => match step {
                 Step::Seal => {}
