@@ -1,4 +1,4 @@
-//! Owns the page that shows all metrics. Does not own their names ([`families`]), counting ([`ConnectorMetrics`]) or the HTTP
+//! Owns the page that shows all metrics. Does not own their names (`families`), counting ([`ConnectorMetrics`]) or the HTTP
 //! endpoint ([`crate::admin`]).
 //!
 //! Counters live in [`ConnectorMetrics`]; gauges are read off the [`DaemonSnapshot`] that the page is made for, so
