@@ -73,7 +73,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     signals.shutdown.store(true, Ordering::SeqCst);
     let end = daemon.join().map_err(|_| anyhow::anyhow!("the daemon panicked"))?;
     let took = began.elapsed();
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     if let DaemonEnd::Failed(failures) = &end {
         for (_, failure) in failures {
             eprintln!("sluice: {failure}");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +19,9 @@ use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::task::budget::MemoryBudget;
+
+/// How long the process waits at its end for work that was given up to tidy up behind itself.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Runs until drained, until the end of a bounded run, or until it cannot go on.
 ///
@@ -57,8 +61,9 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         footers: Some(Arc::new(|storage, path| Box::pin(published_footer(storage, path)))),
     };
     let end = daemon::run(&settings, &process, &Metrics::new(), &signals, surroundings);
-    // Uploads that hang must not keep the process: what they belong to is not committed.
-    runtime.shutdown_background();
+    // Staged files tidy up as their work is dropped. Uploads that hang must not keep the process: what they belong to is
+    // not committed.
+    runtime.shutdown_timeout(LAST_WORK);
     let code = match end {
         DaemonEnd::Done => EXIT_DONE,
         DaemonEnd::Failed(failures) => {

@@ -44,7 +44,7 @@ def test_the_document_and_the_server_agree(lab: Lab) -> None:
     # Known answers first, so that more than refusals is compared.
     for path in ("/api/connectors", "/api/connectors/orders", "/readyz", "/api/log"):
         assert admin.ask(path).status == 200
-    command = [str(Path(sys.executable).parent / "schemathesis"), "run", str(DOCUMENT), "--url", admin.base, "--max-examples", "40"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", str(DOCUMENT), "--url", admin.base, "--max-examples", "40"]
     command += ["--exclude-checks", "unsupported_method,negative_data_rejection,positive_data_acceptance,ignored_auth"]
     command += ["--phases", "examples,coverage,fuzzing", "--generation-deterministic", "--suppress-health-check", "all", "--no-color"]
     done = subprocess.run(command, cwd=lab.folder, capture_output=True, text=True, timeout=240, check=False)

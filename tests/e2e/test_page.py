@@ -107,7 +107,7 @@ def test_an_operator_sees_and_steers_with_a_browser_without_scripts(lab: Lab) ->
         assert brightness(context.new_page(), admin) > 128
         context = chrome.new_context(color_scheme="dark")
         assert brightness(context.new_page(), admin) < 128
-    drain_failed(daemon)
+    drain_failed(daemon, admin)
 
 
 def press(page: Page, connector: str, word: str) -> None:
@@ -129,7 +129,8 @@ def brightness(page: Page, admin: Admin) -> float:
     return sum(zlib.decompress(data)[1:4]) / 3
 
 
-def drain_failed(daemon: Any) -> None:
-    """A connector failed, so the exit code is 1."""
+def drain_failed(daemon: Any, admin: Admin) -> None:
+    """A connector has failed (again, after a restart), so the exit code is 1."""
+    until("it has failed", lambda: admin.state("returns") == "failed")
     daemon.signal(15)
     assert daemon.wait_end(60) == 1
