@@ -42,7 +42,9 @@ impl Trouble {
 
     /// Whether `later` tells more than this does.
     pub(super) fn yields_to(&self, later: &Self) -> bool {
-        self != later && later.kind != Kind::Vague
+        // A refusal is told in several wordings at every try; what to do about it is what counts.
+        let same = self == later || self.is_refusal() && later.is_refusal() && self.advice == later.advice;
+        !same && later.kind != Kind::Vague
     }
 }
 
@@ -139,6 +141,17 @@ mod tests {
         assert_eq!(first, told(RDKafkaErrorCode::Authentication, &again));
         assert!(!first.yields_to(&told(RDKafkaErrorCode::Authentication, &again)));
         assert!(first.to_string().starts_with(&format!("{words}; check sasl.username")), "{first}");
+    }
+
+    #[test]
+    fn two_wordings_of_one_refusal_are_told_once() {
+        let told = |reason| told(RDKafkaErrorCode::SSL, reason);
+        let first = told(
+            "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate could not be verified",
+        );
+        let again = told("error:0A000086:SSL routines::certificate verify failed");
+        assert!(!first.yields_to(&again) && !again.yields_to(&first));
+        assert!(first.yields_to(&told("error:0A000412:SSL routines::ssl/tls alert bad certificate")));
     }
 
     #[test]

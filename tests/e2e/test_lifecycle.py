@@ -84,7 +84,9 @@ def test_a_bad_file_is_refused_whole_with_the_messages_of_check(lab: Lab) -> Non
     assert admin.metrics().sum("sluice_config_last_reload_successful") == 0
     assert admin.ready()
     # A file that reads well and cannot work is refused too.
-    config.write_text(good.replace("rotate:", 'parquet:\n      sort_by:\n        - "n"\n    rotate:'))
+    (lab.folder / "no-schema.avsc").write_text("{}")
+    fixed = 'schema:\n      evolution: "fixed"\n      reader_schema_file: "no-schema.avsc"\n    rotate:'
+    config.write_text(good.replace("rotate:", fixed))
     assert admin.post("/api/reload").status == 422
     config.write_text(good)
     answer = admin.post("/api/reload")

@@ -151,5 +151,5 @@ class Tally:
             self.reasons[message.removeprefix("unsettled records dropped, to be read again: ")[:120]] += 1
         elif message.startswith("not flushed within"):
             self.counts["drain deadlines passed"] += 1
-        elif message.startswith(("connector failed", "connector stopped")):
+        elif entry.get("level") == "ERROR":
             self.failures.append(message)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from harness.lake import DataFile, Lake
+from harness.lake import DataFile, Lake, LocalLake
 from harness.topics import Position
 
 FOOTER_KEYS = {
@@ -66,10 +66,10 @@ def assert_nothing_left(lake: Lake) -> None:
 
 def assert_names_hide_the_unfinished(folder: Path) -> None:
     """No name that a reader would take for data is hidden, and no other name is visible."""
-    for path in folder.rglob("*"):
+    # Staging directories come and go while this looks.
+    for path in LocalLake(folder).paths().values():
         hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        if not path.is_dir():
-            assert hidden != path.name.endswith(".parquet"), f"{path} is neither a finished file nor hidden"
+        assert hidden != path.name.endswith(".parquet"), f"{path} is neither a finished file nor hidden"
 
 
 def _assert_file(file: DataFile, keys: set[str]) -> None:

@@ -5,6 +5,7 @@ Does not own any expectation of a single test; `delivery.py` has the ones that a
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,8 @@ class LocalLake(Lake):
 
     def paths(self) -> dict[str, Path]:
         """Every file on the disk, hidden ones too."""
-        return {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
+        paths = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
+        return {str(path.relative_to(self.folder)): path for path in paths}
 
     def remove(self, name: str) -> None:
         (self.folder / name).unlink()

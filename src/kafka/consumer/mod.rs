@@ -347,6 +347,17 @@ impl ConsumerThread {
                 format!("the broker refuses us: {}", denial(code, &self.settings.kafka)),
             )),
             Some(RDKafkaErrorCode::PartitionEOF) => Ok(()),
+            // The error callback tells these once, with their cause; here they come again and again without it.
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::AllBrokersDown,
+            ) => {
+                tracing::debug!(connector = self.settings.connector, "kafka: {error}");
+                Ok(())
+            }
             _ => {
                 tracing::warn!(connector = self.settings.connector, "kafka: {error}");
                 Ok(())
