@@ -301,11 +301,15 @@ pub(super) struct OffsetToCommit<'a> {
     pub(super) metadata: &'a str,
 }
 
+/// How long a commit is waited for at one go, milliseconds.
+const COMMIT_SLICE_MS: i32 = 200;
+
 /// Commits offsets and waits for the coordinator's answer, one result for each in the given order. The wait has no
-/// bound of its own: an answer, an error or the client's time-out always comes.
+/// bound of its own: an answer, an error or the client's time-out always comes. Meanwhile `serve` is called now and then.
 pub(super) fn commit<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     offsets: &[OffsetToCommit<'_>],
+    mut serve: impl FnMut(),
 ) -> Vec<Result<(), RDKafkaErrorCode>> {
     let fail = |code: RDKafkaErrorCode| vec![Err(code); offsets.len()];
     let mut list = TopicPartitionList::with_capacity(offsets.len());
@@ -322,7 +326,11 @@ pub(super) fn commit<C: ConsumerContext>(
         let queue = sys::rd_kafka_queue_new(client);
         let code = sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, ptr::null_mut());
         let results = if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            let event = sys::rd_kafka_queue_poll(queue, -1);
+            let mut event = sys::rd_kafka_queue_poll(queue, COMMIT_SLICE_MS);
+            while event.is_null() {
+                serve();
+                event = sys::rd_kafka_queue_poll(queue, COMMIT_SLICE_MS);
+            }
             let results = commit_results(event, offsets);
             sys::rd_kafka_event_destroy(event);
             results

@@ -53,7 +53,7 @@ impl ConsumerThread {
                 }
             }
         }
-        self.commit(commits);
+        self.commit(commits)?;
         self.read_committed(&reads);
         Ok(())
     }
@@ -77,7 +77,10 @@ impl ConsumerThread {
     }
 
     /// Commits what passes the guards, all in one request, and tells each task what became of its commit.
-    pub(super) fn commit(&mut self, commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>) {
+    pub(super) fn commit(
+        &mut self,
+        commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>,
+    ) -> Result<(), Failure> {
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for commit in commits {
             match self.guard(&commit.0, commit.1, commit.3) {
@@ -95,7 +98,7 @@ impl ConsumerThread {
             }
         }
         if passed.is_empty() {
-            return;
+            return Ok(());
         }
         let offsets: Vec<OffsetToCommit<'_>> = passed
             .iter()
@@ -106,7 +109,8 @@ impl ConsumerThread {
                 metadata,
             })
             .collect();
-        let results = self.execute(&offsets);
+        let mut errors = Vec::new();
+        let results = self.execute(&offsets, &mut errors);
         for ((tp, _, commit, offset, _), result) in passed.into_iter().zip(results) {
             let Some(lane) = self.lanes.get_mut(&tp) else { continue };
             let result = result.map_err(|code| commit_error(code, &self.settings.kafka));
@@ -116,14 +120,25 @@ impl ConsumerThread {
             let task = lane.task;
             self.tell(task, Input::CommitDone { tp, commit, result });
         }
+        errors.iter().try_for_each(|error| self.on_client_error(error))
     }
 
-    fn execute(&self, offsets: &[OffsetToCommit<'_>]) -> Vec<Result<(), RDKafkaErrorCode>> {
+    /// Without its coordinator a commit waits for long: the client stays polled meanwhile and tells what it has to tell.
+    /// Rebalances are only recorded, and acted on when the commit has its answer.
+    fn execute(
+        &self,
+        offsets: &[OffsetToCommit<'_>],
+        errors: &mut Vec<KafkaError>,
+    ) -> Vec<Result<(), RDKafkaErrorCode>> {
         #[cfg(feature = "failpoints")]
         if commit_fails(offsets, "before") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
         }
-        let results = native::commit(&self.consumer, offsets);
+        let results = native::commit(&self.consumer, offsets, || {
+            while let Some(result) = self.consumer.poll(std::time::Duration::ZERO) {
+                errors.extend(result.err());
+            }
+        });
         #[cfg(feature = "failpoints")]
         if commit_fails(offsets, "after") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
