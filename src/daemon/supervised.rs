@@ -317,7 +317,7 @@ impl Supervised {
 
     fn back_off(&mut self, failure: Failure, lived: Duration, now: Instant) -> Life {
         let random = u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ self.name().bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
+            ^ self.name().bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         let wait = self.backoff.next(lived, random);
         self.metrics.restarts.add(1);
         self.status.set_restart(Some(now + wait));
