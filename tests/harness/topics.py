@@ -16,6 +16,9 @@ Position = tuple[int, int]
 """Partition and offset."""
 
 
+COORDINATOR_SETTLING = (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR)
+
+
 @dataclass
 class Topics:
     """Topics and groups of one broker."""
@@ -84,9 +87,8 @@ class Topics:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The group's committed offset of each partition; a partition without one is left out."""
-        request = ConsumerGroupTopicPartitions(group)
-        answer = self.admin.list_consumer_group_offsets([request])[group].result(30)
-        return {entry.partition: entry.offset for entry in answer.topic_partitions if entry.topic == topic and entry.offset >= 0}
+        entries = self._group_offsets(group)
+        return {entry.partition: entry.offset for entry in entries if entry.topic == topic and entry.offset >= 0}
 
     def members(self, group: str) -> int:
         """How many members the group has."""
@@ -102,8 +104,7 @@ class Topics:
 
     def committed_metadata(self, group: str, topic: str) -> dict[int, str]:
         """The metadata beside each committed offset."""
-        answer = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
-        return {entry.partition: entry.metadata or "" for entry in answer.topic_partitions if entry.topic == topic}
+        return {entry.partition: entry.metadata or "" for entry in self._group_offsets(group) if entry.topic == topic}
 
     def lag(self, group: str, topics: Sequence[str]) -> int:
         """Records that the group has not committed yet, over all partitions of the topics."""
@@ -135,6 +136,18 @@ class Topics:
             return sorted(found, key=lambda message: (message.partition(), message.offset()))
         finally:
             consumer.close()
+
+    def _group_offsets(self, group: str) -> list[TopicPartition]:
+        """What the coordinator says; it is asked again while a broker that has just started reads its groups."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                request = [ConsumerGroupTopicPartitions(group)]
+                return self.admin.list_consumer_group_offsets(request)[group].result(30).topic_partitions
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATOR_SETTLING or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _answers(self, topic: str) -> bool:
         try:
