@@ -35,9 +35,11 @@ def rendered(*values: str) -> dict[str, Any]:
 
 def test_helm_finds_nothing_to_say() -> None:
     output([helm(), "lint", "--strict", CHART])
-    for mistake in ("replicas=-1", "replica=2", "config.connectors=null", "image.pullPolicy=Sometimes", "networkPolicy.from=null"):
+    for mistake in ("replicas=-1", "replica=2", "config.connectors=null", "image.pullPolicy=Sometimes"):
         with pytest.raises(AssertionError):
             rendered(mistake)
+    with pytest.raises(AssertionError, match="minItems"):
+        output([helm(), "template", "lake", CHART, "--set-json", "networkPolicy.from=[]"])
 
 
 def test_what_could_not_work_is_refused_with_what_to_set() -> None:
