@@ -8,7 +8,8 @@ use super::commits::{GroupCommits, compare};
 use super::offset_set::OffsetSet;
 use super::plan::{AuditPlan, AuditedFile};
 use super::ranges::survey;
-use super::report::{Gap, GapContent, Incomplete, Note, Overlap, PartitionReport, Span};
+use super::report::{Gap, Incomplete, Note, Overlap, PartitionReport, Span};
+use crate::encode::FooterKey;
 use crate::position::{Offset, OffsetRange, TopicPartition};
 
 /// An audit under way. Holds the offsets of one flush at a time, or of those that overlap.
@@ -39,10 +40,37 @@ struct OpenFlush {
     files: u64,
     /// How many files it made, as their footers say; 0 while none did.
     files_made: u64,
+    /// The intent it was published under, as the first footer that tells says it.
+    intent: Option<String>,
     /// Whether each of them was compared offset by offset.
     compared: bool,
     /// End of all flushes whose offsets are in `seen`.
     reach: Offset,
+}
+
+impl OpenFlush {
+    /// Takes what a footer says of the whole flush; gives where it contradicts the others.
+    fn hear(&mut self, footer: &FooterFacts) -> Vec<String> {
+        let mut contradictions = Vec::new();
+        let made = footer.flush_files();
+        if made > 0 && self.files_made > 0 && made != self.files_made {
+            let known = self.files_made;
+            contradictions.push(format!(
+                "it says that its flush made {made} files, another file of the flush says {known}"
+            ));
+        }
+        self.files_made = self.files_made.max(made);
+        let intent = footer.key_values.get(FooterKey::Intent.as_str());
+        match (&self.intent, intent) {
+            (Some(known), Some(intent)) if known != intent => {
+                contradictions
+                    .push("it was published under another intent than another file of its flush".to_owned());
+            }
+            (None, Some(intent)) => self.intent = Some(intent.clone()),
+            _ => {}
+        }
+        contradictions
+    }
 }
 
 impl Auditor {
@@ -52,7 +80,6 @@ impl Auditor {
         let mut reports = BTreeMap::new();
         for files in plan.files.chunk_by(|one, other| one.tp == other.tp) {
             let survey = survey(files.iter().map(|file| file.range));
-            let not_asked = |range: OffsetRange| Gap { span: range.into(), broker: GapContent::NotAsked };
             let overlap = |(first, second): (OffsetRange, OffsetRange)| Overlap {
                 first: first.into(),
                 second: second.into(),
@@ -64,7 +91,7 @@ impl Auditor {
                 flushes: survey.flushes,
                 files: files.len() as u64,
                 bytes: files.iter().map(|file| file.size_bytes).sum(),
-                gaps: survey.gaps.into_iter().map(not_asked).collect(),
+                gaps: survey.gaps.into_iter().map(Gap::of).collect(),
                 overlaps: survey.overlaps.into_iter().map(overlap).collect(),
                 ..PartitionReport::default()
             };
@@ -80,11 +107,11 @@ impl Auditor {
     pub fn begin(&mut self, file: &AuditedFile, footer: FooterFacts) {
         self.end_file();
         self.enter_flush(file);
-        let disagreements = disagreements(file, &footer);
+        let mut disagreements = disagreements(file, &footer);
         let rows = footer.rows;
         let has_offsets = footer.has_offsets;
         if let Some(flush) = &mut self.flush {
-            flush.files_made = flush.files_made.max(footer.flush_files());
+            disagreements.extend(flush.hear(&footer));
             flush.rows += rows;
             flush.compared &= has_offsets;
         }
@@ -133,14 +160,34 @@ impl Auditor {
         self.report(&file.tp).unreadable.push(note);
     }
 
-    /// Holds a group's commit of `tp` against the files of the plan; partitions without files are looked at too.
-    pub fn commits(&mut self, plan: &AuditPlan, tp: &TopicPartition, group: &str, commits: &GroupCommits) {
+    /// Holds the files of `tp`, if there are any, against the first offset that the broker has: what lies between it and
+    /// the first file is a gap.
+    pub fn broker_begins(&mut self, tp: &TopicPartition, begins: Offset) {
+        let Some(report) = self.reports.get_mut(tp) else { return };
+        report.broker_begins = Some(begins.as_i64());
+        if let Some(first) =
+            report.offsets.and_then(|span| Offset::new(span.start)).filter(|first| begins < *first)
+        {
+            report.gaps.insert(0, Gap { leading: true, ..Gap::of(OffsetRange::new(begins, first)) });
+        }
+    }
+
+    /// Holds a group's commit of `tp` against the files of the plan; partitions without files are looked at too, from
+    /// `begins` on, the first offset that the broker has.
+    pub fn commits(
+        &mut self,
+        plan: &AuditPlan,
+        tp: &TopicPartition,
+        group: &str,
+        commits: &GroupCommits,
+        begins: Option<Offset>,
+    ) {
         let mut ranges: Vec<OffsetRange> =
             plan.files.iter().filter(|file| file.tp == *tp).map(|file| file.range).collect();
         ranges.dedup();
-        let (commit, tail) = compare(&ranges, group, commits);
+        let (commit, tail) = compare(&ranges, group, commits, begins);
         let report = self.report(tp);
-        report.gaps.extend(tail.map(|range| Gap { span: range.into(), broker: GapContent::NotAsked }));
+        report.gaps.extend(tail.map(|range| Gap { leading: ranges.is_empty(), ..Gap::of(range) }));
         report.committed = Some(commit);
     }
 
@@ -178,6 +225,7 @@ impl Auditor {
             rows: 0,
             files: 1,
             files_made: 0,
+            intent: None,
             compared: true,
             reach,
         });
@@ -186,6 +234,12 @@ impl Auditor {
     fn end_flush(&mut self) {
         let Some(flush) = &self.flush else { return };
         let (tp, name) = (flush.tp.clone(), format!("flush {}", flush.range));
+        let (files, made) = (flush.files, flush.files_made);
+        if made > 0 && files > made {
+            let reason = format!("{files} files are there and it made {made}: readers see some rows twice");
+            self.report(&tp).disagreements.push(Note { file: name, reason });
+            return;
+        }
         if flush.files < flush.files_made {
             let incomplete =
                 Incomplete { span: flush.range.into(), files: flush.files, made: flush.files_made };

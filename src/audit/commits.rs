@@ -23,14 +23,16 @@ pub struct GroupCommits {
 }
 
 /// Holds the commits against the flushes' ranges (in order). The second value is the range that is committed and lies
-/// beyond every file, if there is one.
+/// beyond every file, or beyond `begins`, the first offset that the broker has, where there is no file.
 pub(super) fn compare(
     ranges: &[OffsetRange],
     group: &str,
     commits: &GroupCommits,
+    begins: Option<Offset>,
 ) -> (CommitReport, Option<OffsetRange>) {
     let end = ranges.iter().map(|range| range.end).max();
     let tail = end
+        .or(begins)
         .zip(commits.before.offset)
         .filter(|(end, committed)| end < committed)
         .map(|(end, committed)| OffsetRange::new(end, committed));
@@ -88,7 +90,7 @@ mod tests {
     }
 
     fn problems(commits: &GroupCommits) -> (usize, Option<OffsetRange>) {
-        let (report, tail) = compare(&[range(0, 10), range(10, 20)], "g", commits);
+        let (report, tail) = compare(&[range(0, 10), range(10, 20)], "g", commits, at(0));
         (report.problems.len(), tail)
     }
 
@@ -113,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_committed_without_any_file_is_named_as_far_as_the_broker_has_it() {
+        let tail = |offset, begins| compare(&[], "g", &commit(offset, None), begins).1;
+        assert_eq!(tail(25, at(0)), Some(range(0, 25)));
+        assert_eq!(tail(25, at(10)), Some(range(10, 25)));
+        assert_eq!((tail(25, at(25)), tail(25, at(40)), tail(0, at(0))), (None, None, None));
+        assert_eq!(tail(25, None), None, "the broker does not tell");
+    }
+
+    #[test]
     fn files_published_during_the_audit_are_no_finding() {
         let commits = GroupCommits { before: commit(10, None).before, after: commit(20, Some(40)).after };
         assert_eq!(problems(&commits), (0, None));
@@ -123,7 +134,7 @@ mod tests {
     #[test]
     fn files_without_any_commit_are_a_finding() {
         assert_eq!(problems(&GroupCommits::default()), (1, None));
-        assert!(compare(&[], "g", &GroupCommits::default()).0.problems.is_empty());
+        assert!(compare(&[], "g", &GroupCommits::default(), at(0)).0.problems.is_empty());
     }
 
     #[test]

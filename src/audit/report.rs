@@ -67,6 +67,9 @@ pub struct PartitionReport {
     pub rows: u64,
     /// Files without a usable `_offset` column: their offsets are not compared one by one.
     pub files_without_offsets: u64,
+    /// First offset that the broker has; absent where it was not asked or did not tell. Without it the proof is from the
+    /// first offset found.
+    pub broker_begins: Option<i64>,
     /// Offsets that no range holds.
     pub gaps: Vec<Gap>,
     /// Different ranges that intersect.
@@ -155,6 +158,8 @@ pub struct Gap {
     pub span: Span,
     /// What the broker has there.
     pub broker: GapContent,
+    /// Whether it is in front of every file.
+    pub leading: bool,
 }
 
 /// What the broker says of a gap.
@@ -174,6 +179,12 @@ pub enum GapContent {
 }
 
 impl Gap {
+    /// A gap about which nobody was asked yet.
+    #[must_use]
+    pub fn of(range: OffsetRange) -> Self {
+        Self { span: range.into(), broker: GapContent::NotAsked, leading: false }
+    }
+
     /// The offsets, for asking the broker.
     #[must_use]
     pub fn range(&self) -> OffsetRange {
@@ -183,7 +194,11 @@ impl Gap {
 
     /// What is wrong with it, unless nothing can be missing there.
     fn problem(&self) -> Option<String> {
-        let skipped = "right only if records there were skipped or became dead letters";
+        let skipped = if self.leading {
+            "right only if the group began behind it, or records there were skipped or became dead letters"
+        } else {
+            "right only if records there were skipped or became dead letters"
+        };
         let gap = format!("gap: no file holds {}", self.span);
         match &self.broker {
             GapContent::NoRecord => None,

@@ -272,3 +272,36 @@ fn a_gap_without_a_record_is_no_problem() {
 fn no_file_is_no_proof() {
     assert!(!AuditReport::new("file:///lake".into(), Vec::new(), vec!["README.md".into()], Vec::new()).ok);
 }
+
+/// The reports of a flush with these files: what the footers say of its number of files, and the intent.
+fn of_one_flush(footers: &[(&str, &str)]) -> PartitionReport {
+    let files: Vec<AuditedFile> =
+        (0..footers.len()).map(|number| file("t", 0, 0, 10, &format!("d={number}"))).collect();
+    let plan = AuditPlan::of(files.iter().map(|file| (file.path.clone(), 1)), None);
+    let mut auditor = Auditor::new(&plan);
+    for (number, (made, intent)) in footers.iter().enumerate() {
+        let mut footer = footer(&plan.files[number], 1);
+        footer.key_values.insert(FooterKey::FlushFiles.as_str().to_owned(), (*made).to_owned());
+        footer.key_values.insert(FooterKey::Intent.as_str().to_owned(), (*intent).to_owned());
+        auditor.begin(&plan.files[number], footer);
+        auditor.offsets(&[number as i64], 0);
+    }
+    auditor.finish().remove(0)
+}
+
+#[test]
+fn more_files_than_a_flush_made_are_a_contradiction() {
+    assert!(of_one_flush(&[("2", "i"), ("2", "i")]).ok);
+    let more = of_one_flush(&[("2", "i"), ("2", "i"), ("2", "i")]);
+    assert!(more.problems()[0].contains("3 files are there and it made 2"), "{more:?}");
+    assert_eq!(of_one_flush(&[("3", "i"), ("3", "i")]).incomplete.len(), 1);
+}
+
+#[test]
+fn footers_of_one_flush_that_differ_are_a_contradiction() {
+    for differing in [[("2", "i"), ("1", "i")], [("2", "i"), ("2", "j")]] {
+        let found = of_one_flush(&differing);
+        assert_eq!((found.ok, found.disagreements.len()), (false, 1), "{found:?}");
+    }
+    assert!(of_one_flush(&[("2", "i"), ("0", "i")]).ok, "a footer that does not tell contradicts nothing");
+}

@@ -77,13 +77,19 @@ async fn examine(
     let mut commits = None;
     if let Some(broker) = broker.filter(|broker| broker.has_group()) {
         // The commits are read before and after a listing: a daemon that runs meanwhile must not look like a fault.
-        let before = broker.commits(&plan).await.map_err(failed)?;
+        let before = broker.commits(&plan, topic).await.map_err(failed)?;
         plan = list().await?;
-        commits = Some((before, broker.commits(&plan).await.map_err(failed)?));
+        commits = Some((before, broker.commits(&plan, topic).await.map_err(failed)?));
     }
     let mut auditor = reading::read_all(&store, &plan).await;
-    if let (Some((before, after)), Some(broker)) = (commits, broker) {
-        broker.compare(&mut auditor, &plan, &before, after);
+    if let Some(broker) = broker {
+        let beginnings = broker.beginnings(&plan, commits.as_ref().map(|(_, after)| after)).await;
+        for (tp, begins) in &beginnings {
+            auditor.broker_begins(tp, *begins);
+        }
+        if let Some((before, after)) = commits {
+            broker.compare(&mut auditor, &plan, (&before, after), &beginnings);
+        }
     }
     let mut partitions = auditor.finish();
     if let Some(broker) = broker {

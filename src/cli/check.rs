@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::future::Future;
 use std::io::{self, Write};
@@ -22,7 +23,7 @@ use crate::config::settings::{
 };
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
-use crate::schema::AvroSchema;
+use crate::schema::{AvroSchema, ColumnOptions, columns};
 use crate::storage::{StorageError, Store};
 
 /// How long the brokers may take to answer.
@@ -234,7 +235,8 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
     Ok(format!("{} takes files and never replaces one", store.display_url("")))
 }
 
-/// The schema files a connector names: there, readable, and Avro schemas.
+/// The schema files a connector names: there, readable, Avro schemas, with columns where they may be read with, and told
+/// apart by their fingerprints where records name them so.
 fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
     let values: Vec<_> = match &connector.value {
         ValueFormat::AvroSchemaFile(path) => vec![("schema_file", path)],
@@ -245,17 +247,38 @@ fn schema_files(connector: &ConnectorSettings) -> Vec<Finding> {
         Evolution::Fixed(path) => Some(("reader_schema_file", path)),
         Evolution::Lossless | Evolution::PerVersion | Evolution::Latest => None,
     };
-    let files = values.into_iter().chain(reader);
-    files.map(|(what, path)| Finding::new(connector, what, read_schema(path))).collect()
+    let writers_may_read = reader.is_none();
+    let mut known: BTreeMap<u64, &Path> = BTreeMap::new();
+    let files =
+        values.into_iter().map(|file| (file, writers_may_read)).chain(reader.map(|file| (file, true)));
+    let mut findings = Vec::new();
+    for ((what, path), reads) in files {
+        let outcome = read_schema(path, reads).and_then(|schema| {
+            let shown = path.display();
+            let first = *known.entry(schema.fingerprint()).or_insert(path);
+            if what == "schema_files" && first != path {
+                return Err(format!(
+                    "{shown} has the fingerprint of {}: records cannot tell the two apart; keep one of them",
+                    first.display()
+                ));
+            }
+            Ok(shown.to_string())
+        });
+        findings.push(Finding::new(connector, what, outcome));
+    }
+    findings
 }
 
-fn read_schema(path: &Path) -> Result<String, String> {
+fn read_schema(path: &Path, reads: bool) -> Result<AvroSchema, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    match AvroSchema::parse(&text, &[]) {
-        Ok(_) => Ok(shown.to_string()),
-        Err(error) => Err(format!("{shown}: {}", reason_of(error.into()))),
-    }
+    let schema = AvroSchema::parse(&text, &[]).and_then(|schema| {
+        if reads {
+            columns(&schema, ColumnOptions::default())?;
+        }
+        Ok(schema)
+    });
+    schema.map_err(|error| format!("{shown}: {}", reason_of(error.into())))
 }
 
 /// Writes and removes a file.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::partition::{field_path, path_elements};
 use super::quantity::ByteSize;
 use super::section::Section;
 use super::settings::{ColumnSettings, Compression, Dictionary, ParquetSettings, RotateSettings};
@@ -52,8 +53,14 @@ pub(super) fn parquet(section: &Section<'_>) -> ParquetSettings {
         row_group_rows: row_group.read("rows", rows).unwrap_or(ROW_GROUP_ROWS),
         dictionary: section.read("dictionary", dictionary).unwrap_or(Dictionary::Auto),
         columns: columns(&section.section("columns", &[])),
-        sort_by: section.distinct_texts("sort_by"),
+        sort_by: sort_by(section),
     }
+}
+
+fn sort_by(section: &Section<'_>) -> Vec<String> {
+    // As written: what a column is called in messages.
+    let text = |scalar: &Scalar| field_path(scalar).and_then(|_| value::text(scalar));
+    section.distinct("sort_by", text)
 }
 
 fn rows(scalar: &Scalar) -> Result<NonZeroUsize, String> {
@@ -86,6 +93,9 @@ fn compression(scalar: &Scalar) -> Result<Compression, String> {
 
 fn columns(section: &Section<'_>) -> BTreeMap<String, ColumnSettings> {
     let read = |path: &str| {
+        if let Err(reason) = path_elements(path) {
+            section.report(path, reason);
+        }
         let column = section.section(path, &["dictionary", "bloom_filter"]);
         ColumnSettings {
             dictionary: column.read("dictionary", dictionary),

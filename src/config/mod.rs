@@ -31,4 +31,5 @@ mod tree;
 mod value;
 
 pub use document::{load, load_str};
+pub use partition::{left_sides, path_elements};
 pub use problem::{ConfigError, ConfigErrors};

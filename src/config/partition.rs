@@ -10,18 +10,28 @@ use super::section::Section;
 use super::settings::{PartitionRule, TimeSource};
 use super::tree::Scalar;
 use super::value;
+use crate::schema::RESERVED;
 
 const KEYS: &[&str] = &["field", "name", "time", "path", "timezone", "record"];
 
 /// Reads `partition_by` of a connector: in order, without two rules that make the same directory.
 pub(super) fn read(connector: &Section<'_>) -> Vec<PartitionRule> {
     let mut rules = Vec::new();
-    let mut left_sides: Vec<(String, Place)> = Vec::new();
+    let mut known: Vec<(String, Place)> = Vec::new();
     for node in connector.list("partition_by").unwrap_or_default() {
         let section = Section::open(node, node.place, "partition_by", KEYS, connector.problems());
         let Some(rule) = rule(&section) else { continue };
-        for name in left_sides_of(&rule) {
-            if let Some((_, first)) = left_sides.iter().find(|(earlier, _)| *earlier == name) {
+        for name in left_sides(&rule) {
+            // Many engines take names that differ by case alone for one column.
+            let folded = name.to_lowercase();
+            if RESERVED.contains(&folded.as_str()) {
+                let message = format!(
+                    "makes directories `{name}=…`, which hide the column of metadata of that name; give a field another \
+                     `name`, or change the `path`"
+                );
+                section.problems().report(node.place, format!("this partition rule {message}"));
+            }
+            if let Some((_, first)) = known.iter().find(|(earlier, _)| *earlier == folded) {
                 let first = section.problems().refer_to(*first, node.place);
                 let message = format!(
                     "this partition rule makes the same directories `name=…` as the one on {first}; give a field \
@@ -29,16 +39,23 @@ pub(super) fn read(connector: &Section<'_>) -> Vec<PartitionRule> {
                 );
                 section.problems().report(node.place, message);
             }
-            left_sides.push((name, node.place));
+            known.push((folded, node.place));
         }
         rules.push(rule);
     }
     rules
 }
 
-/// The elements of a field path: split at `.`; a backslash makes the next `.` or backslash part of a name.
+/// As [`path_elements`], for a value of the configuration.
 pub(super) fn field_path(scalar: &Scalar) -> Result<Vec<String>, String> {
-    let text = value::text(scalar)?;
+    path_elements(&value::text(scalar)?).map_err(|reason| format!("{reason}; found {}", scalar.shown()))
+}
+
+/// The elements of a field path: split at `.`; a backslash makes the next `.` or backslash part of a name.
+///
+/// # Errors
+/// In words, when a backslash stands before anything else, or a name is empty.
+pub fn path_elements(text: &str) -> Result<Vec<String>, &'static str> {
     let mut path = vec![String::new()];
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -46,13 +63,13 @@ pub(super) fn field_path(scalar: &Scalar) -> Result<Vec<String>, String> {
         let last = path.last_mut().expect("a path has at least one element");
         match (c, escaped) {
             ('\\', Some(escaped @ ('.' | '\\'))) => last.push(escaped),
-            ('\\', _) => return Err("must have `.` or a backslash after each backslash".to_owned()),
+            ('\\', _) => return Err("must have `.` or a backslash after each backslash"),
             ('.', _) => path.push(String::new()),
             (c, _) => last.push(c),
         }
     }
     if path.iter().any(String::is_empty) {
-        return Err(format!("must not have an empty name in its path; found {}", scalar.shown()));
+        return Err("must not have an empty name in its path");
     }
     Ok(path)
 }
@@ -209,7 +226,8 @@ fn slashes(items: &[Item<'_>]) -> usize {
 }
 
 /// The left sides of the `name=value` directories that a rule makes.
-fn left_sides_of(rule: &PartitionRule) -> Vec<String> {
+#[must_use]
+pub fn left_sides(rule: &PartitionRule) -> Vec<String> {
     match rule {
         PartitionRule::Field { name, .. } | PartitionRule::Record { name, .. } => vec![name.clone()],
         PartitionRule::Time { pattern, .. } => pattern

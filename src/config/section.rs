@@ -175,8 +175,17 @@ impl<'t> Section<'t> {
 
     /// The items of the list under `key` as texts; one that is there already is reported.
     pub(super) fn distinct_texts(&self, key: &str) -> Vec<String> {
+        self.distinct(key, super::value::text)
+    }
+
+    /// As [`Self::distinct_texts`], with texts that `parse` takes.
+    pub(super) fn distinct(
+        &self,
+        key: &str,
+        parse: impl Fn(&Scalar) -> Result<String, String>,
+    ) -> Vec<String> {
         let mut texts: Vec<String> = Vec::new();
-        for (node, text) in self.read_list(key, super::value::text).unwrap_or_default() {
+        for (node, text) in self.read_list(key, parse).unwrap_or_default() {
             if texts.contains(&text) {
                 self.problems.report(node.place, format!("`{}` holds this twice", self.path_of(key)));
             } else {

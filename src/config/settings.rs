@@ -542,9 +542,9 @@ pub struct ParquetSettings {
     pub row_group_rows: NonZeroUsize,
     /// `dictionary`: `auto`, `always` or `never`. Default `auto`.
     pub dictionary: Dictionary,
-    /// `columns`: overrides by column path (`a.b.c`). Default none.
+    /// `columns`: overrides by column path (`a.b.c`); a backslash before a point makes it part of a name. Default none.
     pub columns: BTreeMap<String, ColumnSettings>,
-    /// `sort_by`: paths of columns (`a.b`) to sort by within each row group, each once: ascending, rows without a value
+    /// `sort_by`: paths of columns (`a.b`, points escaped as above) to sort by within each row group, each once: ascending, rows without a value
     /// last, equal rows in the order of offsets. The footer says so. Columns that a file lacks are passed over. Default
     /// empty: the order of offsets.
     pub sort_by: Vec<String>,

@@ -20,7 +20,8 @@ pub(super) fn compile(
 ) -> Result<DecodePlan, SchemaError> {
     let reader = layout.reader();
     let min_bytes = min_bytes(writer);
-    let mut compiler = Compiler { writer, reader, min_bytes: &min_bytes, path: Vec::new(), steps: 0 };
+    let mut compiler =
+        Compiler { writer, reader, min_bytes: &min_bytes, reader_bytes: None, path: Vec::new(), steps: 0 };
     let place = if layout.spread { &layout.root } else { &layout.columns()[0] };
     let root = compiler.value(writer.root(), reader.root(), place)?;
     Ok(DecodePlan { layout: Arc::clone(layout), writer: Arc::clone(writer), root, min_bytes })
@@ -30,6 +31,8 @@ struct Compiler<'s> {
     writer: &'s AvroSchema,
     reader: &'s AvroSchema,
     min_bytes: &'s [u64],
+    /// The same of the reader schema, once a default was met.
+    reader_bytes: Option<Arc<[u64]>>,
     path: Vec<String>,
     steps: usize,
 }
@@ -162,11 +165,12 @@ impl Compiler<'_> {
             return Err(self.mismatch("the writer lacks this field and the reader has no default for it"));
         };
         let datum = encode_default(self.reader, reader, default).map_err(|reason| self.mismatch(reason))?;
-        let min_bytes = min_bytes(self.reader);
+        let min_bytes = self.reader_bytes.get_or_insert_with(|| min_bytes(self.reader).into()).clone();
         let mut own = Compiler {
             writer: self.reader,
             reader: self.reader,
             min_bytes: &min_bytes,
+            reader_bytes: None,
             path: self.path.clone(),
             steps: self.steps,
         };

@@ -15,9 +15,6 @@ use crate::error::{Failure, Stage};
 use crate::position::TopicPartition;
 use crate::record::Record;
 
-/// Column names this room gives; names of the value's fields that clash with them are changed.
-pub const METADATA_NAMES: [&str; 6] = ["_topic", "_partition", "_offset", "_timestamp", "_key", "_headers"];
-
 /// Builds the metadata columns of one topic-partition, row by row.
 pub struct MetadataBuilder {
     columns: MetadataColumns,

@@ -15,6 +15,9 @@ use super::properties::writer_properties;
 use crate::config::settings::{Dictionary, ParquetSettings};
 use crate::error::Failure;
 
+/// Books kept at the most; beyond it all are forgotten, and learning begins again.
+const KEPT_BOOKS: usize = 1_024;
+
 /// Shared by all files of a connector, so that each learns from those before it.
 #[derive(Debug)]
 pub struct Encoding {
@@ -59,9 +62,17 @@ impl Encoding {
         if self.settings.dictionary != Dictionary::Auto {
             return Ok((writer_properties(&self.settings, columns, &[])?, Lesson(None)));
         }
-        let book = lock(&self.books).entry((topic.clone(), schema.clone())).or_default().clone();
+        let book = self.book((topic.clone(), schema.clone()));
         let gains = lock(&book).choose(batches, self.row_group_rows(batches));
         Ok((writer_properties(&self.settings, columns, &gains)?, Lesson(Some(book))))
+    }
+
+    fn book(&self, key: BookKey) -> Book {
+        let mut books = lock(&self.books);
+        if books.len() >= KEPT_BOOKS && !books.contains_key(&key) {
+            books.clear();
+        }
+        books.entry(key).or_default().clone()
     }
 
     /// Rows that a row group is likely to have.
@@ -84,4 +95,38 @@ impl Lesson {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::config::settings::{ByteSize, Compression};
+
+    #[test]
+    fn books_of_schemas_without_end_take_bounded_memory() {
+        let encoding = Encoding::new(&ParquetSettings {
+            compression: Compression::None,
+            row_group_bytes: ByteSize(1 << 20),
+            row_group_rows: 1_000.try_into().unwrap(),
+            dictionary: Dictionary::Auto,
+            columns: [].into(),
+            sort_by: Vec::new(),
+        });
+        let schema = |number: usize| -> SchemaRef {
+            Arc::new(Schema::new(vec![Field::new(format!("c{number}"), DataType::Int64, false)]))
+        };
+        let first = encoding.book(("t".into(), schema(0)));
+        for number in 0..3 * KEPT_BOOKS {
+            encoding.book(("t".into(), schema(number)));
+            assert!(lock(&encoding.books).len() <= KEPT_BOOKS);
+        }
+        let last = ("t".into(), schema(3 * KEPT_BOOKS - 1));
+        assert!(
+            Arc::ptr_eq(&encoding.book(last.clone()), &encoding.book(last)),
+            "one that is kept is found again"
+        );
+        assert!(!Arc::ptr_eq(&first, &encoding.book(("t".into(), schema(0)))));
+    }
 }

@@ -14,6 +14,7 @@ use parquet::file::metadata::KeyValue;
 use super::encoding::{Encoding, Lesson};
 use super::sink::PieceSink;
 use super::sort::RowSorter;
+use super::type_order::in_type_order;
 use crate::error::{Failure, Stage};
 
 /// Rows that wait to be sorted take about so many bytes of memory for each encoded one.
@@ -150,9 +151,18 @@ impl FileEncoder {
             self.writer.append_key_value_metadata(pair);
         }
         self.close_row_group()?;
-        self.writer.finish().map_err(|error| fatal(&error))?;
-        let size_bytes = self.writer.bytes_written() as u64;
-        let tail = self.take_bytes();
+        let mut tail = self.take_bytes();
+        let end_at = self.writer.bytes_written();
+        let metadata = self.writer.finish().map_err(|error| fatal(&error))?;
+        let mut size_bytes = self.writer.bytes_written() as u64;
+        let end = self.take_bytes();
+        match in_type_order(metadata, end_at).map_err(|error| fatal(&error))? {
+            Some(rewritten) => {
+                size_bytes = (end_at + rewritten.len()) as u64;
+                tail.push(rewritten.into());
+            }
+            None => tail.extend(end),
+        }
         Ok(EncodedFile { tail, size_bytes })
     }
 

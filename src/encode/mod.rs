@@ -9,6 +9,7 @@ mod properties;
 mod sample;
 mod sink;
 mod sort;
+mod type_order;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};

@@ -11,6 +11,7 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::properties::elements;
 use crate::error::{Failure, Stage};
 
 /// Ascending; rows without a value come last.
@@ -33,7 +34,7 @@ impl RowSorter {
     /// A sorter for files of `schema`, or `None` where they have none of the columns: there is nothing to sort by.
     ///
     /// # Errors
-    /// Fatal when a column is no single value.
+    /// Fatal when a column is no single value, or its path is none.
     pub(super) fn new(
         sort_by: &[String],
         schema: &SchemaRef,
@@ -44,12 +45,12 @@ impl RowSorter {
         if sort_by.is_empty() {
             return Ok(None);
         }
-        let leaves: Vec<String> = parquet.columns().iter().map(|leaf| leaf.path().string()).collect();
         let (mut paths, mut sorting_columns) = (Vec::new(), Vec::new());
         for column in sort_by {
-            let path: Vec<String> = column.split('.').map(str::to_owned).collect();
+            let path = elements("parquet.sort_by", column)?;
             let Some(data_type) = type_at(schema, &path) else { continue };
-            let leaf = leaves.iter().position(|leaf| leaf == column).filter(|_| !data_type.is_nested());
+            let leaf = parquet.columns().iter().position(|leaf| leaf.path().parts() == path);
+            let leaf = leaf.filter(|_| !data_type.is_nested());
             let Some(leaf) = leaf else {
                 return Err(fatal(&format!(
                     "parquet.sort_by names {column}, which is of type {data_type}; name a column of single values"
@@ -239,5 +240,23 @@ mod tests {
         let failure = sorter_of(&["list".to_owned()], &rows.schema(), 1, 1).err().unwrap();
         assert!(failure.to_string().contains("sort_by names list"), "{failure}");
         assert!(sorter_of(&["who".to_owned()], &batch(vec![None], vec![None]).schema(), 1, 1).is_err());
+    }
+
+    #[test]
+    fn a_point_in_a_name_is_told_from_one_between_names() {
+        let inner: ArrayRef = Arc::new(Int64Array::from(vec![3, 2, 1]));
+        let fields = Fields::from(vec![Field::new("b", DataType::Int64, false)]);
+        let rows = RecordBatch::try_from_iter([
+            ("a.b", Arc::new(Int64Array::from(vec![2, 1, 3])) as ArrayRef),
+            ("a", Arc::new(StructArray::new(fields, vec![inner], None)) as ArrayRef),
+            ("row", Arc::new((0..3).collect::<Int64Array>()) as ArrayRef),
+        ])
+        .unwrap();
+        assert_eq!(sorted(&[r"a\.b"], &rows), [1, 0, 2]);
+        assert_eq!(sorted(&["a.b"], &rows), [2, 1, 0]);
+        let leaf = |by: &str| {
+            sorter_of(&[by.to_owned()], &rows.schema(), 9, 9).unwrap().unwrap().sorting_columns[0].column_idx
+        };
+        assert_eq!((leaf(r"a\.b"), leaf("a.b")), (0, 1));
     }
 }

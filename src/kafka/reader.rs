@@ -1,7 +1,7 @@
 //! Owns what can be asked of a cluster without joining the group: its commits, and whether there is a record between two
 //! offsets. Commits nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -14,6 +14,7 @@ use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
 use crate::kafka::properties::{consumer_config, refusal};
 use crate::kafka::trouble::heard;
+use crate::kafka::watermarks::watermarks;
 use crate::position::{Offset, OffsetRange, TopicPartition};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +54,29 @@ impl ClusterReader {
                 Failure::fatal(Stage::Consume, reason)
             })?;
         Ok(Self { consumer, patience })
+    }
+
+    /// The partitions of a topic; none when the brokers have no such topic.
+    ///
+    /// # Errors
+    /// Fatal when no broker answers.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<TopicPartition>, Failure> {
+        let metadata = self.persist(|| self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT))?;
+        let found = metadata.topics().iter().filter(|found| found.name() == topic);
+        let partitions = found.flat_map(|found| found.partitions());
+        Ok(partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect())
+    }
+
+    /// The first offset that the brokers have of each of `partitions`; those that they do not tell are left out.
+    ///
+    /// # Errors
+    /// Fatal when no broker answers.
+    pub fn beginnings(
+        &self,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
+        let found = self.persist(|| watermarks(&self.consumer, partitions.iter(), REQUEST_TIMEOUT))?;
+        Ok(found.into_iter().filter_map(|(tp, marks)| Some((tp, marks.ok()?.0))).collect())
     }
 
     /// The group's commits: offset (`None` where it has committed nothing) and metadata.

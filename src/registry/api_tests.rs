@@ -50,8 +50,8 @@ async fn ids_guids_and_references_are_looked_up_in_the_context() {
         paths(&server),
         [
             "/schemas/ids/7?subject=%3A.lab%3A",
-            "/subjects/:.lab:b/versions/3",
-            "/subjects/:.other:c/versions/1"
+            "/subjects/:.lab:b/versions/3?deleted=true",
+            "/subjects/:.other:c/versions/1?deleted=true"
         ]
     );
     registry.schema(UUID).await.unwrap();
@@ -67,6 +67,8 @@ async fn an_id_of_another_kind_is_poison_and_nobody_is_asked() {
     }
     assert!(server.seen().is_empty());
 }
+
+const COMMENTED: &str = "// by hand\n{\"type\": /* days */ \"int\", \"logicalType\": \"date\"}";
 
 /// Apicurio's answers, as version 2.3.1 gave them.
 fn apicurio(seen: &Seen) -> Reply {
@@ -89,6 +91,10 @@ fn apicurio(seen: &Seen) -> Reply {
         }
         "/ids/globalIds/3" => Reply::ok("syntax = \"proto3\"; message M {}"),
         "/ids/globalIds/4" => Reply::ok("<html>busy</html>"),
+        "/ids/globalIds/6" => Reply::ok(COMMENTED),
+        "/ids/globalIds/7" => Reply::ok(format!("{}{}", "[".repeat(600), "]".repeat(600))),
+        "/ids/globalIds/8" => Reply::ok("{\"type\": \"int\""),
+        "/ids/globalIds/6/references" | "/ids/globalIds/7/references" => Reply::ok("[]"),
         "/system/info" => Reply::ok(r#"{"name":"apicurio"}"#),
         path if path.starts_with("/ids/globalIds/") => absent("ArtifactNotFoundException"),
         path if path.starts_with("/ids/contentIds/") => absent("ContentNotFoundException"),
@@ -125,6 +131,9 @@ async fn fault_33_to_37_apicurios_refusals_are_told_apart() {
     assert_eq!(poison_kind(registry.schema(SchemaId::Number(99)).await.unwrap_err()), "unknown_schema");
     assert_eq!(poison_kind(registry.schema(SchemaId::Number(3)).await.unwrap_err()), "not_avro");
     assert!(is_retriable(&registry.schema(SchemaId::Number(4)).await.unwrap_err()), "a page is no schema");
+    assert_eq!(registry.schema(SchemaId::Number(6)).await.unwrap().json, COMMENTED);
+    assert!(registry.schema(SchemaId::Number(7)).await.is_ok(), "whoever parses it says that it is too deep");
+    assert!(is_retriable(&registry.schema(SchemaId::Number(8)).await.unwrap_err()), "it broke off");
     assert_eq!(poison_kind(registry.schema(UUID).await.unwrap_err()), "foreign_id");
     // Confluent's path: everything would be unknown there.
     let registry = with_api(&server, "apis/ccompat/v6", api());

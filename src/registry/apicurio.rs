@@ -11,6 +11,7 @@ use super::error::RegistryError;
 use super::references::{Link, Linked, RegisteredSchema, collect};
 use crate::config::settings::ApicurioIds;
 use crate::position::SchemaId;
+use crate::schema::is_json;
 
 /// Group of artifacts that have none.
 const DEFAULT_GROUP: &str = "default";
@@ -127,7 +128,7 @@ enum Content {
 /// The registry hands out a schema as it is, so a proxy's page has to be told from it by its looks.
 fn content(body: &[u8]) -> Result<Content, String> {
     let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())?;
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+    if is_json(text) {
         return Ok(Content::Json(text.to_owned()));
     }
     match text.trim_start().chars().next() {

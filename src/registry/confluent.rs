@@ -62,7 +62,9 @@ async fn fetch_reference(
         _ => subject.clone(),
     };
     let path = ["subjects", &qualified, "versions", &version.to_string()];
-    let body = endpoints.ask_for(&Question::get(&path), json).await.map_err(|error| match error {
+    // A version that was deleted softly is still what a schema that refers to it means; its id is found, too.
+    let question = Question { query: Some(("deleted", "true")), ..Question::get(&path) };
+    let body = endpoints.ask_for(&question, json).await.map_err(|error| match error {
         AskError::NotFound { .. } => missing(),
         AskError::Failed(error) => error,
     })?;

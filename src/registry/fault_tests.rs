@@ -376,6 +376,21 @@ async fn fault_38_a_reference_that_leads_nowhere_is_poison_and_named() {
 }
 
 #[tokio::test]
+async fn fault_38_a_reference_that_was_deleted_softly_is_found_all_the_same() {
+    let local = LocalRegistry::start().await.unwrap();
+    let top = register_all(&local, &[("b", &[]), ("a", &["b"])]);
+    assert!(local.delete_softly("s/b", 1));
+    let url = local.url().join("subjects/s%2Fb/versions/1").unwrap();
+    assert_eq!(
+        reqwest::get(url).await.unwrap().status(),
+        404,
+        "as if it were gone, to who does not know better"
+    );
+    let schema = client(&settings(&[local.url()])).schema(top).await.unwrap();
+    assert_eq!(names(&schema.references), ["b"]);
+}
+
+#[tokio::test]
 async fn fault_39_a_reset_registry_does_not_change_a_cached_schema() {
     let server = Scripted::start(|_, number| match number {
         0 => Reply::schema("\"int\""),

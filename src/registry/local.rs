@@ -1,14 +1,14 @@
 //! Owns a small registry inside this process, for the demo and for tests: in memory, on a free port of 127.0.0.1.
 //! Does not own compatibility rules; whatever is JSON is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get};
@@ -80,6 +80,12 @@ impl LocalRegistry {
         let body = SchemaBody { schema: schema_json.to_owned(), schema_type: None, references };
         self.store.lock().register(subject, body)
     }
+
+    /// Deletes a version softly: its id is still known, the version only to those who ask for deleted ones, too. Gives
+    /// whether it was there.
+    pub fn delete_softly(&self, subject: &str, version: usize) -> bool {
+        self.store.lock().delete(subject, version)
+    }
 }
 
 impl Drop for LocalRegistry {
@@ -103,6 +109,8 @@ struct Store {
     schemas: Vec<StoredSchema>,
     /// Ids by subject; version `n` at index `n - 1`.
     subjects: BTreeMap<String, Vec<u32>>,
+    /// Versions that were deleted softly, by subject.
+    deleted: BTreeSet<(String, usize)>,
 }
 
 struct StoredSchema {
@@ -134,6 +142,17 @@ impl Store {
         Ok(id)
     }
 
+    fn delete(&mut self, subject: &str, version: usize) -> bool {
+        self.version_numbers(subject, false).contains(&version)
+            && self.deleted.insert((subject.to_owned(), version))
+    }
+
+    /// Ascending; none when there is no such subject.
+    fn version_numbers(&self, subject: &str, deleted: bool) -> Vec<usize> {
+        let all = 1..=self.subjects.get(subject).map_or(0, Vec::len);
+        all.filter(|version| deleted || !self.deleted.contains(&(subject.to_owned(), *version))).collect()
+    }
+
     fn schema(&self, id: u32) -> Option<&SchemaBody> {
         let index = (id as usize).checked_sub(1)?;
         self.schemas.get(index).map(|stored| &stored.body)
@@ -145,7 +164,7 @@ fn routes(store: SharedStore) -> Router {
         .route("/schemas/ids/{id}", get(schema_by_id))
         .route("/subjects", get(subjects))
         .route("/subjects/{subject}/versions", get(versions).post(register))
-        .route("/subjects/{subject}/versions/{version}", get(schema_by_version))
+        .route("/subjects/{subject}/versions/{version}", get(schema_by_version).delete(delete_version))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(store)
 }
@@ -162,29 +181,39 @@ async fn subjects(State(store): State<SharedStore>) -> Response {
     Json(names).into_response()
 }
 
-async fn versions(State(store): State<SharedStore>, Path(subject): Path<String>) -> Response {
-    match store.lock().subjects.get(&subject) {
-        Some(ids) => Json((1..=ids.len()).collect::<Vec<_>>()).into_response(),
-        None => refuse(ErrorBody::SUBJECT_NOT_FOUND, format!("Subject '{subject}' not found.")),
+async fn versions(
+    State(store): State<SharedStore>,
+    Path(subject): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let numbers = store.lock().version_numbers(&subject, with_deleted(query.as_deref()));
+    if numbers.is_empty() {
+        return refuse(ErrorBody::SUBJECT_NOT_FOUND, format!("Subject '{subject}' not found."));
     }
+    Json(numbers).into_response()
 }
 
 async fn schema_by_version(
     State(store): State<SharedStore>,
     Path((subject, version)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     let store = store.lock();
-    let Some(ids) = store.subjects.get(&subject) else {
+    let numbers = store.version_numbers(&subject, with_deleted(query.as_deref()));
+    let (Some(ids), Some(latest)) = (store.subjects.get(&subject), numbers.last()) else {
         return refuse(ErrorBody::SUBJECT_NOT_FOUND, format!("Subject '{subject}' not found."));
     };
     let number = match version.as_str() {
-        "latest" | "-1" => ids.len(),
+        "latest" | "-1" => *latest,
         text => match text.parse() {
             Ok(number) if number > 0 => number,
             _ => return refuse(ErrorBody::INVALID_VERSION, format!("The version '{text}' is not valid")),
         },
     };
-    let found = ids.get(number - 1).and_then(|id| Some((id, store.schema(*id)?)));
+    let found = ids
+        .get(number - 1)
+        .filter(|_| numbers.contains(&number))
+        .and_then(|id| Some((id, store.schema(*id)?)));
     let Some((id, body)) = found else {
         return refuse(ErrorBody::VERSION_NOT_FOUND, format!("Version {version} not found."));
     };
@@ -198,12 +227,27 @@ async fn schema_by_version(
     Json(answer).into_response()
 }
 
+async fn delete_version(
+    State(store): State<SharedStore>,
+    Path((subject, version)): Path<(String, usize)>,
+) -> Response {
+    if store.lock().delete(&subject, version) {
+        return Json(version).into_response();
+    }
+    refuse(ErrorBody::VERSION_NOT_FOUND, format!("Version {version} not found."))
+}
+
 async fn register(State(store): State<SharedStore>, Path(subject): Path<String>, body: Bytes) -> Response {
     let registered = serde_json::from_slice(&body).and_then(|body| store.lock().register(&subject, body));
     match registered {
         Ok(id) => Json(json!({ "id": id })).into_response(),
         Err(error) => refuse(ErrorBody::INVALID_SCHEMA, format!("Invalid schema: {error}")),
     }
+}
+
+/// Whether the answer is to tell of versions that were deleted softly.
+fn with_deleted(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == "deleted=true"))
 }
 
 fn refuse(error_code: i64, message: String) -> Response {

@@ -1,7 +1,7 @@
 //! Owns what an Avro type becomes as a column, and so the Arrow schema of a reader schema; `docs/types.md` is its
 //! table. Does not own how columns are filled ([`crate::decode`]).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit as ArrowUnit};
@@ -315,9 +315,17 @@ fn distinct_names<'n>(names: impl Iterator<Item = &'n str>, reserved: &[&str]) -
     let names: Vec<&str> = names.collect();
     let mut taken: HashSet<String> = reserved.iter().map(|name| (*name).to_owned()).collect();
     let first_come: Vec<bool> = names.iter().map(|name| taken.insert(name.to_lowercase())).collect();
+    // Numbers below it are taken: with many columns of one name, none is tried twice.
+    let mut next: HashMap<String, u32> = HashMap::new();
     let mut rename = |name: &str| {
-        let mut candidates = (2..).map(|number: u32| format!("{name}_{number}"));
-        candidates.find(|candidate| taken.insert(candidate.to_lowercase())).unwrap_or_default()
+        let number = next.entry(name.to_lowercase()).or_insert(2);
+        loop {
+            let candidate = format!("{name}_{number}");
+            *number += 1;
+            if taken.insert(candidate.to_lowercase()) {
+                return candidate;
+            }
+        }
     };
     let renamed = names.iter().zip(first_come);
     renamed.map(|(name, first)| if first { (*name).to_owned() } else { rename(name) }).collect()

@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// # Errors
 /// What does not fit, in words, when the default is no value of the type.
 pub(crate) fn encode_default(schema: &AvroSchema, node: NodeId, value: &Value) -> Result<Vec<u8>, String> {
-    let mut encoder = Encoder { schema, out: Vec::new(), values: 0, depth: 0 };
+    let mut encoder = Encoder { schema, out: Vec::new(), values: 0, depth: 0, as_it_is: false };
     encoder.value(node, value)?;
     Ok(encoder.out)
 }
@@ -28,6 +28,8 @@ struct Encoder<'s> {
     out: Vec<u8>,
     values: usize,
     depth: usize,
+    /// Text is no number.
+    as_it_is: bool,
 }
 
 impl Encoder<'_> {
@@ -48,6 +50,7 @@ impl Encoder<'_> {
     fn leaf(&mut self, node: NodeId, value: &Value) -> Result<(), String> {
         let (schema, out) = (self.schema, &mut self.out);
         let misfit = || misfit(schema, node, value);
+        let float = |value: &Value| if self.as_it_is { value.as_f64() } else { float(value) };
         match &schema.node(node).shape {
             Shape::Null if value.is_null() => {}
             Shape::Boolean => out.push(u8::from(value.as_bool().ok_or_else(misfit)?)),
@@ -99,16 +102,18 @@ impl Encoder<'_> {
                 long(0, &mut self.out);
             }
             Shape::Union(branches) => {
-                // 1.12: the first branch that the value fits; before, the first branch alone.
-                let start = self.out.len();
-                for (index, branch) in branches.iter().enumerate() {
-                    long(index as i64, &mut self.out);
-                    if self.value(*branch, value).is_ok() {
-                        return Ok(());
-                    }
-                    self.out.truncate(start);
+                // 1.12: the first branch that the value fits; before, the first branch alone. Text that spells a number is
+                // one only where nothing takes it for text.
+                let outer = std::mem::replace(&mut self.as_it_is, true);
+                let found = self.branch(branches, value)
+                    || (!outer && {
+                        self.as_it_is = false;
+                        self.branch(branches, value)
+                    });
+                self.as_it_is = outer;
+                if !found {
+                    return Err(misfit());
                 }
-                return Err(misfit());
             }
             Shape::Record(record) => {
                 let given = value.as_object().ok_or_else(misfit)?;
@@ -122,6 +127,19 @@ impl Encoder<'_> {
             _ => return Err(misfit()),
         }
         Ok(())
+    }
+
+    /// Whether some branch takes the value; it is encoded then.
+    fn branch(&mut self, branches: &[NodeId], value: &Value) -> bool {
+        let start = self.out.len();
+        for (index, branch) in branches.iter().enumerate() {
+            long(index as i64, &mut self.out);
+            if self.value(*branch, value).is_ok() {
+                return true;
+            }
+            self.out.truncate(start);
+        }
+        false
     }
 }
 

@@ -18,6 +18,14 @@ pub enum ReaderChoice {
     Fixed(SchemaId),
 }
 
+impl ReaderChoice {
+    /// Whether the schema that a record was written with may become a reader, and so needs columns.
+    #[must_use]
+    pub fn writers_may_read(self) -> bool {
+        !matches!(self, Self::Fixed(_))
+    }
+}
+
 /// The reader schemas of one flush.
 #[derive(Clone, Debug)]
 pub struct ReaderSet {

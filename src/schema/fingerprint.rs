@@ -1,106 +1,16 @@
-//! Owns the parsing canonical form of a schema and its CRC-64-AVRO fingerprint (Avro 1.12, "Parsing Canonical Form for
-//! Schemas" and "Schema Fingerprints"). Does not own who looks a fingerprint up.
+//! Owns the CRC-64-AVRO fingerprint of a schema (Avro 1.12, "Schema Fingerprints"). Does not own the canonical form it
+//! is made of ([`super::text`]) nor who looks it up.
 
-use super::model::{AvroSchema, Name, NodeId, Shape};
+use super::model::AvroSchema;
 
 /// Also the fingerprint of nothing.
 const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
 
 impl AvroSchema {
-    /// The schema with everything left out that does not matter for reading data, always in the same words: what
-    /// Avro's fingerprints are made of.
-    #[must_use]
-    pub fn canonical_form(&self) -> String {
-        let mut form = Form { schema: self, written: vec![false; self.node_count()], text: String::new() };
-        form.value(self.root());
-        form.text
-    }
-
     /// CRC-64-AVRO of the canonical form, as the single-object encoding carries it.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crc64(self.canonical_form().as_bytes())
-    }
-}
-
-struct Form<'s> {
-    schema: &'s AvroSchema,
-    /// Named types that are in the text already: the second time their name is enough.
-    written: Vec<bool>,
-    text: String,
-}
-
-impl Form<'_> {
-    fn value(&mut self, id: NodeId) {
-        let node = self.schema.node(id);
-        if let Some((name, _)) = node.names()
-            && std::mem::replace(&mut self.written[id.index()], true)
-        {
-            return self.quoted(name.full());
-        }
-        match &node.shape {
-            Shape::Array(items) => {
-                self.text.push_str(r#"{"type":"array","items":"#);
-                self.value(*items);
-                self.text.push('}');
-            }
-            Shape::Map(values) => {
-                self.text.push_str(r#"{"type":"map","values":"#);
-                self.value(*values);
-                self.text.push('}');
-            }
-            Shape::Union(branches) => {
-                self.text.push('[');
-                self.each(branches, |form, branch| form.value(*branch));
-                self.text.push(']');
-            }
-            Shape::Record(record) => {
-                self.named(&record.name, "record", "fields");
-                self.text.push('[');
-                self.each(&record.fields, |form, field| {
-                    form.text.push_str(r#"{"name":"#);
-                    form.quoted(&field.name);
-                    form.text.push_str(r#","type":"#);
-                    form.value(field.node);
-                    form.text.push('}');
-                });
-                self.text.push_str("]}");
-            }
-            Shape::Enum(symbols) => {
-                self.named(&symbols.name, "enum", "symbols");
-                self.text.push('[');
-                self.each(&symbols.symbols, |form, symbol| form.quoted(symbol));
-                self.text.push_str("]}");
-            }
-            Shape::Fixed(fixed) => {
-                self.named(&fixed.name, "fixed", "size");
-                self.text.push_str(&fixed.size.to_string());
-                self.text.push('}');
-            }
-            primitive => self.quoted(primitive.word()),
-        }
-    }
-
-    /// Name and type of a definition, up to the value of its last attribute.
-    fn named(&mut self, name: &Name, word: &str, last: &str) {
-        self.text.push_str(r#"{"name":"#);
-        self.quoted(name.full());
-        for part in [r#","type":""#, word, r#"",""#, last, r#"":"#] {
-            self.text.push_str(part);
-        }
-    }
-
-    fn each<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
-        for (at, item) in items.iter().enumerate() {
-            if at > 0 {
-                self.text.push(',');
-            }
-            write(self, item);
-        }
-    }
-
-    fn quoted(&mut self, text: &str) {
-        self.text.push_str(&serde_json::Value::from(text).to_string());
     }
 }
 

@@ -25,6 +25,12 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Whether `text` is JSON as [`read`] takes it, or would be if it did not nest so deep: whoever parses it says so.
+pub(crate) fn is_json(text: &str) -> bool {
+    let (_, levels) = bare(text.trim_start_matches('\u{feff}'));
+    levels > MAX_LEVELS || read(text).is_ok()
+}
+
 /// The text without comments, and how deep its brackets nest.
 fn bare(text: &str) -> (Cow<'_, str>, usize) {
     let bytes = text.as_bytes();

@@ -18,6 +18,7 @@ mod parse;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use columns::{
     Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, VALUE_COLUMN, arrow_schema, columns,
@@ -25,6 +26,7 @@ pub use columns::{
 };
 pub(crate) use default::encode_default;
 pub use error::SchemaError;
+pub(crate) use json::is_json;
 pub use model::{
     AvroSchema, EnumType, FixedType, Logical, Name, Node, NodeId, RecordField, RecordType, Shape, TimeUnit,
 };

@@ -140,8 +140,6 @@ impl Parser<'_> {
             if let Some(node) = self.names.get(candidate) {
                 return Ok(*node);
             }
-        }
-        for candidate in [full.as_str(), name] {
             self.read_references(|reference| reference == candidate)?;
             if let Some(node) = self.names.get(candidate) {
                 return Ok(*node);

@@ -374,3 +374,38 @@ fn spell(data_type: &DataType) -> String {
         other => format!("{other:?}"),
     }
 }
+
+#[test]
+fn a_full_name_in_a_reference_goes_before_a_plain_name() {
+    let fixed = |name: &str, size: usize| format!(r#"{{"type":"fixed","name":"{name}","size":{size}}}"#);
+    // The plain name is known by the time the other is mentioned; the full one is in a reference not read yet.
+    let json = format!(
+        r#"{{"type":"record","name":"a.R","fields":[{{"name":"plain","type":{}}},{{"name":"full","type":"T"}}]}}"#,
+        r#"{"type":"fixed","name":"T","namespace":"","size":1}"#
+    );
+    let references = [("a.T".to_owned(), fixed("a.T", 2))];
+    let schema = AvroSchema::parse(&json, &references).unwrap();
+    let sizes: Vec<DataType> =
+        mapped(&schema).unwrap().iter().map(|column| column.kind.data_type()).collect();
+    assert_eq!(sizes, [DataType::FixedSizeBinary(1), DataType::FixedSizeBinary(2)]);
+    let alone = AvroSchema::parse(&json, &[]).unwrap();
+    assert_eq!(
+        mapped(&alone).unwrap()[1].kind.data_type(),
+        DataType::FixedSizeBinary(1),
+        "else the plain name"
+    );
+}
+
+#[test]
+fn fault_59_many_columns_of_one_name_are_renamed_in_one_go() {
+    let cased =
+        |number: usize| (0..16).map(|bit| if number >> bit & 1 == 0 { 'a' } else { 'A' }).collect::<String>();
+    let fields: Vec<String> =
+        (0..20_000).map(|number| format!(r#"{{"name":"{}","type":"int"}}"#, cased(number))).collect();
+    let json = format!(r#"{{"type":"record","name":"R","fields":[{}]}}"#, fields.join(","));
+    let columns = mapped(&AvroSchema::parse(&json, &[]).unwrap()).unwrap();
+    assert_eq!(columns[0].name, cased(0));
+    for number in [1, 2, 19_999] {
+        assert_eq!(columns[number].name, format!("{}_{}", cased(number), number + 1));
+    }
+}

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod claim;
 pub mod clock;
 mod delivery;
+mod file_schema;
 mod flush;
 pub mod intent;
 mod lane;
@@ -87,9 +88,13 @@ impl SinkTask {
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
         let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable });
-        for (id, text) in [(SchemaId::ValueFile, value_schema), (SchemaId::ReaderFile, reader_schema)] {
+        let files = [
+            (SchemaId::ValueFile, value_schema, settings.readers.writers_may_read()),
+            (SchemaId::ReaderFile, reader_schema, true),
+        ];
+        for (id, text, reads) in files {
             if let Some(text) = text {
-                schemas.pin(id, text)?;
+                schemas.pin(id, text, reads)?;
             }
         }
         let shared = Shared {
@@ -112,7 +117,8 @@ impl SinkTask {
     /// # Errors
     /// Fatal when it is not a usable schema.
     pub fn pin_fingerprint(&mut self, schema: &str) -> Result<(), Failure> {
-        self.shared.schemas.pin_fingerprint(schema)
+        let reads = self.shared.settings.readers.writers_may_read();
+        self.shared.schemas.pin_fingerprint(schema, reads)
     }
 
     /// Takes one input. Whatever follows from it is then to be had from [`Self::poll_effect`].

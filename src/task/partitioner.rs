@@ -8,13 +8,14 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Date32Array, FixedSizeBinaryArray, RecordBatch, StringArray,
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
 use crate::config::settings::{PartitionRule, TimeSource};
 use crate::error::{Failure, Stage};
+use crate::task::file_schema::file_schema;
 use crate::task::names::{LONGEST_KEY_BYTES, LONGEST_SEGMENT_BYTES, NULL_PARTITION, escape_partition_value};
 
 /// Applies the rules of `partition_by` to batches.
@@ -47,6 +48,12 @@ impl Partitioner {
     #[must_use]
     pub fn new(rules: Vec<PartitionRule>, name_bytes: usize) -> Self {
         Self { rules, longest_directory_bytes: LONGEST_KEY_BYTES.saturating_sub(name_bytes) }
+    }
+
+    /// The schema of the files of batches with this one: see [`file_schema`].
+    #[must_use]
+    pub fn file_schema(&self, schema: &SchemaRef) -> SchemaRef {
+        file_schema(&self.rules, schema)
     }
 
     /// Whether every row goes to the same, empty directory.

@@ -16,6 +16,10 @@ use crate::task::message::SchemaText;
 const KEY_COLUMN: &str = "_key";
 /// Schemas kept at the most; beyond it everything not pinned is forgotten and asked for again.
 const KEPT_SCHEMAS: usize = 4096;
+/// The same for the bytes of their texts: parsed, and with columns and plans, they take several times as much.
+const KEPT_TEXT_BYTES: usize = 32 << 20;
+/// So many are kept whatever their size: those that records in hand need must be there together.
+const NEEDED_SCHEMAS: usize = 128;
 /// How long a schema that cannot be used is not asked for again.
 const UNUSABLE_FOR: Duration = Duration::from_secs(30);
 
@@ -26,15 +30,27 @@ pub struct KnownSchema {
     pub id: SchemaId,
     /// The parsed schema.
     pub avro: Arc<AvroSchema>,
-    /// The columns its values make as a reader.
-    pub layout: Arc<ColumnLayout>,
-    /// Its text, for the footer.
+    /// A text of it that needs no other, for the footer.
     pub json: String,
+    /// Bytes of the texts it was read from.
+    text_bytes: usize,
+    options: ColumnOptions,
+    /// The columns its values make as a reader, once somebody asked.
+    layout: OnceLock<Result<Arc<ColumnLayout>, Failure>>,
     /// The column its values make as a reader of keys, once somebody asked.
     key_layout: OnceLock<Result<Arc<ColumnLayout>, Failure>>,
 }
 
 impl KnownSchema {
+    /// The columns that its values make as a reader.
+    ///
+    /// # Errors
+    /// Poison when it has no columnar form.
+    pub fn layout(&self) -> Result<Arc<ColumnLayout>, Failure> {
+        let layout = || ColumnLayout::new(self.avro.clone(), self.options).map_err(Failure::from);
+        self.layout.get_or_init(layout).clone()
+    }
+
     /// The column that keys of this schema make.
     ///
     /// # Errors
@@ -73,6 +89,8 @@ pub struct SchemaBook {
     /// Schemas of files, which are never forgotten.
     pinned: HashSet<SchemaId>,
     options: ColumnOptions,
+    /// Bytes of the texts of entries that may be forgotten.
+    text_bytes: usize,
 }
 
 type Plans = HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>;
@@ -91,13 +109,16 @@ impl SchemaBook {
         Self { options, ..Self::default() }
     }
 
-    /// Adds a schema that does not come from a registry.
+    /// Adds a schema that does not come from a registry. `reads` says whether it may be a reader; otherwise it needs
+    /// no columns.
     ///
     /// # Errors
     /// Fatal when it is not a usable schema.
-    pub fn pin(&mut self, id: SchemaId, json: &str) -> Result<(), Failure> {
+    pub fn pin(&mut self, id: SchemaId, json: &str, reads: bool) -> Result<(), Failure> {
         let text = SchemaText { json: json.to_owned(), references: Vec::new() };
-        match self.understand(id, &text) {
+        let with_columns =
+            |known: Arc<KnownSchema>| if reads { known.layout().map(|_| known) } else { Ok(known) };
+        match self.understand(id, &text).and_then(with_columns) {
             Ok(known) => {
                 self.entries.insert(id, Entry::Ready(known));
                 self.pinned.insert(id);
@@ -109,15 +130,15 @@ impl SchemaBook {
         }
     }
 
-    /// Adds a schema that records name by its fingerprint.
+    /// Adds a schema that records name by its fingerprint; `reads` as for [`Self::pin`].
     ///
     /// # Errors
     /// Fatal when it is not a usable schema.
-    pub fn pin_fingerprint(&mut self, json: &str) -> Result<(), Failure> {
+    pub fn pin_fingerprint(&mut self, json: &str, reads: bool) -> Result<(), Failure> {
         let parsed = AvroSchema::parse(json, &[]).map_err(|error| {
             Failure::fatal(Stage::Schema, format!("the schema file cannot be used: {}", Failure::from(error)))
         })?;
-        self.pin(SchemaId::Fingerprint(parsed.fingerprint()), json)
+        self.pin(SchemaId::Fingerprint(parsed.fingerprint()), json, reads)
     }
 
     /// What is known of `id` at `now`.
@@ -180,6 +201,7 @@ impl SchemaBook {
         };
         match result.and_then(|text| self.understand(id, &text)) {
             Ok(known) => {
+                self.text_bytes += known.text_bytes;
                 self.entries.insert(id, Entry::Ready(known));
                 Ok(None)
             }
@@ -208,9 +230,9 @@ impl SchemaBook {
     /// The plan that reads values of `writer` with `reader`; both must be ready.
     ///
     /// # Errors
-    /// Poison when they do not match.
+    /// Poison when they do not match, or the reader has no columnar form.
     pub fn plan(&mut self, writer: &KnownSchema, reader: &KnownSchema) -> Result<Arc<DecodePlan>, Failure> {
-        plan(&mut self.plans, writer, reader, &reader.layout)
+        plan(&mut self.plans, writer, reader, &reader.layout()?)
     }
 
     /// The plan that reads keys of `writer` with `reader`; both must be ready.
@@ -251,18 +273,22 @@ impl SchemaBook {
 
     fn understand(&self, id: SchemaId, text: &SchemaText) -> Result<Arc<KnownSchema>, Failure> {
         let avro = Arc::new(AvroSchema::parse(&text.json, &text.references)?);
-        // What has no columns is refused here, once, rather than with every record.
-        let layout = ColumnLayout::new(avro.clone(), self.options)?;
-        Ok(Arc::new(KnownSchema { id, avro, layout, json: text.json.clone(), key_layout: OnceLock::new() }))
+        let json = if text.references.is_empty() { text.json.clone() } else { avro.self_contained() };
+        let references = text.references.iter().map(|(_, text)| text.len());
+        let text_bytes = text.json.len() + references.sum::<usize>();
+        let (layout, key_layout) = (OnceLock::new(), OnceLock::new());
+        Ok(Arc::new(KnownSchema { id, avro, json, text_bytes, options: self.options, layout, key_layout }))
     }
 
     fn forget_when_full(&mut self) {
-        if self.entries.len() < KEPT_SCHEMAS {
+        let too_large = self.text_bytes >= KEPT_TEXT_BYTES && self.entries.len() >= NEEDED_SCHEMAS;
+        if self.entries.len() < KEPT_SCHEMAS && !too_large {
             return;
         }
         self.entries.retain(|id, entry| {
             self.pinned.contains(id) || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
         });
+        self.text_bytes = 0;
         self.plans.clear();
         self.key_plans.clear();
         self.verdicts.clear();
@@ -285,4 +311,73 @@ fn plan(
     let plan = DecodePlan::compile(&writer.avro, layout).map(Arc::new).map_err(Failure::from);
     plans.insert(key, plan.clone());
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = r#"{"type":"record","name":"Node","fields":[{"name":"n","type":"long"},
+        {"name":"next","type":["null","Node"]}]}"#;
+    const FLAT: &str = r#"{"type":"record","name":"Node","fields":[{"name":"n","type":"long"}]}"#;
+
+    fn learn(book: &mut SchemaBook, id: u32, json: &str, references: &[(&str, &str)]) -> Arc<KnownSchema> {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        let text = SchemaText { json: json.to_owned(), references: references.iter().map(owned).collect() };
+        book.request(id.into(), Tick(0));
+        book.fetched(id.into(), Ok(text), Tick(0), 0).unwrap();
+        match book.look_up(id.into(), Tick(0)) {
+            Lookup::Ready(known) => known,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fault_57_a_type_that_contains_itself_is_read_with_a_schema_that_leaves_it_out() {
+        let mut book = SchemaBook::default();
+        let (writer, reader) = (learn(&mut book, 1, NODE, &[]), learn(&mut book, 2, FLAT, &[]));
+        let plan = book.plan(&writer, &reader).unwrap();
+        let mut batch = crate::decode::BatchBuilder::new(&reader.layout().unwrap());
+        plan.decode(&mut batch, &[14, 2, 16, 0]).unwrap();
+        assert_eq!(batch.finish().num_rows(), 1);
+        let failure = book.plan(&writer, &writer).unwrap_err();
+        assert!(matches!(failure, Failure::Poison { .. }) && failure.to_string().contains("contains itself"));
+        assert!(book.pin(SchemaId::ValueFile, NODE, true).is_err());
+        assert!(book.pin_fingerprint(NODE, true).is_err());
+        book.pin(SchemaId::ValueFile, NODE, false).unwrap();
+        book.pin_fingerprint(NODE, false).unwrap();
+    }
+
+    #[test]
+    fn the_text_of_a_schema_with_references_stands_alone() {
+        let mut book = SchemaBook::default();
+        let references = [(
+            "shop.Money",
+            r#"{"type":"record","name":"shop.Money","fields":[{"name":"cents",
+            "type":{"type":"long","logicalType":"timestamp-millis"}}]}"#,
+        )];
+        let json = r#"{"type":"record","name":"shop.Order","fields":[{"name":"price","type":"Money"}]}"#;
+        let known = learn(&mut book, 1, json, &references);
+        let alone = AvroSchema::parse(&known.json, &[]).unwrap();
+        assert_eq!(alone.canonical_form(), known.avro.canonical_form());
+        assert!(known.json.contains("timestamp-millis"));
+        assert_eq!(learn(&mut book, 2, FLAT, &[]).json, FLAT, "as it was written where it stands alone");
+    }
+
+    #[test]
+    fn fault_41_large_schemas_without_end_take_bounded_memory() {
+        let mut book = SchemaBook::default();
+        book.pin(SchemaId::ValueFile, FLAT, true).unwrap();
+        let json = format!("{FLAT}{}", " ".repeat(1 << 20));
+        for id in 0..300 {
+            learn(&mut book, id, &json, &[]);
+            assert!(book.is_ready(id.into()), "the one just learned is there");
+            assert!(book.entries.len() <= NEEDED_SCHEMAS + 1);
+        }
+        assert!(book.is_ready(SchemaId::ValueFile), "schemas of files are never forgotten");
+        for id in 1_000..1_300 {
+            learn(&mut book, id, FLAT, &[]);
+        }
+        assert!(book.entries.len() > NEEDED_SCHEMAS + 1, "many small ones stay");
+    }
 }

@@ -9,7 +9,7 @@ use crate::cli::place::UsageError;
 use crate::cli::reason_of;
 use crate::config::settings::{KafkaSettings, Secret, StartPosition, TopicSelection};
 use crate::kafka::{Between, ClusterReader};
-use crate::position::{OffsetRange, TopicPartition};
+use crate::position::{Offset, OffsetRange, TopicPartition};
 
 /// How long each question may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -20,6 +20,8 @@ const NO_GROUP: &str = "sluice-audit";
 
 /// Commits by topic-partition.
 pub(super) type Commits = BTreeMap<TopicPartition, GroupCommit>;
+/// First offsets by topic-partition.
+pub(super) type Beginnings = BTreeMap<TopicPartition, Offset>;
 
 /// A cluster to ask.
 pub(super) struct Broker {
@@ -57,30 +59,60 @@ impl Broker {
         self.group.is_some()
     }
 
-    /// The group's commits of the plan's topic-partitions.
+    /// The group's commits of every partition of the plan's topics, and of `topic`: also of those without a file.
     ///
     /// # Errors
     /// When the coordinator does not answer; what to do.
-    pub(super) async fn commits(&self, plan: &AuditPlan) -> Result<Commits, String> {
-        let partitions: BTreeSet<TopicPartition> = plan.files.iter().map(|file| file.tp.clone()).collect();
-        if partitions.is_empty() {
+    pub(super) async fn commits(&self, plan: &AuditPlan, topic: Option<&str>) -> Result<Commits, String> {
+        let mut partitions: BTreeSet<TopicPartition> =
+            plan.files.iter().map(|file| file.tp.clone()).collect();
+        let mut topics: BTreeSet<String> = partitions.iter().map(|tp| tp.topic.to_string()).collect();
+        topics.extend(topic.map(str::to_owned));
+        if topics.is_empty() {
             return Ok(Commits::new());
         }
-        let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
-        let answer = self.ask(move |reader| reader.commits(&partitions).map_err(reason_of)).await?;
+        let answer = self.ask(move |reader| {
+            for topic in &topics {
+                partitions.extend(reader.partitions(topic).map_err(reason_of)?);
+            }
+            let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
+            reader.commits(&partitions).map_err(reason_of)
+        });
+        let answer = answer.await?;
         Ok(answer
             .into_iter()
             .map(|(tp, (offset, metadata))| (tp, GroupCommit { offset, metadata }))
             .collect())
     }
 
+    /// The first offset that the broker has of each topic-partition of the plan and of `commits`, where it tells.
+    pub(super) async fn beginnings(&self, plan: &AuditPlan, commits: Option<&Commits>) -> Beginnings {
+        let mut partitions: BTreeSet<TopicPartition> =
+            plan.files.iter().map(|file| file.tp.clone()).collect();
+        partitions.extend(commits.into_iter().flat_map(BTreeMap::keys).cloned());
+        let answer = self.ask(move |reader| reader.beginnings(&partitions).map_err(reason_of)).await;
+        answer.unwrap_or_default()
+    }
+
     /// Hands the commits of every topic-partition to the auditor.
-    pub(super) fn compare(&self, auditor: &mut Auditor, plan: &AuditPlan, before: &Commits, after: Commits) {
+    pub(super) fn compare(
+        &self,
+        auditor: &mut Auditor,
+        plan: &AuditPlan,
+        (before, after): (&Commits, Commits),
+        beginnings: &Beginnings,
+    ) {
         let Some(group) = &self.group else { return };
+        let with_files: BTreeSet<&TopicPartition> = plan.files.iter().map(|file| &file.tp).collect();
         for (tp, after) in after {
+            // Neither files nor anything settled: there is nothing to be said of it.
+            if !with_files.contains(&tp) && after.offset.is_none_or(|offset| offset == Offset::ZERO) {
+                continue;
+            }
             // A topic-partition that got its first file in between has no tail to be judged.
             let before = before.get(&tp).cloned().unwrap_or_default();
-            auditor.commits(plan, &tp, group, &GroupCommits { before, after });
+            let begins = beginnings.get(&tp).copied();
+            auditor.commits(plan, &tp, group, &GroupCommits { before, after }, begins);
         }
     }
 

@@ -10,7 +10,7 @@ use parquet::file::metadata::ParquetMetaData;
 use super::offsets::{OffsetChunk, OffsetValues, offset_chunks};
 use crate::audit::{AuditPlan, AuditedFile, Auditor, FooterFacts, Note, names_a_flush};
 use crate::encode::FooterKey;
-use crate::storage::Store;
+use crate::storage::{StorageError, Store};
 
 /// Footers read at one time.
 const FOOTERS_AT_ONCE: usize = 32;
@@ -62,7 +62,8 @@ pub(super) async fn read_all(store: &Store, plan: &AuditPlan) -> Auditor {
     auditor
 }
 
-/// Of the files with foreign names, those whose footers say that they hold rows of ours.
+/// Of the files with foreign names, those whose footers say that they hold rows of ours, and those of which it cannot be
+/// told.
 pub(super) async fn renamed(store: &Store, foreign: &[String]) -> Vec<Note> {
     let parquet = foreign.iter().filter(|path| path.ends_with(".parquet"));
     let notes = stream::iter(parquet)
@@ -73,7 +74,16 @@ pub(super) async fn renamed(store: &Store, foreign: &[String]) -> Vec<Note> {
                     let path = path.clone();
                     async move { store.read_metadata(&path).await }
                 });
-                let pairs = key_values(&footer.await.ok()?.ok()?);
+                let doubt = |reason: &str| {
+                    let reason = format!("not a name of ours, and it cannot be told whether it holds rows of ours: {reason}");
+                    Note { reason, file: path.clone() }
+                };
+                let footer = match footer.await {
+                    Ok(Ok(footer)) => footer,
+                    Ok(Err(error)) => return has_rows_perhaps(&error).then(|| doubt(&error.to_string())),
+                    Err(_) => return Some(doubt("the Parquet reader panicked over it")),
+                };
+                let pairs = key_values(&footer);
                 let said = |key: FooterKey| pairs.get(key.as_str()).map_or("?", String::as_str);
                 names_a_flush(&pairs).then(|| Note {
                     reason: format!(
@@ -89,6 +99,12 @@ pub(super) async fn renamed(store: &Store, foreign: &[String]) -> Vec<Note> {
         })
         .buffered(FOOTERS_AT_ONCE);
     notes.filter_map(|note| async { note }).collect().await
+}
+
+/// Whether a file whose footer cannot be read may have rows for a reader all the same: not what is no Parquet file, nor
+/// what went away meanwhile.
+fn has_rows_perhaps(error: &StorageError) -> bool {
+    !matches!(error, StorageError::Invalid { .. } | StorageError::Missing { .. })
 }
 
 type Opened = (usize, FooterFacts, Vec<OffsetChunk>);
@@ -163,4 +179,18 @@ fn key_values(footer: &ParquetMetaData) -> BTreeMap<String, String> {
         .filter(|pair| pair.key.starts_with("sluice.") && pair.key != FooterKey::AvroSchema.as_str())
         .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_no_parquet_file_or_is_gone_is_passed_over() {
+        let reason = || "because".to_owned();
+        assert!(has_rows_perhaps(&StorageError::Retriable { reason: reason(), after: None }));
+        assert!(has_rows_perhaps(&StorageError::Denied { reason: reason() }));
+        assert!(!has_rows_perhaps(&StorageError::Invalid { reason: reason() }));
+        assert!(!has_rows_perhaps(&StorageError::Missing { path: reason() }));
+    }
 }

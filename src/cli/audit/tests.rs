@@ -38,7 +38,8 @@ impl Lake {
             topic_partition: &tp,
             topic_id: None,
             range,
-            flush_files: 1,
+            // Not told, as by the first versions.
+            flush_files: 0,
             intent: "",
             rows: rows as u64,
             schema_ids: Vec::new(),
@@ -230,6 +231,56 @@ async fn a_gap_is_looked_up_at_the_broker() {
         shown(&report)
     );
     assert!(!report.ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_head_is_a_gap_for_the_broker_to_tell() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    produce(&cluster.bootstrap_servers(), 12);
+    let broker = Broker::of(properties(&cluster), None).unwrap().unwrap();
+    let lake = Lake::new();
+    lake.write((5, 12), "", Some(&[5]));
+    let alone = lake.examine(None).await;
+    assert!(alone.ok && shown(&alone).contains("proved from the first offset found"), "{}", shown(&alone));
+    let report = lake.examine_with(None, Some(&broker)).await;
+    assert!(!report.ok && shown(&report).contains("gap: no file holds [0, 5)"), "{}", shown(&report));
+    assert_eq!(only(&report).gaps[0].broker, GapContent::Record(0));
+    lake.write((0, 5), "", Some(&[0]));
+    let report = lake.examine_with(None, Some(&broker)).await;
+    assert!(report.ok && shown(&report).contains("from the broker's first offset"), "{}", shown(&report));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_files_are_gone_altogether_is_found_by_its_commit() {
+    use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 3, 1).unwrap();
+    produce(&cluster.bootstrap_servers(), 20);
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    for _ in 0..4 {
+        producer.send(BaseRecord::<(), str>::to("t").partition(1).payload("x")).unwrap();
+    }
+    producer.flush(std::time::Duration::from_secs(10)).unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "g")
+        .create()
+        .unwrap();
+    let mut list = rdkafka::TopicPartitionList::new();
+    for (partition, offset) in [(0, 20), (1, 4)] {
+        list.add_partition_offset("t", partition, rdkafka::Offset::Offset(offset)).unwrap();
+    }
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+    let broker = Broker::of(properties(&cluster), Some("g")).unwrap().unwrap();
+    let lake = Lake::sound();
+    let report = lake.examine_with(None, Some(&broker)).await;
+    let partitions: Vec<(i32, bool)> = report.partitions.iter().map(|one| (one.partition, one.ok)).collect();
+    assert_eq!(partitions, [(0, true), (1, false)], "{}", shown(&report));
+    assert_eq!(report.partitions[1].gaps[0].broker, GapContent::Record(0));
+    assert!(shown(&report).contains("gap: no file holds [0, 4)"), "{}", shown(&report));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ fn write_problems(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
         write_more(out, problems.len())?;
     }
     if !report.renamed.is_empty() {
-        writeln!(out, "\nrows of ours under foreign names")?;
+        writeln!(out, "\nunder foreign names")?;
         for note in report.renamed.iter().take(MAX_LINES) {
             writeln!(out, "  {}: {}", printable(&note.file), printable(&note.reason))?;
         }
@@ -140,8 +140,12 @@ fn write_more(out: &mut dyn Write, all: usize) -> io::Result<()> {
 }
 
 fn verdict(report: &AuditReport) -> &'static str {
-    if report.ok {
-        "proved: each offset is there at most once, ranges are contiguous, every file is readable"
+    if report.ok && report.partitions.iter().any(|one| one.broker_begins.is_none()) {
+        "proved from the first offset found: each offset is there at most once, ranges are contiguous, every file is \
+         readable"
+    } else if report.ok {
+        "proved: each offset is there at most once, ranges are contiguous from the broker's first offset on, every file \
+         is readable"
     } else if report.files == 0 {
         "NOT PROVED: there is no file of ours; is the URL the output prefix, and the topic spelt right?"
     } else {

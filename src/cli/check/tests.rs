@@ -141,6 +141,40 @@ fn runs_as_root() -> bool {
 
 #[test]
 fn a_schema_file_that_is_not_there_is_named() {
-    let error = read_schema(Path::new("/nonexistent/order.avsc")).unwrap_err();
+    let error = read_schema(Path::new("/nonexistent/order.avsc"), true).unwrap_err();
     assert!(error.contains("/nonexistent/order.avsc"), "{error}");
+}
+
+#[test]
+fn schema_files_that_a_run_would_refuse_are_named() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let node = r#"{"type":"record","name":"Node","fields":[{"name":"next","type":["null","Node"]}]}"#;
+    let (node, int) = (file("node.avsc", node), file("int.avsc", "\"int\""));
+    let date = file("date.avsc", r#"{"type":"int","logicalType":"date"}"#);
+    let problems = |files: &[&String], more: &str| {
+        let files = files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "version: 1\nconnectors:\n  - name: a\n    kafka: {{ topics: [t], properties: {{ bootstrap.servers: b }} }}\n    value: {{ format: avro, wire: single_object, schema_files: [{files}] }}\n    storage: {{ url: file:///s }}\n{more}"
+        );
+        let settings = config::load_str(&text, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let findings = schema_files(&settings.connectors[0]);
+        findings.into_iter().filter_map(|finding| finding.outcome.err()).collect::<Vec<_>>()
+    };
+    assert!(problems(&[&int], "").is_empty());
+    let found = problems(&[&node, &int, &date], "");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("node.avsc") && found[0].contains("contains itself"), "{found:?}");
+    assert!(
+        found[1].contains("date.avsc has the fingerprint of") && found[1].contains("int.avsc"),
+        "{found:?}"
+    );
+    let fixed = format!("    schema: {{ evolution: fixed, reader_schema_file: {int} }}\n");
+    assert!(problems(&[&node], &fixed).is_empty(), "it is not read with its own schema");
+    let fixed = format!("    schema: {{ evolution: fixed, reader_schema_file: {node} }}\n");
+    assert_eq!(problems(&[&int], &fixed).len(), 1);
 }

@@ -245,6 +245,26 @@ fn defaults_are_spelled_as_java_takes_them() {
     assert_eq!(batch.column(0).as_fixed_size_binary().value(0), [0xFF, 0, 0]);
     assert_eq!(batch.column(1).as_fixed_size_binary().value(0), *b"a");
     assert_eq!(batch.column(2).as_primitive::<Float64Type>().value(0).to_string(), "-25");
+    // In a union text is a number only where nothing takes it for text, however deep inside.
+    let reader = record(
+        r#"{"name":"s","type":["null","double","string"],"default":"007"},
+           {"name":"n","type":["null","double"],"default":"007"},
+           {"name":"r","type":["null",{"type":"record","name":"N","fields":[{"name":"x","type":["float","bytes"]}]}],
+            "default":{"x":"1.5"}},
+           {"name":"l","type":["null",{"type":"array","items":"double"}],"default":["NaN"]}"#,
+    );
+    let (plan, mut batch) = read_as(&record(""), &reader).unwrap();
+    plan.decode(&mut batch, &[]).unwrap();
+    let batch = batch.finish();
+    let union = batch.column(0).as_struct();
+    assert!(union.column(0).is_null(0));
+    assert_eq!(union.column(1).as_string::<i32>().value(0), "007");
+    assert_eq!(batch.column(1).as_primitive::<Float64Type>().value(0).to_string(), "7");
+    assert_eq!(
+        batch.column(2).as_struct().column(0).as_struct().column(1).as_binary::<i32>().value(0),
+        b"1.5"
+    );
+    assert!(batch.column(3).as_list::<i32>().value(0).as_primitive::<Float64Type>().value(0).is_nan());
     let huge = record(r#"{"name":"f","type":{"type":"fixed","name":"F","size":2000000000},"default":""}"#);
     assert_eq!(verdict(&record(""), &huge), "incompatible");
 }

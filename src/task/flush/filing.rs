@@ -50,6 +50,10 @@ impl OpenFlush {
             record_name: &|row| Some(&*names[rows[row].name? as usize]),
         };
         let partitioned = context.partitioner.partition(batch, &row_context);
+        let file_schema = self.shelves[reader].file_schema.clone();
+        let batch = &RecordBatch::try_new(file_schema, batch.columns().to_vec()).map_err(|error| {
+            Failure::fatal(Stage::Partition, format!("columns do not fit their file's schema: {error}"))
+        })?;
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); partitioned.directories.len()];
         for (row, directory) in partitioned.rows.into_iter().enumerate() {
             match directory {
@@ -88,7 +92,7 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
     ) -> Result<(), Failure> {
         let number = self.files.len();
-        let schema = &self.shelves[key.reader].schema;
+        let schema = &self.shelves[key.reader].file_schema;
         let (number, file) =
             self.files.entry(key.clone()).or_insert_with(|| (number, OpenFile::new(key, schema.clone())));
         let bytes = file.write(batch, identities, &context.tp.topic, &context.settings.encoding)?;

@@ -57,6 +57,10 @@ impl OpenFlush {
         }
         let in_force = self.all_readers();
         let key = found!(self.find_key_way(key_writer, context, now)?);
+        if context.settings.readers.writers_may_read() {
+            // A schema without columns must not become a reader.
+            known.layout()?;
+        }
         let one_type = context.settings.splits_record_types();
         let reader = self.readers.route(writer, &mut |reader, writer| {
             if one_type {

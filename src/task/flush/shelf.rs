@@ -19,7 +19,9 @@ pub(super) struct Shelf {
     pub(super) reader: Option<Arc<KnownSchema>>,
     /// Reader of keys; `None` as long as no key has had a schema, and where keys are not Avro.
     pub(super) key_reader: Option<Arc<KnownSchema>>,
-    pub(super) schema: SchemaRef,
+    schema: SchemaRef,
+    /// The same columns by the names they have in files.
+    pub(super) file_schema: SchemaRef,
     pub(super) builder: Option<BatchBuilder>,
     pub(super) metadata: MetadataBuilder,
     pub(super) rows: Vec<ShelvedRow>,
@@ -52,18 +54,19 @@ impl Shelf {
         let settings = context.settings;
         let metadata = MetadataBuilder::new(settings.columns, settings.key, context.tp.clone())
             .with_avro_keys(key_layout.as_ref());
-        let builder = reader.as_ref().map(|known| BatchBuilder::new(&known.layout));
-        let mut fields: Vec<Field> = match &reader {
-            Some(known) => {
-                known.layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect()
-            }
+        let layout = reader.as_ref().map(|known| known.layout()).transpose()?;
+        let builder = layout.as_ref().map(BatchBuilder::new);
+        let mut fields: Vec<Field> = match &layout {
+            Some(layout) => layout.schema().fields().iter().map(|field| field.as_ref().clone()).collect(),
             None => Vec::new(),
         };
         fields.extend(metadata.fields());
+        let schema = Arc::new(Schema::new(fields));
         Ok(Self {
             reader,
             key_reader,
-            schema: Arc::new(Schema::new(fields)),
+            file_schema: context.partitioner.file_schema(&schema),
+            schema,
             builder,
             metadata,
             rows: Vec::new(),

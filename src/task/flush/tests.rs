@@ -356,3 +356,46 @@ fn fault_72_the_cap_on_open_files_ends_a_flush_in_the_middle_of_a_block() {
     bench.settings.open_files = 1;
     assert_eq!(bench.replay(&basis, values().drain(..upto).collect()).unwrap(), files);
 }
+
+const NODE: &str = r#"{"type":"record","name":"a.N","fields":[{"name":"n","type":"long"},{"name":"next","type":["null","N"]}]}"#;
+
+#[test]
+fn fault_57_a_type_that_contains_itself_never_becomes_a_reader() {
+    let values = || records(vec![Some(framed(1, &[7, 0])), Some(framed(2, &[3])), Some(framed(1, &[8, 0]))]);
+    for evolution in ["lossless", "per_version", "latest"] {
+        let lines = format!("schema: {{ evolution: {evolution} }}\n    errors: {{ on_poison: skip }}");
+        let mut bench = Bench::new(&lines, &[(1, NODE), (2, LONG)]);
+        let (files, basis) = bench.flush(Basis::default(), values());
+        assert_eq!(rows(&files), [1], "{evolution}");
+        assert_eq!(bench.refused(), ["unsupported_schema"; 2], "{evolution}");
+        assert_ne!(basis.readers.value, Some(SchemaId::Number(1)), "{evolution}");
+        assert!(basis.refused.is_empty(), "the schema itself says so, whenever it is asked");
+        assert_eq!(bench.replay(&basis, values()).unwrap(), files, "{evolution}");
+    }
+    let fixed =
+        "schema: { evolution: fixed, reader_schema_file: reader.avsc }\n    errors: { on_poison: fail }";
+    let mut bench = Bench::new(fixed, &[(1, NODE), (2, LONG)]);
+    bench.schemas.pin(SchemaId::ReaderFile, LONG, true).unwrap();
+    let (files, _) = bench.flush(Basis::default(), values());
+    assert_eq!(rows(&files), [3], "a reader schema leaves the field out");
+}
+
+#[test]
+fn fault_60_a_partition_does_not_hide_a_column_of_the_same_name() {
+    let nested = r#"{"type":"record","name":"a.O","fields":[{"name":"n","type":"long"},
+        {"name":"shipping","type":{"type":"record","name":"S","fields":[{"name":"n","type":"long"}]}}]}"#;
+    let mut bench = Bench::new("partition_by: [{ field: shipping.n }]", &[(1, nested)]);
+    let (files, _) = bench.flush(Basis::default(), records(vec![Some(framed(1, &[7, 8]))]));
+    assert!(files[0].name.contains("/n=8/"), "{}", files[0].name);
+    let mut bytes = Vec::new();
+    for effect in bench.effects.drain(..) {
+        if let Effect::Append { bytes: piece, .. } = effect {
+            bytes.extend_from_slice(&piece);
+        }
+    }
+    let read = parquet::file::metadata::ParquetMetaDataReader::new();
+    let footer = read.parse_and_finish(&bytes::Bytes::from(bytes)).unwrap();
+    let columns: Vec<String> =
+        footer.row_group(0).columns().iter().map(|column| column.column_path().string()).collect();
+    assert_eq!(columns[..2], ["n_2", "shipping.n"]);
+}
