@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::pedantic, missing_docs, unreachable_pub)]
 
+mod alone;
+mod beginnings;
 mod consumer;
 mod control;
 mod coordinator;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sluice::config::settings::{ByteSize, OnPoison, OnTombstone};
+use sluice::config::settings::{ByteSize, OnPoison, OnTombstone, StartPosition};
 use sluice::task::settings::TaskSettings;
 
 use crate::rng::Rng;
@@ -27,6 +27,9 @@ pub(crate) fn any(rng: &mut Rng) -> TaskSettings {
     task.errors.on_poison = if rng.chance(50) { OnPoison::Skip } else { OnPoison::DeadLetter };
     task.errors.on_tombstone = [OnTombstone::Skip, OnTombstone::DeadLetter, OnTombstone::Row][rng.below(3)];
     tune(&mut task, rng);
+    if rng.chance(25) {
+        task.start = StartPosition::Latest;
+    }
     task
 }
 
@@ -42,6 +45,7 @@ pub(crate) fn replanned(settings: &TaskSettings, rng: &mut Rng) -> TaskSettings 
     let evolution = ["lossless", "per_version"][rng.below(2)];
     let mut task = load(evolution, rng.below(PARTITION_RULES.len()));
     task.errors = settings.errors.clone();
+    task.start = settings.start;
     tune(&mut task, rng);
     task
 }

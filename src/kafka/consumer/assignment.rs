@@ -60,6 +60,7 @@ impl ConsumerThread {
                 attempt: None,
                 committed: Offset::ZERO,
                 delivered: Offset::ZERO,
+                vacant_until: Offset::ZERO,
                 finished: false,
                 doubt: Doubt::None,
             };

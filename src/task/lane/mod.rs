@@ -16,9 +16,10 @@ use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
 use crate::task::intent::{Intent, Readers};
-use crate::task::message::{Attempt, BrokerPosition, Effect};
+use crate::task::message::{Attempt, BrokerPosition, CommitId, Effect};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
+use crate::task::recovery::Beginning;
 use crate::task::rotation::{RotationReason, deadline};
 use crate::task::tracker::OffsetTracker;
 use crate::task::{Shared, Wait};
@@ -52,6 +53,8 @@ pub(super) struct Lane {
     compared: bool,
     /// End of files past the partition's end, for which the broker was asked again.
     doubted: Option<Offset>,
+    /// The partition's end when the lane first found the group without a commit: `latest` stays there.
+    first_end: Option<Offset>,
     /// The reader schemas in force at the end of the last flush.
     readers: Readers,
     backoff: Backoff,
@@ -68,8 +71,10 @@ enum LaneState {
     Resolving,
     /// Waits for the claim that stands on the topic's directory.
     Claiming(BrokerPosition, Claim),
-    /// Waits for the list of published files.
-    Listing(BrokerPosition),
+    /// Waits for the list of published files. With the partitions that the topic had when it was claimed.
+    Listing(BrokerPosition, Option<i32>),
+    /// Waits for the commit of where it begins.
+    Confirming(Beginning, CommitId),
     /// Waits to resolve again.
     BackingOff(Tick),
     /// Takes records.
@@ -140,6 +145,7 @@ impl Lane {
             replay: None,
             compared: false,
             doubted: None,
+            first_end: None,
             readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,

@@ -1,7 +1,7 @@
 //! Owns the order of the protocol between a lane's flushes: seal, intend, publish, settle, each tried again where that may
 //! help.
 
-use super::Lane;
+use super::{Lane, LaneState};
 use crate::error::{Failure, Stage};
 use crate::position::Offset;
 use crate::task::Shared;
@@ -91,6 +91,9 @@ impl Lane {
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
+        if let LaneState::Confirming(..) = self.state {
+            return self.on_confirmed(commit, result, shared, now);
+        }
         let Some(front) = self.deliveries.front_mut() else { return Ok(()) };
         let settling = match front.stage {
             DeliveryStage::Settling(pending) if pending == commit => true,
