@@ -4,6 +4,7 @@
 //! ([`message::Effect`]) and says when it wants to be woken; time and randomness are arguments, so the whole core
 //! runs in a simulation.
 
+pub mod alarm;
 pub mod backoff;
 pub mod budget;
 pub mod claim;
