@@ -12,6 +12,7 @@ mod consumer;
 mod control;
 mod coordinator;
 mod faults;
+mod letters;
 mod logs;
 mod operator;
 mod outside;

@@ -261,18 +261,20 @@ impl Lane {
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
+        let open = self.open.as_ref().is_some_and(|open| open.id == flush);
+        let delivery = self.deliveries.iter_mut().find(|delivery| delivery.flush == flush);
         match result {
             Ok(()) => {
-                if self.open.as_ref().is_some_and(|open| open.id == flush) {
+                if open {
                     self.open_letters_acknowledged += 1;
-                } else if let Some(delivery) =
-                    self.deliveries.iter_mut().find(|delivery| delivery.flush == flush)
-                {
+                } else if let Some(delivery) = delivery {
                     delivery.acknowledge_letters();
                 }
                 Ok(())
             }
             Err(failure @ Failure::Fatal { .. }) => Err(failure),
+            // Of a flush that was dropped: its records are read again anyway.
+            Err(_) if !open && delivery.is_none() => Ok(()),
             Err(failure) => {
                 self.recover(failure.to_string(), shared, now);
                 Ok(())
