@@ -15,6 +15,9 @@ use object_store::{ClientOptions, HeaderValue};
 
 use crate::storage::RequestCount;
 
+/// A store's wish is followed so far: what it asks for in error must not stop delivery for hours.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 /// Facts seen on the wire, for those who use the client.
 #[derive(Debug, Default)]
 pub(super) struct ServiceSignals {
@@ -30,7 +33,7 @@ impl ServiceSignals {
     pub(super) fn take_retry_after(&self) -> Option<Duration> {
         match self.retry_after_seconds.swap(0, Ordering::Relaxed) {
             0 => None,
-            seconds => Some(Duration::from_secs(seconds)),
+            seconds => Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
         }
     }
 
