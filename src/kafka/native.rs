@@ -15,8 +15,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::position::Offset;
-use crate::record::{Header, RawRecord, RecordBlock};
+use crate::position::{Offset, TopicPartition};
+use crate::record::{Header, RECORD_OVERHEAD_BYTES, RawRecord, RecordBlock};
 
 /// A queue that any number of partitions are forwarded to. Must be dropped before its consumer; the borrow that
 /// would say so cannot be held beside the consumer, so the owner (the consumer thread) drops it first.
@@ -92,13 +92,12 @@ impl BatchQueue {
 
     /// Waits up to `timeout` for `most_messages` (of as many as there are slots for), or until woken, and gives what there
     /// is, cut into runs.
-    /// `in_flight_bytes` counts the bytes of every block until it is dropped.
     pub(super) fn consume(
         &mut self,
         timeout: Duration,
         most_messages: usize,
         with_headers: bool,
-        in_flight_bytes: &Arc<AtomicUsize>,
+        in_flight: &InFlight<'_>,
     ) -> Vec<Run> {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: `slots` has room for the stated number of pointers; each one filled is owned by us from then on.
@@ -113,7 +112,7 @@ impl BatchQueue {
         let count = usize::try_from(count).unwrap_or(0);
         let messages: Vec<NativeMessage> =
             self.slots[..count].iter_mut().filter_map(NativeMessage::take).collect();
-        cut_into_runs(messages, with_headers, in_flight_bytes)
+        cut_into_runs(messages, with_headers, in_flight)
     }
 }
 
@@ -220,33 +219,40 @@ impl Drop for NativeMessage {
     }
 }
 
-/// What the client and the block hold for a message beside its key and value.
-const MESSAGE_BYTES: usize = 384;
-
-/// Keeps the messages of a block alive and counts their bytes.
+/// Keeps the messages of a block alive and counts their bytes: for all partitions, and for its own.
 struct RunOwner {
     messages: Vec<NativeMessage>,
     bytes: usize,
-    in_flight_bytes: Arc<AtomicUsize>,
+    in_flight_bytes: [Arc<AtomicUsize>; 2],
+}
+
+/// Where the bytes of blocks are counted until they are dropped.
+pub(super) struct InFlight<'a> {
+    /// Of all partitions.
+    pub(super) all: &'a Arc<AtomicUsize>,
+    /// Of one.
+    pub(super) of: &'a dyn Fn(&TopicPartition) -> Arc<AtomicUsize>,
 }
 
 impl Drop for RunOwner {
     fn drop(&mut self) {
         self.messages.clear();
-        self.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        for count in &self.in_flight_bytes {
+            count.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
 fn cut_into_runs(
     messages: Vec<NativeMessage>,
     with_headers: bool,
-    in_flight_bytes: &Arc<AtomicUsize>,
+    in_flight: &InFlight<'_>,
 ) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut open: Vec<NativeMessage> = Vec::new();
     for message in messages {
         if let Some(code) = message.error() {
-            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight));
             runs.push(error_run(&message, code));
             continue;
         }
@@ -256,32 +262,37 @@ fn cut_into_runs(
             ptr::eq(a.rkt, b.rkt) && a.partition == b.partition && a.offset < b.offset
         });
         if !continues {
-            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight));
         }
         open.push(message);
     }
-    runs.extend(close_run(open, with_headers, in_flight_bytes));
+    runs.extend(close_run(open, with_headers, in_flight));
     runs
 }
 
 fn close_run(
     messages: Vec<NativeMessage>,
     with_headers: bool,
-    in_flight_bytes: &Arc<AtomicUsize>,
+    in_flight: &InFlight<'_>,
 ) -> Option<Run> {
     let first = messages.first()?;
-    let (topic, partition) = (Arc::from(first.topic()), first.get().partition);
+    let tp = TopicPartition { topic: Arc::from(first.topic()), partition: first.get().partition };
     let records: Vec<RawRecord> =
         messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
     // Never nothing for a message, so that the count is zero only when no message is left.
-    let bytes =
-        messages.iter().map(|message| message.get().len + message.get().key_len + MESSAGE_BYTES).sum();
-    in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
-    let owner = RunOwner { messages, bytes, in_flight_bytes: in_flight_bytes.clone() };
+    let bytes = messages
+        .iter()
+        .map(|message| message.get().len + message.get().key_len + RECORD_OVERHEAD_BYTES)
+        .sum();
+    let in_flight_bytes = [in_flight.all.clone(), (in_flight.of)(&tp)];
+    for count in &in_flight_bytes {
+        count.fetch_add(bytes, Ordering::Relaxed);
+    }
+    let owner = RunOwner { messages, bytes, in_flight_bytes };
     // SAFETY: keys and values lie in the messages, which the owner keeps until it is dropped; librdkafka never
     // changes a delivered message, and messages may move between threads.
     let block = unsafe { RecordBlock::from_raw(records, Box::new(owner)) };
-    Some(Run::Records { topic, partition, block })
+    Some(Run::Records { topic: tp.topic, partition: tp.partition, block })
 }
 
 fn error_run(message: &NativeMessage, code: RDKafkaErrorCode) -> Run {

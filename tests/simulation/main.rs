@@ -11,6 +11,7 @@ mod beginnings;
 mod consumer;
 mod control;
 mod coordinator;
+mod crowding;
 mod faults;
 mod letters;
 mod logs;

@@ -75,6 +75,7 @@ fn tune(task: &mut TaskSettings, rng: &mut Rng) {
     task.rotate.rows = NonZeroU64::new(1 + rng.below(120) as u64).filter(|_| rng.chance(85));
     task.rotate.every = rng.chance(70).then(|| Duration::from_millis(200 + rng.below(5_000) as u64));
     task.rotate.idle = rng.chance(50).then(|| Duration::from_millis(100 + rng.below(2_000) as u64));
-    task.held_bytes = 1 + rng.below(4_000);
+    task.held_bytes = 1 + rng.below(20_000);
+    task.held_together_bytes = 1 + rng.below(60_000);
     task.open_files = 1 + rng.below(12);
 }

@@ -227,6 +227,7 @@ impl ConsumerThread {
                 lane.attempt = Some(attempt);
                 lane.delivered = offset;
                 lane.vacant_until = Offset::ZERO;
+                lane.paused = false;
                 lane.doubt = Doubt::None;
             }
         }
@@ -250,10 +251,9 @@ impl ConsumerThread {
         Ok(())
     }
 
-    pub(super) fn set_paused(&self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
-        if self.lanes.get(tp).is_none_or(|lane| lane.epoch != epoch) {
-            return;
-        }
+    pub(super) fn set_paused(&mut self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
+        let Some(lane) = self.lanes.get_mut(tp).filter(|lane| lane.epoch == epoch) else { return };
+        lane.paused = paused;
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&tp.topic, tp.partition);
         let result = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };

@@ -237,6 +237,27 @@ struct Lane {
     vacant_until: Offset,
     finished: bool,
     doubt: Doubt,
+    /// Nothing more is fetched until the task says so.
+    paused: bool,
+    /// Bytes of records on their way to the task or held by it.
+    in_flight_bytes: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    fn new(epoch: Epoch, task: usize) -> Self {
+        Self {
+            epoch,
+            task,
+            attempt: None,
+            committed: Offset::ZERO,
+            delivered: Offset::ZERO,
+            vacant_until: Offset::ZERO,
+            finished: false,
+            doubt: Doubt::None,
+            paused: true,
+            in_flight_bytes: Arc::default(),
+        }
+    }
 }
 
 /// Whether the client's position may lie behind where we think it is.

@@ -1,8 +1,10 @@
 //! Owns the hand-over of records from the client to the tasks, and the doubt about the client's position after errors.
 
-use super::{BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, REQUEST_TIMEOUT, SEEK_TIMEOUT};
+use super::{
+    BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, REQUEST_TIMEOUT, SEEK_TIMEOUT,
+};
 use crate::error::{Failure, Stage};
-use crate::kafka::native::Run;
+use crate::kafka::native::{InFlight, Run};
 use crate::position::TopicPartition;
 use crate::task::message::Input;
 use rdkafka::consumer::Consumer as _;
@@ -14,7 +16,7 @@ use std::time::Duration;
 impl ConsumerThread {
     pub(super) fn consume(&mut self) -> Result<(), Failure> {
         let in_flight = self.status.in_flight_bytes.clone();
-        if in_flight.load(Ordering::Relaxed) >= IN_FLIGHT_BYTES {
+        if !has_room(in_flight.load(Ordering::Relaxed), self.lanes.values()) {
             // The tasks are behind. Only they can change that, and they wake us when they want something.
             std::thread::park_timeout(Duration::from_millis(2));
             return Ok(());
@@ -22,6 +24,9 @@ impl ConsumerThread {
         let Some(queue) = &mut self.queue else { return Ok(()) };
         // Nothing came last time: the first message ends a longer wait at once, and commands do.
         let (wait, most) = if self.calm { (CALM_WAIT, 1) } else { (BATCH_WAIT, usize::MAX) };
+        let lanes = &self.lanes;
+        let of = |tp: &TopicPartition| lanes.get(tp).map(|lane| lane.in_flight_bytes.clone()).unwrap_or_default();
+        let in_flight = InFlight { all: &in_flight, of: &of };
         let runs = queue.consume(wait, most, self.settings.with_headers, &in_flight);
         self.calm = runs.is_empty();
         let mut sought = Vec::new();
@@ -113,5 +118,36 @@ impl ConsumerThread {
     pub(super) fn tell(&self, task: usize, input: Input) {
         // A task that has ended has said why; its connector is about to stop.
         let _ = self.tasks[task].send(input);
+    }
+}
+
+/// Whether more may be taken from the client. What paused partitions hold does not count: it stays until something else has
+/// happened, and that may have to come from the others. The tasks see to it that what waits is paused in time.
+fn has_room<'a>(in_flight_bytes: usize, lanes: impl Iterator<Item = &'a Lane>) -> bool {
+    if in_flight_bytes < IN_FLIGHT_BYTES {
+        return true;
+    }
+    let paused = lanes.filter(|lane| lane.paused);
+    let parked: usize = paused.map(|lane| lane.in_flight_bytes.load(Ordering::Relaxed)).sum();
+    in_flight_bytes.saturating_sub(parked) < IN_FLIGHT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::{Epoch, Offset};
+
+    fn lane(in_flight_bytes: usize, paused: bool) -> Lane {
+        let lane = Lane::new(Epoch(1), 0);
+        lane.in_flight_bytes.store(in_flight_bytes, Ordering::Relaxed);
+        Lane { paused, attempt: None, delivered: Offset::ZERO, ..lane }
+    }
+
+    #[test]
+    fn fault_32_what_paused_partitions_hold_stops_no_other() {
+        let all = IN_FLIGHT_BYTES + 100;
+        assert!(!has_room(all, [lane(all, false)].iter()));
+        assert!(has_room(all, [lane(all - 50, true), lane(50, false)].iter()));
+        assert!(!has_room(all, [lane(50, true), lane(all - 50, false)].iter()));
     }
 }
