@@ -7,6 +7,7 @@ use super::{
 };
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
+use crate::kafka::consumer::starts::Start;
 use crate::kafka::native;
 use crate::kafka::native::{OffsetToCommit, TopicDescription};
 use crate::kafka::watermarks::watermarks;
@@ -29,7 +30,7 @@ impl ConsumerThread {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
                 Ok(Command::Start(tp, epoch, attempt, offset)) => {
-                    self.starts.push((tp, epoch, attempt, offset));
+                    self.starts.add(Start { tp, epoch, attempt, offset });
                 }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
@@ -213,14 +214,17 @@ impl ConsumerThread {
 
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
     pub(super) fn start_waiting(&mut self) {
-        let starts = std::mem::take(&mut self.starts);
-        for (tp, epoch, attempt, offset) in starts {
-            if self.lanes.get(&tp).is_none_or(|lane| lane.epoch != epoch) {
-                continue;
-            }
+        for waiting in self.starts.take() {
+            let Start { tp, epoch, attempt, offset } = waiting.start.clone();
+            let Some(lane) = self.lanes.get(&tp).filter(|lane| lane.epoch == epoch) else { continue };
             if let Err(error) = self.start_one(&tp, offset) {
                 tracing::debug!(connector = self.settings.connector, %tp, %offset, "not started yet: {error}");
-                self.starts.push((tp, epoch, attempt, offset));
+                let task = lane.task;
+                if self.starts.put_back(waiting) {
+                    let reason = format!("{tp}: cannot begin at {offset} yet: {error}");
+                    let failure = Failure::retriable(Stage::Consume, reason);
+                    self.tell(task, Input::ReadFailed { tp, epoch, failure });
+                }
                 continue;
             }
             if let Some(lane) = self.lanes.get_mut(&tp) {

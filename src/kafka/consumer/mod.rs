@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod positions;
 mod records;
+mod starts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +23,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
+use crate::kafka::consumer::starts::Starts;
 use crate::kafka::context::Context;
 use crate::kafka::native::{BatchQueue, QueueWaker, TopicDescription};
 use crate::kafka::properties::{consumer_config, refusal};
@@ -184,7 +186,7 @@ pub fn start(
         lanes: HashMap::new(),
         epochs: 0,
         revoking: None,
-        starts: Vec::new(),
+        starts: Starts::default(),
         bounds: None,
         next_bounds_look: Instant::now(),
         next_highs_look: Instant::now(),
@@ -211,7 +213,7 @@ struct ConsumerThread {
     lanes: HashMap<TopicPartition, Lane>,
     epochs: u64,
     revoking: Option<Revocation>,
-    starts: Vec<(TopicPartition, Epoch, Attempt, Offset)>,
+    starts: Starts,
     bounds: Option<Bounds>,
     next_bounds_look: Instant,
     next_highs_look: Instant,

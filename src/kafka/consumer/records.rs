@@ -4,6 +4,7 @@ use super::{
     BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, REQUEST_TIMEOUT, SEEK_TIMEOUT,
 };
 use crate::error::{Failure, Stage};
+use crate::kafka::consumer::starts::Start;
 use crate::kafka::native::{InFlight, Run};
 use crate::position::TopicPartition;
 use crate::task::message::Input;
@@ -84,23 +85,19 @@ impl ConsumerThread {
         let done = sought.is_ok_and(|list| list.elements().iter().all(|element| element.error().is_ok()));
         if !done && let (Some(lane), Some(attempt)) = (self.lanes.get_mut(tp), attempt) {
             lane.attempt = None;
-            self.starts.push((tp.clone(), epoch, attempt, offset));
+            self.starts.add(Start { tp: tp.clone(), epoch, attempt, offset });
         }
     }
 
     pub(super) fn read_failure(&self, tp: &TopicPartition, code: RDKafkaErrorCode, reason: &str) -> Failure {
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let begins =
-                    self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT).map_or_else(
-                        |_| "an unknown offset".to_owned(),
-                        |(low, high)| format!("[{low}, {high})"),
-                    );
+                let ends = self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT).ok();
+                let at = self.lanes.get(tp).map(|lane| lane.delivered.as_i64());
+                let told = out_of_range(at, ends);
                 Failure::fatal(
                     Stage::Consume,
-                    format!(
-                        "{tp}: the offset to be read is out of range ({reason}); the broker has {begins}: what lies before it is gone; to go on without it, reset the group's offset"
-                    ),
+                    format!("{tp}: the offset to be read is out of range ({reason}); {told}"),
                 )
             }
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed => {
@@ -118,6 +115,21 @@ impl ConsumerThread {
     pub(super) fn tell(&self, task: usize, input: Input) {
         // A task that has ended has said why; its connector is about to stop.
         let _ = self.tasks[task].send(input);
+    }
+}
+
+/// What an offset means that the broker does not have; `at` is where we are, `ends` what the broker has.
+fn out_of_range(at: Option<i64>, ends: Option<(i64, i64)>) -> String {
+    let Some((low, high)) = ends else {
+        return "the broker does not tell what it has; compare the topic's offsets with the group's".to_owned();
+    };
+    match at {
+        Some(at) if at > high => format!(
+            "we are at {at}, and the broker has [{low}, {high}): the topic was truncated, or deleted and made again; write to another output prefix or move the old files away, then reset the group's offset"
+        ),
+        _ => format!(
+            "the broker has [{low}, {high}): what lies before it is gone; to go on without it, reset the group's offset"
+        ),
     }
 }
 
@@ -141,6 +153,13 @@ mod tests {
         let lane = Lane::new(Epoch(1), 0);
         lane.in_flight_bytes.store(in_flight_bytes, Ordering::Relaxed);
         Lane { paused, attempt: None, delivered: Offset::ZERO, ..lane }
+    }
+
+    #[test]
+    fn fault_5_an_offset_past_the_end_is_told_apart_from_one_that_has_expired() {
+        assert!(out_of_range(Some(101), Some((10, 100))).contains("truncated"));
+        assert!(out_of_range(Some(5), Some((10, 100))).contains("is gone"));
+        assert!(out_of_range(Some(5), None).contains("does not tell"));
     }
 
     #[test]
