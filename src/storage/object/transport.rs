@@ -187,3 +187,17 @@ fn is_completion(request: &HttpRequest) -> bool {
     let has_upload_id = |query: &str| query.split('&').any(|pair| pair.starts_with("uploadId="));
     request.method().as_str() == "POST" && request.uri().query().is_some_and(has_upload_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_35_the_wait_that_a_store_asks_for_has_a_limit() {
+        let signals = ServiceSignals::default();
+        for (asked, waited) in [(7, Some(7)), (86_400, Some(300)), (u64::MAX, Some(300)), (0, None)] {
+            signals.retry_after_seconds.store(asked, Ordering::Relaxed);
+            assert_eq!(signals.take_retry_after(), waited.map(Duration::from_secs));
+        }
+    }
+}
