@@ -7,6 +7,9 @@ use std::slice;
 
 use crate::position::Offset;
 
+/// What client and block hold for a record beside its key and value, about, bytes.
+pub const RECORD_OVERHEAD_BYTES: usize = 384;
+
 /// One record, borrowed from its block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record<'a> {
@@ -130,6 +133,12 @@ impl RecordBlock {
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         self.payload_bytes
+    }
+
+    /// Bytes that the block holds: keys and values, and what each record costs beside them.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.payload_bytes + self.records.len() * RECORD_OVERHEAD_BYTES
     }
 
     /// The record at `index`, or `None` past the end.

@@ -260,7 +260,8 @@ pub enum TopicSelection {
 pub enum StartPosition {
     /// `earliest`: the first offset the broker still has.
     Earliest,
-    /// `latest`: only records produced from now on.
+    /// `latest`: only records produced from now on: the end is committed before anything is read. Partitions that the topic gets
+    /// later are read from their beginning.
     Latest,
     /// `error`: refuse to start without a committed offset.
     Error,

@@ -18,6 +18,7 @@ use crate::position::{Epoch, SchemaId, TopicPartition};
 use crate::registry::Registry;
 use crate::storage::Store;
 use crate::task::SinkTask;
+use crate::task::alarm::Alarm;
 use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{Attempt, Effect, Input, SchemaText};
@@ -47,17 +48,10 @@ impl Door {
     pub(super) fn run(mut self) {
         let began = Instant::now();
         let mut shown = began;
+        let mut alarm = Alarm::default();
         loop {
-            let now = now(began);
-            let sleep = match self.task.poll_timeout() {
-                Some(until) => until.since(now.tick).min(SHOW_EVERY),
-                None => SHOW_EVERY,
-            };
-            let input = match self.inputs.recv_timeout(sleep) {
-                Ok(input) => input,
-                Err(RecvTimeoutError::Timeout) => Input::Tick,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
+            alarm.set(self.task.poll_timeout());
+            let Some(input) = self.next_input(&mut alarm, now(began).tick) else { break };
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
@@ -74,6 +68,19 @@ impl Door {
             }
         }
         self.status.show(self.number, Vec::new(), began);
+    }
+
+    /// What the task hears next; `None` when nobody will say anything any more.
+    fn next_input(&self, alarm: &mut Alarm, now: Tick) -> Option<Input> {
+        if alarm.rings(now) {
+            return Some(Input::Tick);
+        }
+        let sleep = alarm.due().map_or(SHOW_EVERY, |due| due.since(now).min(SHOW_EVERY));
+        match self.inputs.recv_timeout(sleep) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => Some(Input::Tick),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -4,6 +4,7 @@
 //! registry and producer work that runs on the shared runtime.
 
 mod containment;
+mod crew;
 mod door;
 mod listing;
 mod observer;
@@ -23,6 +24,7 @@ use tokio::runtime::Handle;
 
 use crate::config::settings::{ConnectorSettings, Evolution, ValueFormat};
 use crate::connector::containment::{Containment, spawn_contained};
+use crate::connector::crew::Crew;
 use crate::connector::door::Door;
 use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
@@ -127,23 +129,19 @@ impl Connector {
         };
         let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
         metrics.watch_store(store.clone());
+        // From here on the consumer may join the group: whatever fails must end it.
+        let mut crew = Crew::new(commands.clone(), consumer, senders);
         let containment = Containment::new(process.runtime.clone(), commands.clone());
-        let stop = Arc::new(AtomicBool::new(false));
         let listings = Listings::new(store.clone(), containment.clone());
-        let mut workers = Vec::new();
-        for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
+        for (number, (task, inputs)) in tasks.into_iter().enumerate() {
+            let reply = crew.tasks[number].clone();
             let door = Door {
                 number,
                 task,
                 inputs,
-                reply: sender.clone(),
+                reply: reply.clone(),
                 commands: commands.clone(),
-                staging: Staging::new(
-                    store.clone(),
-                    containment.clone(),
-                    process.budget.clone(),
-                    sender.clone(),
-                ),
+                staging: Staging::new(store.clone(), containment.clone(), process.budget.clone(), reply),
                 store: store.clone(),
                 listings: listings.clone(),
                 registry: registry.clone(),
@@ -157,27 +155,14 @@ impl Connector {
                     process.files.clone(),
                 ),
                 status: status.clone(),
-                stop: stop.clone(),
+                stop: crew.stop.clone(),
             };
             let name = format!("task-{}-{number}", settings.name);
-            workers.push(spawn_contained(name, commands.clone(), move || door.run())?);
+            crew.workers.push(spawn_contained(name, commands.clone(), move || door.run())?);
         }
         let supervisor = std::thread::Builder::new()
             .name(format!("connector-{}", settings.name))
-            .spawn(move || {
-                let end = consumer.join().unwrap_or_else(|_| {
-                    let reason = "the consumer thread panicked while it ended; please report this";
-                    Err(Failure::retriable(Stage::Consume, reason))
-                });
-                stop.store(true, Ordering::SeqCst);
-                for sender in senders {
-                    let _ = sender.send(Input::Tick);
-                }
-                for worker in workers {
-                    let _ = worker.join();
-                }
-                end
-            })
+            .spawn(move || crew.supervise())
             .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
         Ok(Self { commands, supervisor })
     }

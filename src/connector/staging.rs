@@ -2,11 +2,13 @@
 //! publishes them as asked, and tells the task what became of it. Decides nothing, retries nothing.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, select};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::connector::containment::Containment;
 use crate::error::Stage;
@@ -14,7 +16,7 @@ use crate::failpoint::failpoint;
 use crate::kafka::TaskSender;
 use crate::position::TopicPartition;
 use crate::storage::{FileIdentity, ObjectName, Published, StagedFile, StorageError, Store};
-use crate::task::budget::MemoryBudget;
+use crate::task::budget::{MemoryBudget, Reservation};
 use crate::task::message::{FlushId, Input, PublishedFiles, SealedFile, StagingError};
 use crate::task::names::parse_object_name;
 
@@ -27,11 +29,19 @@ pub(super) struct Staging {
     containment: Containment,
     budget: MemoryBudget,
     reply: TaskSender,
-    flushes: HashMap<FlushId, UnboundedSender<Step>>,
+    flushes: HashMap<FlushId, Actor>,
+}
+
+/// An actor's other end. Dropping it cancels what the actor is at.
+struct Actor {
+    steps: UnboundedSender<Step>,
+    /// Never sent to.
+    _alive: oneshot::Sender<()>,
 }
 
 enum Step {
-    Append { file: usize, bytes: Bytes },
+    /// The reservation counts the bytes as long as they wait, also when nobody takes them any more.
+    Append { file: usize, bytes: Bytes, reservation: Reservation },
     Seal(Vec<SealedFile>),
     Publish,
 }
@@ -47,8 +57,8 @@ impl Staging {
     }
 
     pub(super) fn append(&mut self, tp: &TopicPartition, flush: FlushId, file: usize, bytes: Bytes) {
-        self.budget.reserve(bytes.len() as u64);
-        self.step(tp, flush, Step::Append { file, bytes });
+        let reservation = self.budget.hold(bytes.len() as u64);
+        self.step(tp, flush, Step::Append { file, bytes, reservation });
     }
 
     pub(super) fn seal(&mut self, tp: &TopicPartition, flush: FlushId, files: Vec<SealedFile>) {
@@ -59,51 +69,62 @@ impl Staging {
         self.step(tp, flush, Step::Publish);
     }
 
-    /// The actor ends once its channel is closed, and discards what is not published.
+    /// The actor stops what it is at, discards what is not published, and ends.
     pub(super) fn discard(&mut self, flush: FlushId) {
         self.flushes.remove(&flush);
     }
 
     fn step(&mut self, tp: &TopicPartition, flush: FlushId, step: Step) {
-        let sender = self.flushes.entry(flush).or_insert_with(|| {
+        let actor = self.flushes.entry(flush).or_insert_with(|| {
             let (sender, steps) = unbounded_channel();
+            let (alive, discarded) = oneshot::channel();
             let actor = FlushActor {
                 store: self.store.clone(),
-                budget: self.budget.clone(),
                 reply: self.reply.clone(),
                 tp: tp.clone(),
                 flush,
                 files: Vec::new(),
                 sealed: Vec::new(),
-                reserved_bytes: 0,
+                reservation: self.budget.hold(0),
                 failed: false,
             };
-            self.containment.spawn(Stage::Publish, actor.run(steps));
-            sender
+            self.containment.spawn(Stage::Publish, actor.run(steps, discarded));
+            Actor { steps: sender, _alive: alive }
         });
         // The actor only ends when this sender is dropped.
-        let _ = sender.send(step);
+        let _ = actor.steps.send(step);
     }
 }
 
 struct FlushActor {
     store: Store,
-    budget: MemoryBudget,
     reply: TaskSender,
     tp: TopicPartition,
     flush: FlushId,
     files: Vec<StagedFile>,
     sealed: Vec<SealedFile>,
     /// Bytes of this flush that the budget counts: those staged in memory.
-    reserved_bytes: u64,
+    reservation: Reservation,
     failed: bool,
 }
 
 impl FlushActor {
-    async fn run(mut self, mut steps: UnboundedReceiver<Step>) {
+    /// Works until the flush is discarded. Whatever it is at then is dropped half-way: nobody waits for it, and it may be a
+    /// large upload to a slow store.
+    async fn run(mut self, steps: UnboundedReceiver<Step>, discarded: oneshot::Receiver<()>) {
+        select(pin!(self.work(steps)), discarded).await;
+        for file in std::mem::take(&mut self.files) {
+            file.discard().await;
+        }
+    }
+
+    async fn work(&mut self, mut steps: UnboundedReceiver<Step>) {
         while let Some(step) = steps.recv().await {
             match step {
-                Step::Append { file, bytes } => self.append(file, bytes).await,
+                Step::Append { file, bytes, reservation } => {
+                    self.reservation.absorb(reservation);
+                    self.append(file, bytes).await;
+                }
                 Step::Seal(files) => {
                     self.sealed = files;
                     let result = self.seal().await.map_err(|error| staging_error(error, Stage::Seal));
@@ -116,13 +137,9 @@ impl FlushActor {
             }
             self.keep_books();
         }
-        for file in std::mem::take(&mut self.files) {
-            file.discard().await;
-        }
     }
 
     async fn append(&mut self, file: usize, bytes: Bytes) {
-        self.reserved_bytes += bytes.len() as u64;
         if self.failed {
             return;
         }
@@ -177,24 +194,11 @@ impl FlushActor {
 
     fn keep_books(&mut self) {
         let held: usize = self.files.iter().map(StagedFile::memory_bytes).sum();
-        let held = held as u64;
-        if held > self.reserved_bytes {
-            self.budget.reserve(held - self.reserved_bytes);
-        } else {
-            self.budget.release(self.reserved_bytes - held);
-        }
-        self.reserved_bytes = held;
+        self.reservation.set(held as u64);
     }
 
     fn tell(&self, input: impl FnOnce(TopicPartition, FlushId) -> Input) {
         let _ = self.reply.send(input(self.tp.clone(), self.flush));
-    }
-}
-
-/// Whichever way the actor ends, also by a panic, nothing of it counts any more.
-impl Drop for FlushActor {
-    fn drop(&mut self) {
-        self.budget.release(self.reserved_bytes);
     }
 }
 

@@ -2,11 +2,12 @@
 //! partitions feed and that is consumed in batches, commits with an answer for each partition, and the cached end of
 //! a partition. The only unsafe code that touches librdkafka; each type is safe to use from outside.
 
-use std::ffi::{CStr, CString, c_void};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -14,8 +15,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::position::Offset;
-use crate::record::{Header, RawRecord, RecordBlock};
+use crate::position::{Offset, TopicPartition};
+use crate::record::{Header, RECORD_OVERHEAD_BYTES, RawRecord, RecordBlock};
 
 /// A queue that any number of partitions are forwarded to. Must be dropped before its consumer; the borrow that
 /// would say so cannot be held beside the consumer, so the owner (the consumer thread) drops it first.
@@ -91,13 +92,12 @@ impl BatchQueue {
 
     /// Waits up to `timeout` for `most_messages` (of as many as there are slots for), or until woken, and gives what there
     /// is, cut into runs.
-    /// `in_flight_bytes` counts the bytes of every block until it is dropped.
     pub(super) fn consume(
         &mut self,
         timeout: Duration,
         most_messages: usize,
         with_headers: bool,
-        in_flight_bytes: &Arc<AtomicUsize>,
+        in_flight: &InFlight<'_>,
     ) -> Vec<Run> {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: `slots` has room for the stated number of pointers; each one filled is owned by us from then on.
@@ -112,7 +112,7 @@ impl BatchQueue {
         let count = usize::try_from(count).unwrap_or(0);
         let messages: Vec<NativeMessage> =
             self.slots[..count].iter_mut().filter_map(NativeMessage::take).collect();
-        cut_into_runs(messages, with_headers, in_flight_bytes)
+        cut_into_runs(messages, with_headers, in_flight)
     }
 }
 
@@ -219,33 +219,40 @@ impl Drop for NativeMessage {
     }
 }
 
-/// What the client and the block hold for a message beside its key and value.
-const MESSAGE_BYTES: usize = 384;
-
-/// Keeps the messages of a block alive and counts their bytes.
+/// Keeps the messages of a block alive and counts their bytes: for all partitions, and for its own.
 struct RunOwner {
     messages: Vec<NativeMessage>,
     bytes: usize,
-    in_flight_bytes: Arc<AtomicUsize>,
+    in_flight_bytes: [Arc<AtomicUsize>; 2],
+}
+
+/// Where the bytes of blocks are counted until they are dropped.
+pub(super) struct InFlight<'a> {
+    /// Of all partitions.
+    pub(super) all: &'a Arc<AtomicUsize>,
+    /// Of one.
+    pub(super) of: &'a dyn Fn(&TopicPartition) -> Arc<AtomicUsize>,
 }
 
 impl Drop for RunOwner {
     fn drop(&mut self) {
         self.messages.clear();
-        self.in_flight_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        for count in &self.in_flight_bytes {
+            count.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
 fn cut_into_runs(
     messages: Vec<NativeMessage>,
     with_headers: bool,
-    in_flight_bytes: &Arc<AtomicUsize>,
+    in_flight: &InFlight<'_>,
 ) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut open: Vec<NativeMessage> = Vec::new();
     for message in messages {
         if let Some(code) = message.error() {
-            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight));
             runs.push(error_run(&message, code));
             continue;
         }
@@ -255,32 +262,37 @@ fn cut_into_runs(
             ptr::eq(a.rkt, b.rkt) && a.partition == b.partition && a.offset < b.offset
         });
         if !continues {
-            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight_bytes));
+            runs.extend(close_run(std::mem::take(&mut open), with_headers, in_flight));
         }
         open.push(message);
     }
-    runs.extend(close_run(open, with_headers, in_flight_bytes));
+    runs.extend(close_run(open, with_headers, in_flight));
     runs
 }
 
 fn close_run(
     messages: Vec<NativeMessage>,
     with_headers: bool,
-    in_flight_bytes: &Arc<AtomicUsize>,
+    in_flight: &InFlight<'_>,
 ) -> Option<Run> {
     let first = messages.first()?;
-    let (topic, partition) = (Arc::from(first.topic()), first.get().partition);
+    let tp = TopicPartition { topic: Arc::from(first.topic()), partition: first.get().partition };
     let records: Vec<RawRecord> =
         messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
     // Never nothing for a message, so that the count is zero only when no message is left.
-    let bytes =
-        messages.iter().map(|message| message.get().len + message.get().key_len + MESSAGE_BYTES).sum();
-    in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
-    let owner = RunOwner { messages, bytes, in_flight_bytes: in_flight_bytes.clone() };
+    let bytes = messages
+        .iter()
+        .map(|message| message.get().len + message.get().key_len + RECORD_OVERHEAD_BYTES)
+        .sum();
+    let in_flight_bytes = [in_flight.all.clone(), (in_flight.of)(&tp)];
+    for count in &in_flight_bytes {
+        count.fetch_add(bytes, Ordering::Relaxed);
+    }
+    let owner = RunOwner { messages, bytes, in_flight_bytes };
     // SAFETY: keys and values lie in the messages, which the owner keeps until it is dropped; librdkafka never
     // changes a delivered message, and messages may move between threads.
     let block = unsafe { RecordBlock::from_raw(records, Box::new(owner)) };
-    Some(Run::Records { topic, partition, block })
+    Some(Run::Records { topic: tp.topic, partition: tp.partition, block })
 }
 
 fn error_run(message: &NativeMessage, code: RDKafkaErrorCode) -> Run {
@@ -301,8 +313,8 @@ pub(super) struct OffsetToCommit<'a> {
     pub(super) metadata: &'a str,
 }
 
-/// How long a commit is waited for at one go, milliseconds.
-const COMMIT_SLICE_MS: i32 = 200;
+/// How long an answer is waited for at one go, milliseconds.
+const WAIT_SLICE_MS: i32 = 200;
 
 /// Commits offsets and waits for the coordinator's answer, one result for each in the given order. The wait has no
 /// bound of its own: an answer, an error or the client's time-out always comes. Meanwhile `serve` is called now and then.
@@ -326,10 +338,10 @@ pub(super) fn commit<C: ConsumerContext>(
         let queue = sys::rd_kafka_queue_new(client);
         let code = sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, ptr::null_mut());
         let results = if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            let mut event = sys::rd_kafka_queue_poll(queue, COMMIT_SLICE_MS);
+            let mut event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
             while event.is_null() {
                 serve();
-                event = sys::rd_kafka_queue_poll(queue, COMMIT_SLICE_MS);
+                event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
             }
             let results = commit_results(event, offsets);
             sys::rd_kafka_event_destroy(event);
@@ -408,68 +420,97 @@ pub(super) fn unassign_now<C: ClientContext + ConsumerContext>(
     let _ = consumer.incremental_unassign(list);
 }
 
-/// The id the broker gave a topic when it was made; `None` where the broker has none or does not tell.
-pub(super) fn topic_id<C: ConsumerContext>(
+/// What a broker says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TopicDescription {
+    /// The id it gave the topic when it was made; `None` where it has none.
+    pub(super) id: Option<Arc<str>>,
+    /// How many partitions there are.
+    pub(super) partitions: i32,
+}
+
+/// Asks about all `topics` at once and waits up to `timeout`; meanwhile `serve` is called now and then. What the broker does
+/// not tell is left out.
+pub(super) fn describe_topics<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
-    topic: &str,
+    topics: &BTreeSet<&str>,
     timeout: Duration,
-) -> Option<String> {
-    let name = CString::new(topic).ok()?;
-    let mut names = [name.as_ptr()];
+    mut serve: impl FnMut(),
+) -> HashMap<String, TopicDescription> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let client = consumer.client().native_ptr();
+    let until = Instant::now() + timeout;
     // SAFETY: client and names are valid for the calls; what is created here is destroyed before returning.
     unsafe {
-        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let options = sys::rd_kafka_AdminOptions_new(
             client,
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
         );
         let queue = sys::rd_kafka_queue_new(client);
         sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
-        sys::rd_kafka_DescribeTopics(client, topics, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
-        let id = if event.is_null() { None } else { described_topic_id(event) };
+        sys::rd_kafka_DescribeTopics(client, collection, options, queue);
+        let mut event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
+        while event.is_null() && Instant::now() < until {
+            serve();
+            event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
+        }
+        let descriptions = if event.is_null() { HashMap::new() } else { descriptions(event) };
         if !event.is_null() {
             sys::rd_kafka_event_destroy(event);
         }
         sys::rd_kafka_queue_destroy(queue);
         sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_TopicCollection_destroy(topics);
-        id
+        sys::rd_kafka_TopicCollection_destroy(collection);
+        descriptions
     }
 }
 
 /// # Safety
 /// `event` must be a valid event.
-unsafe fn described_topic_id(event: *mut sys::rd_kafka_event_t) -> Option<String> {
+unsafe fn descriptions(event: *mut sys::rd_kafka_event_t) -> HashMap<String, TopicDescription> {
+    let mut found = HashMap::new();
     // SAFETY: the event is valid and owns everything reached from it.
     unsafe {
         if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
+            return found;
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return None;
+            return found;
         }
         let mut count = 0;
-        let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if count != 1 {
-            return None;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        for at in 0..count {
+            let topic = *topics.add(at);
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                continue;
+            }
+            let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic));
+            let mut partitions = 0;
+            sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+            let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(topic));
+            let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+            found.insert(name.to_string_lossy().into_owned(), TopicDescription { id, partitions });
         }
-        let description = *descriptions;
-        let error = sys::rd_kafka_TopicDescription_error(description);
-        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
-        }
-        let id = sys::rd_kafka_TopicDescription_topic_id(description);
-        if id.is_null()
-            || (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id))
-                == (0, 0)
-        {
-            return None;
-        }
+    }
+    found
+}
+
+/// # Safety
+/// `id` must be null or valid.
+unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> Option<Arc<str>> {
+    if id.is_null() {
+        return None;
+    }
+    // SAFETY: the id is valid, and so is the text as long as the id is.
+    unsafe {
+        let halves =
+            (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id));
         let text = sys::rd_kafka_Uuid_base64str(id);
-        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        (halves != (0, 0) && !text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into())
     }
 }

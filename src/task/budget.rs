@@ -36,6 +36,13 @@ impl MemoryBudget {
         assert!(before >= bytes, "released {bytes} bytes of the {before} reserved");
     }
 
+    /// Counts bytes that are held until the reservation is dropped.
+    #[must_use]
+    pub fn hold(&self, bytes: u64) -> Reservation {
+        self.reserve(bytes);
+        Reservation { budget: self.clone(), bytes }
+    }
+
     /// Bytes held now.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
@@ -61,6 +68,36 @@ impl MemoryBudget {
     }
 }
 
+/// Bytes that count until this is dropped, wherever it is by then.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: MemoryBudget,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Counts `bytes` from now on instead.
+    pub fn set(&mut self, bytes: u64) {
+        if bytes > self.bytes {
+            self.budget.reserve(bytes - self.bytes);
+        } else {
+            self.budget.release(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Takes over what another counts, of the same budget.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +110,20 @@ mod tests {
         budget.clone().reserve(26);
         assert!(budget.tight() && budget.exhausted());
         budget.release(100);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_reservation_counts_until_it_is_dropped() {
+        let budget = MemoryBudget::new(100);
+        let (mut held, more) = (budget.hold(10), budget.hold(5));
+        held.absorb(more);
+        assert_eq!(budget.used_bytes(), 15);
+        held.set(40);
+        assert_eq!(budget.used_bytes(), 40);
+        held.set(1);
+        assert_eq!(budget.used_bytes(), 1);
+        drop(held);
         assert_eq!(budget.used_bytes(), 0);
     }
 }

@@ -19,17 +19,21 @@ pub struct Claim {
     pub topic_id: Option<String>,
     /// The connector that made the claim, for people.
     pub connector: String,
+    /// Partitions of the topic when the claim was made: those of higher numbers came later. `None` where nobody told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i32>,
 }
 
 impl Claim {
     /// The claim of a connector.
     #[must_use]
-    pub fn new(group: &str, topic_id: Option<&str>, connector: &str) -> Self {
+    pub fn new(group: &str, topic_id: Option<&str>, partitions: Option<i32>, connector: &str) -> Self {
         Self {
             v: VERSION,
             group: group.to_owned(),
             topic_id: topic_id.map(ToOwned::to_owned),
             connector: connector.to_owned(),
+            partitions,
         }
     }
 
@@ -45,11 +49,11 @@ impl Claim {
         format!(".sluice/claims/{topic}.json")
     }
 
-    /// Compares ours with the one that stands. A topic id counts where both know one.
+    /// Compares ours with the one that stands, and gives that one. A topic id counts where both know one.
     ///
     /// # Errors
     /// Fatal when another group or another topic of this name has the directory, or the claim cannot be read.
-    pub fn hold_against(&self, standing: &str, topic: &str) -> Result<(), Failure> {
+    pub fn hold_against(&self, standing: &str, topic: &str) -> Result<Self, Failure> {
         let path = Self::path(topic);
         let refuse = |reason: String| Err(Failure::fatal(Stage::Recover, reason));
         let standing: Self = match serde_json::from_str::<Self>(standing) {
@@ -79,7 +83,7 @@ impl Claim {
                 "the files of topic {topic} under this storage.url come from another topic of that name (id {theirs}, now {ours}): it was deleted and made again, or is of another cluster; nothing was written: use a new storage.url, or move the old files away and remove {path} there"
             ));
         }
-        Ok(())
+        Ok(standing)
     }
 }
 
@@ -88,16 +92,22 @@ mod tests {
     use super::*;
 
     fn claim(group: &str, topic_id: Option<&str>) -> Claim {
-        Claim::new(group, topic_id, "orders")
+        Claim::new(group, topic_id, Some(2), "orders")
     }
 
     #[test]
     fn the_same_group_and_topic_may_go_on() {
         let ours = claim("g", Some("id-1"));
-        assert_eq!(ours.hold_against(&ours.to_json(), "t"), Ok(()));
+        assert_eq!(ours.hold_against(&ours.to_json(), "t"), Ok(ours.clone()));
         // A broker that tells no id is no other topic.
-        assert_eq!(ours.hold_against(&claim("g", None).to_json(), "t"), Ok(()));
-        assert_eq!(claim("g", None).hold_against(&ours.to_json(), "t"), Ok(()));
+        assert_eq!(ours.hold_against(&claim("g", None).to_json(), "t"), Ok(claim("g", None)));
+        assert_eq!(claim("g", None).hold_against(&ours.to_json(), "t"), Ok(ours));
+    }
+
+    #[test]
+    fn a_claim_that_does_not_count_partitions_still_stands() {
+        let old = "{\"v\":1,\"group\":\"g\",\"topic_id\":null,\"connector\":\"orders\"}";
+        assert_eq!(claim("g", None).hold_against(old, "t").map(|claim| claim.partitions), Ok(None));
     }
 
     #[test]

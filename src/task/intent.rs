@@ -126,7 +126,8 @@ impl Intent {
             others: self.basis.readers.others.iter().copied().map(WireId::of).collect(),
             refused: self.basis.refused.iter().copied().map(WireId::of).collect(),
         };
-        serde_json::to_string(&wire).unwrap_or_default()
+        // Empty metadata would be a commit that announces nothing.
+        serde_json::to_string(&wire).expect("numbers and strings have a JSON form")
     }
 
     /// Reads a committed offset's metadata. Empty metadata and that of other programs is no intent.

@@ -180,6 +180,8 @@ pub struct BrokerPosition {
     pub high: Offset,
     /// Id that the broker gave the topic when it was made, where it tells.
     pub topic_id: Option<Arc<str>>,
+    /// How many partitions the topic has, where the broker tells.
+    pub partitions: Option<i32>,
 }
 
 /// A flush as its published files show it.

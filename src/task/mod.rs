@@ -4,6 +4,7 @@
 //! ([`message::Effect`]) and says when it wants to be woken; time and randomness are arguments, so the whole core
 //! runs in a simulation.
 
+pub mod alarm;
 pub mod backoff;
 pub mod budget;
 pub mod claim;
@@ -64,9 +65,10 @@ struct Shared {
     commits: u64,
     random: u64,
     now: Tick,
-    /// The partition whose replay goes on although the budget is used up. A replay cannot be ended early to free memory,
-    /// so several of them could otherwise wait for each other forever.
-    replay_first: Option<TopicPartition>,
+    /// The partition that goes on although the budget is used up, so that no partitions wait for each other forever.
+    exempt: Option<TopicPartition>,
+    /// Bytes of the records that all lanes hold back.
+    held_bytes: usize,
 }
 
 /// The earliest of several deadlines.
@@ -107,7 +109,8 @@ impl SinkTask {
             commits: 0,
             random: seed | 1,
             now: Tick(0),
-            replay_first: None,
+            exempt: None,
+            held_bytes: 0,
         };
         Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
     }
@@ -159,9 +162,8 @@ impl SinkTask {
     fn dispatch(&mut self, input: Input, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {
         match input {
             Input::Assigned { tp, epoch, stop } => {
-                if let Some(mut old) = self.lanes.remove(&tp) {
-                    old.drop_unsettled(&mut self.shared);
-                    self.shared.budget.release(old.reserved_bytes);
+                if let Some(old) = self.lanes.remove(&tp) {
+                    forget(old, &mut self.shared);
                 }
                 let lane = Lane::new(tp.clone(), epoch, stop, &mut self.shared);
                 self.lanes.insert(tp, lane);
@@ -218,10 +220,9 @@ impl SinkTask {
             }),
             Input::Lost { tp, epoch } => {
                 if self.lanes.get(&tp).is_some_and(|lane| lane.epoch == epoch)
-                    && let Some(mut lane) = self.lanes.remove(&tp)
+                    && let Some(lane) = self.lanes.remove(&tp)
                 {
-                    lane.drop_unsettled(&mut self.shared);
-                    self.shared.budget.release(lane.reserved_bytes);
+                    forget(lane, &mut self.shared);
                 }
                 Ok(())
             }
@@ -282,29 +283,41 @@ impl SinkTask {
         act: impl FnOnce(&mut Lane, &mut Shared) -> Result<(), Failure>,
     ) -> Result<(), (Option<TopicPartition>, Failure)> {
         let located = |failure| (Some(tp.clone()), failure);
-        self.shared.replay_first = self.find_replay_first();
+        self.shared.exempt = self.find_exempt();
         let Some(lane) = self.lanes.get_mut(tp).filter(|lane| epoch.is_none_or(|epoch| epoch == lane.epoch))
         else {
             return Ok(());
         };
         act(lane, &mut self.shared).map_err(located)?;
         lane.pump(&mut self.shared, now).map_err(located)?;
-        keep_books(lane, &self.shared);
+        keep_books(lane, &mut self.shared);
         if lane.is_drained() {
             self.shared.effects.push_back(Effect::Release { tp: tp.clone(), epoch: lane.epoch });
-            self.shared.budget.release(lane.reserved_bytes);
-            self.lanes.remove(tp);
+            if let Some(lane) = self.lanes.remove(tp) {
+                forget(lane, &mut self.shared);
+            }
             return Ok(());
         }
         self.ease_row_groups().map_err(located)?;
         self.ease_memory(now).map_err(located)
     }
 
-    fn find_replay_first(&self) -> Option<TopicPartition> {
+    /// A replay cannot be ended early to free memory, so the first one goes on in any case. Without one, memory comes back by
+    /// ending flushes and by those on their way; where there is neither, all of it is in records held back, and only taking
+    /// them makes a flush of them.
+    fn find_exempt(&self) -> Option<TopicPartition> {
         if !self.shared.budget.exhausted() {
             return None;
         }
-        self.lanes.values().find(|lane| lane.is_replaying()).map(|lane| lane.tp.clone())
+        let mut ready = self.lanes.values().filter(|lane| lane.could_take());
+        if let Some(lane) = ready.clone().find(|lane| lane.is_replaying()) {
+            return Some(lane.tp.clone());
+        }
+        let frees = |lane: &Lane| lane.rotatable_bytes() > 0 || lane.is_delivering();
+        if self.lanes.values().any(frees) {
+            return None;
+        }
+        ready.find(|lane| lane.holds()).map(|lane| lane.tp.clone())
     }
 
     /// Ends the largest open row group when all of them hold too much together. Their bytes go to storage and the flushes
@@ -320,7 +333,7 @@ impl SinkTask {
         };
         if lane.largest_file_bytes() >= SMALLEST_EARLY_ROW_GROUP_BYTES {
             lane.close_largest_row_group(&mut self.shared)?;
-            keep_books(lane, &self.shared);
+            keep_books(lane, &mut self.shared);
         }
         Ok(())
     }
@@ -338,16 +351,15 @@ impl SinkTask {
         if lane.rotatable_bytes() > 0 && (worth_it || self.shared.budget.exhausted()) {
             lane.rotate(RotationReason::Memory, &mut self.shared, now)?;
             lane.pump(&mut self.shared, now)?;
-            keep_books(lane, &self.shared);
+            keep_books(lane, &mut self.shared);
         }
         Ok(())
     }
 
     fn fail(&mut self, tp: Option<TopicPartition>, failure: Failure) {
         self.failed = true;
-        for (_, mut lane) in std::mem::take(&mut self.lanes) {
-            lane.drop_unsettled(&mut self.shared);
-            self.shared.budget.release(lane.reserved_bytes);
+        for (_, lane) in std::mem::take(&mut self.lanes) {
+            forget(lane, &mut self.shared);
         }
         self.shared.effects.push_back(Effect::Fail { tp, failure });
     }
@@ -361,7 +373,16 @@ impl Drop for SinkTask {
     }
 }
 
-fn keep_books(lane: &mut Lane, shared: &Shared) {
+/// Drops a lane and what is counted of it.
+fn forget(mut lane: Lane, shared: &mut Shared) {
+    lane.drop_unsettled(shared);
+    shared.held_bytes -= lane.counted_held_bytes;
+    shared.budget.release(lane.reserved_bytes);
+}
+
+fn keep_books(lane: &mut Lane, shared: &mut Shared) {
+    shared.held_bytes = shared.held_bytes - lane.counted_held_bytes + lane.held_bytes;
+    lane.counted_held_bytes = lane.held_bytes;
     let bytes = lane.memory_bytes();
     if bytes > lane.reserved_bytes {
         shared.budget.reserve(bytes - lane.reserved_bytes);

@@ -14,6 +14,8 @@ pub(super) struct Beginning {
     pub(super) intent: Option<Intent>,
     /// Whether the broker holds that intent.
     pub(super) intended: bool,
+    /// Nothing but a commit would lead here again: neither an offset that is committed, nor files, nor the log's beginning.
+    pub(super) fleeting: bool,
     pub(super) found: &'static str,
 }
 
@@ -51,10 +53,11 @@ pub(super) fn from_commit(
             )));
         }
     }
-    Ok(Beginning { offset, intended: intent.is_some(), intent, found: "committed" })
+    Ok(Beginning { offset, intended: intent.is_some(), intent, fleeting: false, found: "committed" })
 }
 
-/// Begins without a committed offset: after the last published file, else where `start` says.
+/// Begins without a committed offset: after the last published file, else where `start` says. `counted` are the partitions
+/// that the topic had when the group claimed it: one of a later number is read whole, nobody chose to leave records of it out.
 ///
 /// # Errors
 /// Fatal when records after the last file are gone from the broker, or `start: error` meets an empty prefix.
@@ -64,14 +67,16 @@ pub(super) fn from_files(
     last: Option<&PublishedFlush>,
     plan: PlanHash,
     start: StartPosition,
+    counted: Option<i32>,
 ) -> Result<Beginning, Failure> {
     // Flushes of a partition are published in order, so nothing below the last one is still to come.
     if let Some(last) = last {
         return after_files(tp, position, last, plan);
     }
+    let added = counted.is_some_and(|counted| tp.partition >= counted);
     let (offset, found) = match start {
-        StartPosition::Earliest => (position.low, "earliest"),
-        StartPosition::Latest => (position.high, "latest"),
+        StartPosition::Latest if !added => (position.high, "latest"),
+        StartPosition::Earliest | StartPosition::Latest => (position.low, "earliest"),
         StartPosition::Error => {
             return Err(Failure::fatal(
                 Stage::Recover,
@@ -81,7 +86,7 @@ pub(super) fn from_files(
             ));
         }
     };
-    Ok(Beginning { offset, intent: None, intended: false, found })
+    Ok(Beginning { offset, intent: None, intended: false, fleeting: found == "latest", found })
 }
 
 /// Begins after the last published flush, or at its start when a crash left some of its files out.
@@ -95,7 +100,8 @@ fn after_files(
     check_within(tp, range.end, position, "the end of the last published file")?;
     let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
     let Some(footer) = footer else {
-        return Ok(Beginning { offset: range.end, intent: None, intended: false, found: "files" });
+        let offset = range.end;
+        return Ok(Beginning { offset, intent: None, intended: false, fleeting: false, found: "files" });
     };
     check_within(tp, range.start, position, "the start of the last flush, whose files are not all there,")?;
     let intent = Intent::from_metadata(&footer.intent)
@@ -103,7 +109,8 @@ fn after_files(
         .filter(|intent| intent.end == range.end);
     match intent {
         Some(intent) if intent.plan == plan => {
-            Ok(Beginning { offset: range.start, intent: Some(intent), intended: false, found: "files" })
+            let offset = range.start;
+            Ok(Beginning { offset, intent: Some(intent), intended: false, fleeting: false, found: "files" })
         }
         _ => Err(Failure::fatal(
             Stage::Recover,
@@ -163,6 +170,7 @@ mod tests {
             low: at(10),
             high: at(100),
             topic_id: None,
+            partitions: None,
         }
     }
 
@@ -217,7 +225,7 @@ mod tests {
 
     #[test]
     fn without_a_commit_the_files_say_where_to_begin() {
-        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest);
+        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
         let beginning = begin(flush(30, 40, 2, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.found, beginning.intent), (at(40), "files", None));
         assert!(begin(flush(1, 5, 1, 1)).is_err());
@@ -225,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_flush_with_missing_files_is_made_again() {
-        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest);
+        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
         let beginning = begin(flush(30, 40, 1, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.intended), (at(30), false));
         assert_eq!(beginning.intent.map(|intent| intent.end), Some(at(40)));
@@ -236,9 +244,21 @@ mod tests {
 
     #[test]
     fn without_files_the_setting_says_where_to_begin() {
-        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start);
+        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start, Some(1));
         assert_eq!(begin(StartPosition::Earliest).unwrap().offset, at(10));
         assert_eq!(begin(StartPosition::Latest).unwrap().offset, at(100));
         assert!(begin(StartPosition::Error).is_err());
+    }
+
+    #[test]
+    fn fault_8_a_partition_added_later_is_read_from_its_beginning() {
+        let begin = |partition, counted| {
+            let tp = TopicPartition::new("t", partition);
+            from_files(&tp, &position(None, ""), None, PLAN, StartPosition::Latest, counted).unwrap()
+        };
+        assert_eq!((begin(2, Some(2)).offset, begin(2, Some(2)).fleeting), (at(10), false));
+        for counted in [Some(3), None] {
+            assert_eq!((begin(2, counted).offset, begin(2, counted).fleeting), (at(100), true));
+        }
     }
 }

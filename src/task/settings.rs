@@ -19,6 +19,10 @@ const OPEN_ROW_GROUPS_BYTES: usize = 96 << 20;
 /// Bytes of records a topic-partition may hold back before its fetching pauses.
 const HELD_BYTES: usize = 4 << 20;
 
+/// Bytes of records that the topic-partitions of a connector which cannot go on may hold back together before their fetching
+/// pauses. Less than what may be on its way from the consumer thread.
+const HELD_TOGETHER_BYTES: usize = 12 << 20;
+
 /// Settings of a sink task.
 #[derive(Clone, Debug)]
 pub struct TaskSettings {
@@ -54,6 +58,8 @@ pub struct TaskSettings {
     pub open_files: usize,
     /// Bytes a topic-partition may hold back before its fetching pauses.
     pub held_bytes: usize,
+    /// Bytes that the topic-partitions of a task may hold back together before each that holds any is paused.
+    pub held_together_bytes: usize,
 }
 
 impl TaskSettings {
@@ -88,6 +94,7 @@ impl TaskSettings {
             plan: plan_hash(connector, value_schema, reader_schema),
             open_files: OPEN_FILES_PER_FLUSH,
             held_bytes: HELD_BYTES,
+            held_together_bytes: HELD_TOGETHER_BYTES / connector.tasks.get(),
         }
     }
 

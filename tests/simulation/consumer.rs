@@ -41,6 +41,8 @@ struct Lane {
     attempt: Option<Attempt>,
     delivered: i64,
     committed: i64,
+    /// The partition's end while the group has no commit and nothing is read.
+    vacant_until: i64,
     paused: bool,
 }
 
@@ -182,7 +184,7 @@ impl Consumer {
                 let epoch = Epoch(self.epochs);
                 self.lanes.insert(
                     tp.clone(),
-                    Lane { epoch, attempt: None, delivered: 0, committed: 0, paused: true },
+                    Lane { epoch, attempt: None, delivered: 0, committed: 0, vacant_until: 0, paused: true },
                 );
                 self.told.push_back(Input::Assigned { tp, epoch, stop: None });
             }
@@ -252,6 +254,7 @@ impl Consumer {
                 Command::Start(tp, epoch, attempt, offset) => self.with_lane(&tp, epoch, |lane| {
                     lane.attempt = Some(attempt);
                     lane.delivered = offset.as_i64();
+                    lane.vacant_until = 0;
                     lane.paused = false;
                 }),
                 Command::Pause(tp, epoch, paused) => self.with_lane(&tp, epoch, |lane| lane.paused = paused),
@@ -279,7 +282,7 @@ impl Consumer {
         match self.lanes.get(&commit.tp).filter(|lane| lane.epoch == commit.epoch) {
             None => Err("no longer ours"),
             Some(lane) if commit.offset.as_i64() < lane.committed => Err("backwards"),
-            Some(lane) if commit.offset.as_i64() > lane.delivered => Err("beyond what was handed over"),
+            Some(lane) if commit.offset.as_i64() > lane.delivered.max(lane.vacant_until) => Err("beyond what was handed over"),
             Some(_) => Ok(()),
         }
     }
@@ -320,6 +323,7 @@ impl Consumer {
         let result = if trouble { Err(passing(Stage::Recover)) } else { Ok(outside.position(&tp)) };
         if let Ok(position) = &result {
             lane.committed = position.committed.map_or(0, Offset::as_i64);
+            lane.vacant_until = if position.committed.is_none() { position.high.as_i64() } else { 0 };
         }
         if lane.epoch == epoch {
             self.told.push_back(Input::Committed { tp, epoch, attempt, result });
@@ -336,6 +340,7 @@ impl Consumer {
         let most = 1 + outside.rng.below(40);
         let lane = self.lanes.get_mut(&tp).unwrap();
         let (epoch, Some(attempt)) = (lane.epoch, lane.attempt) else { return };
+        outside.ledger.owe_from(&tp, lane.delivered);
         let (block, delivered) = outside.logs.fetch(&tp, lane.delivered, most);
         lane.delivered = delivered;
         self.told.push_back(match block {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sluice::config::settings::{OnPoison, OnTombstone};
+use sluice::config::settings::{OnPoison, OnTombstone, StartPosition};
 use sluice::task::message::Input;
 
 use crate::outside::Service;
@@ -134,6 +134,10 @@ impl World {
     /// While everything is down, the group loses its offsets. Dead letters of a pending flush would be lost with them, so
     /// with such a policy only offsets that announce nothing go.
     fn forget_offsets(&mut self) {
+        if self.settings.start == StartPosition::Latest {
+            // The group would rightly begin at the end once more wherever no file tells how far it was.
+            return;
+        }
         let errors = &self.settings.errors;
         let letters =
             errors.on_poison == OnPoison::DeadLetter || errors.on_tombstone == OnTombstone::DeadLetter;

@@ -31,6 +31,11 @@ impl Logs {
         tp
     }
 
+    /// Partitions of the topic that `tp` is of.
+    pub(crate) fn count(&self, tp: &TopicPartition) -> i32 {
+        self.partitions.keys().filter(|other| other.topic == tp.topic).count() as i32
+    }
+
     pub(crate) fn end(&self, tp: &TopicPartition) -> i64 {
         self.partitions[tp].end
     }

@@ -6,10 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::pedantic, missing_docs, unreachable_pub)]
 
+mod alone;
+mod beginnings;
 mod consumer;
 mod control;
 mod coordinator;
+mod crowding;
 mod faults;
+mod letters;
 mod logs;
 mod operator;
 mod outside;

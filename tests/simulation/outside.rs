@@ -77,6 +77,7 @@ impl Outside {
             low: Offset::ZERO,
             high: Offset::new(self.logs.end(tp)).unwrap(),
             topic_id: None,
+            partitions: Some(self.logs.count(tp)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sluice::error::{Failure, Stage};
 use sluice::position::{Epoch, Offset, SchemaId, TopicPartition};
 use sluice::task::SinkTask;
+use sluice::task::alarm::Alarm;
 use sluice::task::budget::MemoryBudget;
 use sluice::task::message::{Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles};
 use sluice::task::settings::TaskSettings;
@@ -33,6 +34,9 @@ pub(crate) struct Process {
     pub failure: Option<(Option<TopicPartition>, Failure)>,
     /// Ticks on end that led to nothing.
     useless_ticks: u32,
+    /// Inputs on end that came before a wake-up that was due.
+    kept_waiting: u32,
+    alarm: Alarm,
     /// For a control: the largest end of a flush of each partition.
     largest_ends: BTreeMap<TopicPartition, Offset>,
 }
@@ -74,6 +78,8 @@ impl Process {
             stalled_until: 0,
             failure: None,
             useless_ticks: 0,
+            kept_waiting: 0,
+            alarm: Alarm::default(),
             largest_ends: BTreeMap::new(),
         }
     }
@@ -153,8 +159,11 @@ impl Process {
 
     /// The task takes one input.
     fn hear(&mut self, outside: &mut Outside) {
+        self.alarm.set(self.task.poll_timeout());
         let from_consumer = self.answers.is_empty() || outside.rng.chance(60);
-        let input = if from_consumer && let Some(input) = self.consumer.told.pop_front() {
+        let input = if self.alarm.rings(outside.clock().tick) {
+            Input::Tick
+        } else if from_consumer && let Some(input) = self.consumer.told.pop_front() {
             input
         } else if !self.answers.is_empty() {
             self.answers.swap_remove(outside.rng.below(self.answers.len()))
@@ -164,7 +173,13 @@ impl Process {
             return;
         };
         outside.trace.note(self.id, &input);
-        self.useless_ticks = if matches!(input, Input::Tick) { self.useless_ticks + 1 } else { 0 };
+        let tick = matches!(input, Input::Tick);
+        self.useless_ticks = if tick { self.useless_ticks + 1 } else { 0 };
+        self.kept_waiting = if tick || !self.is_due(outside) { 0 } else { self.kept_waiting + 1 };
+        if self.kept_waiting > MOST_KEPT_WAITING {
+            let what = format!("process {} hears everybody but the clock", self.id);
+            outside.ledger.break_promise(Promise::K7, what);
+        }
         self.task.handle(input, outside.clock());
         while let Some(effect) = self.task.poll_effect() {
             outside.trace.note(self.id, &effect);
@@ -325,5 +340,7 @@ impl Process {
 
 /// A task that wants to be woken at once more often than this without doing anything spins.
 const MOST_USELESS_TICKS: u32 = 100;
+/// Inputs that may come before a wake-up that is due.
+const MOST_KEPT_WAITING: u32 = 3;
 /// What a batch of 40 of these records may take in Arrow, over all its files.
 const BATCH_BYTES: u64 = 128 << 10;

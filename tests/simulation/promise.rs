@@ -62,6 +62,9 @@ struct Account {
     /// Offsets acknowledged by the dead-letter topic.
     letters: BTreeSet<i64>,
     committed: i64,
+    /// From where on every record is to be delivered; before it is known, a group that begins at the end passes over what
+    /// was there.
+    owed_from: Option<i64>,
     intents: BTreeSet<(i64, i64)>,
 }
 
@@ -72,6 +75,11 @@ impl Account {
             Fate::Letter => self.letters.contains(&offset) || self.gone.contains(&offset),
             Fate::Skip => true,
         }
+    }
+
+    /// Whether nothing is amiss with an offset that is not delivered.
+    fn is_done(&self, offset: i64, fate: Fate) -> bool {
+        self.owed_from.is_some_and(|from| offset < from) || self.is_settled(offset, fate)
     }
 }
 
@@ -90,6 +98,16 @@ impl Ledger {
         self.partitions.entry(tp.clone()).or_default().fates.insert(offset, fate);
     }
 
+    /// Every record of the partition is to be delivered.
+    pub(crate) fn owe_all(&mut self, tp: &TopicPartition) {
+        self.owe_from(tp, 0);
+    }
+
+    /// A process has been handed records from `offset` on: no later beginning is right any more.
+    pub(crate) fn owe_from(&mut self, tp: &TopicPartition, offset: i64) {
+        self.partitions.entry(tp.clone()).or_default().owed_from.get_or_insert(offset);
+    }
+
     pub(crate) fn compacted(&mut self, tp: &TopicPartition, offset: i64) {
         self.partitions.entry(tp.clone()).or_default().gone.insert(offset);
     }
@@ -104,10 +122,11 @@ impl Ledger {
     pub(crate) fn committed(&mut self, tp: &TopicPartition, offset: i64, metadata: &str) {
         let account = self.partitions.entry(tp.clone()).or_default();
         let before = account.committed;
+        account.owed_from.get_or_insert(offset);
         let unsettled = account
             .fates
             .range(before.min(offset)..offset)
-            .find(|(at, fate)| !account.is_settled(**at, **fate))
+            .find(|(at, fate)| !account.is_done(**at, **fate))
             .map(|(at, fate)| (*at, *fate));
         account.committed = offset;
         if let Ok(Some(intent)) = Intent::from_metadata(metadata) {
@@ -201,7 +220,7 @@ impl Ledger {
     /// K2 at the end, when lag is 0: nothing is missing.
     pub(crate) fn check_complete(&mut self) {
         let missing = self.partitions.iter().find_map(|(tp, account)| {
-            let (at, fate) = account.fates.iter().find(|(at, fate)| !account.is_settled(**at, **fate))?;
+            let (at, fate) = account.fates.iter().find(|(at, fate)| !account.is_done(**at, **fate))?;
             Some(format!("{tp} offset {at} ({fate:?}) was never settled"))
         });
         if let Some(what) = missing {

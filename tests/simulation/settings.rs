@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sluice::config::settings::{ByteSize, OnPoison, OnTombstone};
+use sluice::config::settings::{ByteSize, OnPoison, OnTombstone, StartPosition};
 use sluice::task::settings::TaskSettings;
 
 use crate::rng::Rng;
@@ -27,6 +27,9 @@ pub(crate) fn any(rng: &mut Rng) -> TaskSettings {
     task.errors.on_poison = if rng.chance(50) { OnPoison::Skip } else { OnPoison::DeadLetter };
     task.errors.on_tombstone = [OnTombstone::Skip, OnTombstone::DeadLetter, OnTombstone::Row][rng.below(3)];
     tune(&mut task, rng);
+    if rng.chance(25) {
+        task.start = StartPosition::Latest;
+    }
     task
 }
 
@@ -42,6 +45,7 @@ pub(crate) fn replanned(settings: &TaskSettings, rng: &mut Rng) -> TaskSettings 
     let evolution = ["lossless", "per_version"][rng.below(2)];
     let mut task = load(evolution, rng.below(PARTITION_RULES.len()));
     task.errors = settings.errors.clone();
+    task.start = settings.start;
     tune(&mut task, rng);
     task
 }
@@ -71,6 +75,7 @@ fn tune(task: &mut TaskSettings, rng: &mut Rng) {
     task.rotate.rows = NonZeroU64::new(1 + rng.below(120) as u64).filter(|_| rng.chance(85));
     task.rotate.every = rng.chance(70).then(|| Duration::from_millis(200 + rng.below(5_000) as u64));
     task.rotate.idle = rng.chance(50).then(|| Duration::from_millis(100 + rng.below(2_000) as u64));
-    task.held_bytes = 1 + rng.below(4_000);
+    task.held_bytes = 1 + rng.below(20_000);
+    task.held_together_bytes = 1 + rng.below(60_000);
     task.open_files = 1 + rng.below(12);
 }

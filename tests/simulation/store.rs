@@ -73,6 +73,10 @@ impl Store {
         self.claims.entry(tp.topic.to_string()).or_insert(claim).clone()
     }
 
+    pub(crate) fn has_claim(&self, tp: &TopicPartition) -> bool {
+        self.claims.contains_key(&*tp.topic)
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
         self.files.remove(name);
     }

@@ -26,6 +26,7 @@ fn a_schema_that_nobody_needs_any_more_wakes_nobody() {
         low: Offset::ZERO,
         high: Offset::new(1).unwrap(),
         topic_id: None,
+        partitions: None,
     };
     task.handle(Input::Committed { tp: tp.clone(), epoch, attempt, result: Ok(position) }, now);
     let claim = std::iter::from_fn(|| task.poll_effect()).find_map(|effect| {

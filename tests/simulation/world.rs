@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluice::config::settings::StartPosition;
 use sluice::position::TopicPartition;
 use sluice::task::message::Input;
 use sluice::task::settings::TaskSettings;
@@ -217,6 +218,9 @@ impl World {
     pub(crate) fn add_partition(&mut self) {
         if self.outside.logs.partitions.len() < MOST_PARTITIONS {
             let tp = self.outside.logs.add_partition();
+            if self.settings.start != StartPosition::Latest || self.outside.store.has_claim(&tp) {
+                self.outside.ledger.owe_all(&tp);
+            }
             self.outside.coordinator.add_partition(tp);
             self.outside.tally.count("partitions added");
         }

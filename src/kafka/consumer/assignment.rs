@@ -1,10 +1,10 @@
 //! Owns what the consumer thread does about rebalances: taking partitions over, draining them when they are asked back,
 //! dropping them when they are lost. Does not own what the tasks do about it.
 
-use super::{ConsumerThread, DRAIN_DEADLINE, Doubt, Lane, Revocation, client_failure, spell};
+use super::{ConsumerThread, DRAIN_DEADLINE, Lane, Revocation, client_failure, spell};
 use crate::error::Failure;
 use crate::kafka::context::Rebalance;
-use crate::position::{Epoch, Offset, TopicPartition};
+use crate::position::{Epoch, TopicPartition};
 use crate::task::message::Input;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
@@ -54,15 +54,7 @@ impl ConsumerThread {
         for (topic, partition) in partitions {
             self.epochs += 1;
             let (tp, epoch) = (TopicPartition::new(topic.as_str(), *partition), Epoch(self.epochs));
-            let lane = Lane {
-                epoch,
-                task: self.least_loaded_task(),
-                attempt: None,
-                committed: Offset::ZERO,
-                delivered: Offset::ZERO,
-                finished: false,
-                doubt: Doubt::None,
-            };
+            let lane = Lane::new(epoch, self.least_loaded_task());
             let stop = self.bounds.as_ref().map(|bounds| bounds.stop(&tp));
             self.tell(lane.task, Input::Assigned { tp: tp.clone(), epoch, stop });
             self.lanes.insert(tp, lane);

@@ -2,21 +2,21 @@
 //! pauses.
 
 use super::{
-    Announcement, Command, ConsumerThread, Doubt, REQUEST_TIMEOUT, SEEK_TIMEOUT, TOPIC_ID_TIMEOUT,
+    Announcement, Command, ConsumerThread, DESCRIBE_TIMEOUT, Doubt, REQUEST_TIMEOUT, SEEK_TIMEOUT,
     broker_position, commit_error, position_failure,
 };
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
+use crate::kafka::consumer::starts::Start;
 use crate::kafka::native;
-use crate::kafka::native::OffsetToCommit;
+use crate::kafka::native::{OffsetToCommit, TopicDescription};
 use crate::kafka::watermarks::watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, CommitError, CommitId, Input};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::TryRecvError;
 
 impl ConsumerThread {
@@ -30,7 +30,7 @@ impl ConsumerThread {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
                 Ok(Command::Start(tp, epoch, attempt, offset)) => {
-                    self.starts.push((tp, epoch, attempt, offset));
+                    self.starts.add(Start { tp, epoch, attempt, offset });
                 }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
@@ -54,8 +54,7 @@ impl ConsumerThread {
             }
         }
         self.commit(commits)?;
-        self.read_committed(&reads);
-        Ok(())
+        self.read_committed(&reads)
     }
 
     pub(super) fn drain(&mut self) {
@@ -134,11 +133,7 @@ impl ConsumerThread {
         if commit_fails(offsets, "before") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
         }
-        let results = native::commit(&self.consumer, offsets, || {
-            while let Some(result) = self.consumer.poll(std::time::Duration::ZERO) {
-                errors.extend(result.err());
-            }
-        });
+        let results = native::commit(&self.consumer, offsets, || self.serve(errors));
         #[cfg(feature = "failpoints")]
         if commit_fails(offsets, "after") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
@@ -154,15 +149,18 @@ impl ConsumerThread {
         if offset < lane.committed {
             return Err(format!("offset {offset} lies before {}, which is committed", lane.committed));
         }
-        if offset > lane.delivered {
+        if offset > lane.delivered.max(lane.vacant_until) {
             return Err(format!("offset {offset} lies beyond {}, which was handed over", lane.delivered));
         }
         Ok(())
     }
 
-    pub(super) fn read_committed(&mut self, reads: &[(TopicPartition, Epoch, Attempt)]) {
+    pub(super) fn read_committed(
+        &mut self,
+        reads: &[(TopicPartition, Epoch, Attempt)],
+    ) -> Result<(), Failure> {
         if reads.is_empty() {
-            return;
+            return Ok(());
         }
         let mut list = TopicPartitionList::with_capacity(reads.len());
         for (tp, _, _) in reads {
@@ -176,43 +174,64 @@ impl ConsumerThread {
         let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
             .map_err(|error| position_failure(&error, "read the first and last offsets"));
         failpoint!("recover.read.after");
-        let mut topic_ids: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+        let mut errors = Vec::new();
+        let descriptions = if committed.is_ok() && ends.is_ok() {
+            self.describe(reads.iter().map(|(tp, _, _)| &*tp.topic).collect(), &mut errors)
+        } else {
+            HashMap::new()
+        };
         for (tp, epoch, attempt) in reads {
-            let topic_id = topic_ids
-                .entry(tp.topic.clone())
-                .or_insert_with(|| {
-                    native::topic_id(&self.consumer, &tp.topic, TOPIC_ID_TIMEOUT).map(Arc::from)
-                })
-                .clone();
             let result = match (&committed, &ends) {
-                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, topic_id),
+                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, descriptions.get(&*tp.topic)),
                 (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
             };
-            if let (Ok(position), Some(lane)) = (&result, self.lanes.get_mut(tp)) {
+            let Some(lane) = self.lanes.get_mut(tp).filter(|lane| lane.epoch == *epoch) else { continue };
+            if let Ok(position) = &result {
                 lane.committed = position.committed.unwrap_or(Offset::ZERO);
+                lane.vacant_until = if position.committed.is_none() { position.high } else { Offset::ZERO };
             }
-            if let Some(lane) = self.lanes.get(tp).filter(|lane| lane.epoch == *epoch) {
-                let input = Input::Committed { tp: tp.clone(), epoch: *epoch, attempt: *attempt, result };
-                self.tell(lane.task, input);
-            }
+            let task = lane.task;
+            self.tell(task, Input::Committed { tp: tp.clone(), epoch: *epoch, attempt: *attempt, result });
+        }
+        errors.iter().try_for_each(|error| self.on_client_error(error))
+    }
+
+    /// One request for all topics. The client stays polled meanwhile, as for a commit.
+    fn describe(
+        &self,
+        topics: BTreeSet<&str>,
+        errors: &mut Vec<KafkaError>,
+    ) -> HashMap<String, TopicDescription> {
+        native::describe_topics(&self.consumer, &topics, DESCRIBE_TIMEOUT, || self.serve(errors))
+    }
+
+    /// Lets callbacks happen. Rebalances are only recorded.
+    fn serve(&self, errors: &mut Vec<KafkaError>) {
+        while let Some(result) = self.consumer.poll(std::time::Duration::ZERO) {
+            errors.extend(result.err());
         }
     }
 
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
     pub(super) fn start_waiting(&mut self) {
-        let starts = std::mem::take(&mut self.starts);
-        for (tp, epoch, attempt, offset) in starts {
-            if self.lanes.get(&tp).is_none_or(|lane| lane.epoch != epoch) {
-                continue;
-            }
+        for waiting in self.starts.take() {
+            let Start { tp, epoch, attempt, offset } = waiting.start.clone();
+            let Some(lane) = self.lanes.get(&tp).filter(|lane| lane.epoch == epoch) else { continue };
             if let Err(error) = self.start_one(&tp, offset) {
                 tracing::debug!(connector = self.settings.connector, %tp, %offset, "not started yet: {error}");
-                self.starts.push((tp, epoch, attempt, offset));
+                let task = lane.task;
+                if self.starts.put_back(waiting) {
+                    let reason = format!("{tp}: cannot begin at {offset} yet: {error}");
+                    let failure = Failure::retriable(Stage::Consume, reason);
+                    self.tell(task, Input::ReadFailed { tp, epoch, failure });
+                }
                 continue;
             }
             if let Some(lane) = self.lanes.get_mut(&tp) {
                 lane.attempt = Some(attempt);
                 lane.delivered = offset;
+                lane.vacant_until = Offset::ZERO;
+                lane.paused = false;
                 lane.doubt = Doubt::None;
             }
         }
@@ -236,10 +255,9 @@ impl ConsumerThread {
         Ok(())
     }
 
-    pub(super) fn set_paused(&self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
-        if self.lanes.get(tp).is_none_or(|lane| lane.epoch != epoch) {
-            return;
-        }
+    pub(super) fn set_paused(&mut self, tp: &TopicPartition, epoch: Epoch, paused: bool) {
+        let Some(lane) = self.lanes.get_mut(tp).filter(|lane| lane.epoch == epoch) else { return };
+        lane.paused = paused;
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&tp.topic, tp.partition);
         let result = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };

@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod positions;
 mod records;
+mod starts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,8 +23,9 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
+use crate::kafka::consumer::starts::Starts;
 use crate::kafka::context::Context;
-use crate::kafka::native::{BatchQueue, QueueWaker};
+use crate::kafka::native::{BatchQueue, QueueWaker, TopicDescription};
 use crate::kafka::properties::{consumer_config, refusal};
 use crate::kafka::trouble::denial;
 use crate::kafka::watermarks::Watermarks;
@@ -42,7 +44,7 @@ const IN_FLIGHT_BYTES: usize = 16 << 20;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
-const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often positions are looked at for moves without a record.
 const POSITIONS_LOOK: Duration = Duration::from_millis(200);
 /// How often a bounded run looks whether other members have finished.
@@ -184,7 +186,7 @@ pub fn start(
         lanes: HashMap::new(),
         epochs: 0,
         revoking: None,
-        starts: Vec::new(),
+        starts: Starts::default(),
         bounds: None,
         next_bounds_look: Instant::now(),
         next_highs_look: Instant::now(),
@@ -211,7 +213,7 @@ struct ConsumerThread {
     lanes: HashMap<TopicPartition, Lane>,
     epochs: u64,
     revoking: Option<Revocation>,
-    starts: Vec<(TopicPartition, Epoch, Attempt, Offset)>,
+    starts: Starts,
     bounds: Option<Bounds>,
     next_bounds_look: Instant,
     next_highs_look: Instant,
@@ -232,8 +234,32 @@ struct Lane {
     committed: Offset,
     /// Position after the last record handed over: the guard against going ahead.
     delivered: Offset,
+    /// The partition's end while the group has no commit and nothing is read: the task may commit up to there where it
+    /// begins.
+    vacant_until: Offset,
     finished: bool,
     doubt: Doubt,
+    /// Nothing more is fetched until the task says so.
+    paused: bool,
+    /// Bytes of records on their way to the task or held by it.
+    in_flight_bytes: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    fn new(epoch: Epoch, task: usize) -> Self {
+        Self {
+            epoch,
+            task,
+            attempt: None,
+            committed: Offset::ZERO,
+            delivered: Offset::ZERO,
+            vacant_until: Offset::ZERO,
+            finished: false,
+            doubt: Doubt::None,
+            paused: true,
+            in_flight_bytes: Arc::default(),
+        }
+    }
 }
 
 /// Whether the client's position may lie behind where we think it is.
@@ -370,7 +396,7 @@ fn broker_position(
     tp: &TopicPartition,
     list: &TopicPartitionList,
     ends: &Watermarks,
-    topic_id: Option<Arc<str>>,
+    description: Option<&TopicDescription>,
 ) -> Result<BrokerPosition, Failure> {
     let elements = list.elements_for_topic(&tp.topic);
     let element = elements.iter().find(|element| element.partition() == tp.partition);
@@ -384,7 +410,14 @@ fn broker_position(
         None => (None, String::new()),
     };
     match ends.get(tp) {
-        Some(Ok((low, high))) => Ok(BrokerPosition { committed, metadata, low: *low, high: *high, topic_id }),
+        Some(Ok((low, high))) => Ok(BrokerPosition {
+            committed,
+            metadata,
+            low: *low,
+            high: *high,
+            topic_id: description.and_then(|description| description.id.clone()),
+            partitions: description.map(|description| description.partitions),
+        }),
         Some(Err(error)) => Err(position_failure(error, "read the first and last offset")),
         None => {
             Err(Failure::retriable(Stage::Recover, format!("{tp}: the broker does not tell where it ends")))

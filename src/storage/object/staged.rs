@@ -206,7 +206,10 @@ impl ObjectStaged {
         let Err(error) = outcome else { return Ok(Published::Created) };
         let refusal = self.backend.refusal(&error, &doing);
         match refusal {
-            Refusal::Certain(error) => Err(error),
+            Refusal::Certain(error) => {
+                upload.in_doubt = false;
+                Err(error)
+            }
             Refusal::NameTaken => {
                 upload.in_doubt = false;
                 self.look_after(target, identity, refusal.into_error(&doing)).await

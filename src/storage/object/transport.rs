@@ -15,6 +15,9 @@ use object_store::{ClientOptions, HeaderValue};
 
 use crate::storage::RequestCount;
 
+/// A store's wish is followed so far: what it asks for in error must not stop delivery for hours.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 /// Facts seen on the wire, for those who use the client.
 #[derive(Debug, Default)]
 pub(super) struct ServiceSignals {
@@ -30,7 +33,7 @@ impl ServiceSignals {
     pub(super) fn take_retry_after(&self) -> Option<Duration> {
         match self.retry_after_seconds.swap(0, Ordering::Relaxed) {
             0 => None,
-            seconds => Some(Duration::from_secs(seconds)),
+            seconds => Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
         }
     }
 
@@ -183,4 +186,18 @@ fn outcome_of(response: &Result<HttpResponse, HttpError>) -> &'static str {
 fn is_completion(request: &HttpRequest) -> bool {
     let has_upload_id = |query: &str| query.split('&').any(|pair| pair.starts_with("uploadId="));
     request.method().as_str() == "POST" && request.uri().query().is_some_and(has_upload_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_35_the_wait_that_a_store_asks_for_has_a_limit() {
+        let signals = ServiceSignals::default();
+        for (asked, waited) in [(7, Some(7)), (86_400, Some(300)), (u64::MAX, Some(300)), (0, None)] {
+            signals.retry_after_seconds.store(asked, Ordering::Relaxed);
+            assert_eq!(signals.take_retry_after(), waited.map(Duration::from_secs));
+        }
+    }
 }

@@ -5,7 +5,10 @@ use crate::error::{Failure, Stage};
 use crate::task::Shared;
 use crate::task::claim::Claim;
 use crate::task::clock::Now;
-use crate::task::message::{Attempt, BrokerPosition, Effect, Event, PublishedFlush};
+use crate::position::Offset;
+use crate::task::message::{
+    Attempt, BrokerPosition, CommitError, CommitId, Effect, Event, PublishedFlush,
+};
 use crate::task::recovery;
 use crate::task::recovery::Beginning;
 use crate::task::tracker::OffsetTracker;
@@ -27,8 +30,12 @@ impl Lane {
         };
         self.high = position.high;
         self.topic_id.clone_from(&position.topic_id);
-        let claim =
-            Claim::new(&shared.settings.group, position.topic_id.as_deref(), &shared.settings.connector);
+        if position.committed.is_none() {
+            self.first_end.get_or_insert(position.high);
+        }
+        let BrokerPosition { topic_id, partitions, .. } = &position;
+        let settings = &shared.settings;
+        let claim = Claim::new(&settings.group, topic_id.as_deref(), *partitions, &settings.connector);
         shared.effects.push_back(Effect::Claim {
             tp: self.tp.clone(),
             epoch: self.epoch,
@@ -51,13 +58,13 @@ impl Lane {
             return Ok(());
         }
         let position = position.clone();
-        match result {
+        let standing = match result {
             Ok(standing) => claim.hold_against(&standing, &self.tp.topic)?,
             Err(failure) => return self.resolve_later(failure, shared, now),
-        }
+        };
         if position.committed.is_none() {
             self.list_published(true, shared);
-            self.state = LaneState::Listing(position);
+            self.state = LaneState::Listing(position, standing.partitions);
             return Ok(());
         }
         let beginning = recovery::from_commit(&self.tp, &position, shared.settings.plan)?;
@@ -81,7 +88,7 @@ impl Lane {
             return Ok(());
         }
         match (&self.state, result) {
-            (LaneState::Listing(position), Ok(Some(last)))
+            (LaneState::Listing(position, _), Ok(Some(last)))
                 if last.range.end > position.high && self.doubted != Some(last.range.end) =>
             {
                 // Perhaps only what the broker said is old by now: ask it once more before giving up.
@@ -90,13 +97,21 @@ impl Lane {
                     format!("{}: files go on to {}, past the partition's end", self.tp, last.range.end);
                 return self.resolve_later(Failure::retriable(Stage::Recover, reason), shared, now);
             }
-            (LaneState::Listing(position), Ok(last)) => {
-                let settings = &shared.settings;
-                let beginning =
-                    recovery::from_files(&self.tp, position, last.as_ref(), settings.plan, settings.start)?;
-                self.begin(beginning, shared);
+            (LaneState::Listing(position, counted), Ok(last)) => {
+                let (plan, start) = (shared.settings.plan, shared.settings.start);
+                let mut beginning =
+                    recovery::from_files(&self.tp, position, last.as_ref(), plan, start, *counted)?;
+                if beginning.fleeting {
+                    let first = self.first_end.unwrap_or(beginning.offset);
+                    beginning.offset = beginning.offset.min(first).max(position.low);
+                }
+                if beginning.fleeting || self.is_reached_by(&beginning) {
+                    self.confirm(beginning, shared);
+                } else {
+                    self.begin(beginning, shared);
+                }
             }
-            (LaneState::Listing(_), Err(failure)) => return self.resolve_later(failure, shared, now),
+            (LaneState::Listing(..), Err(failure)) => return self.resolve_later(failure, shared, now),
             (_, Ok(Some(last))) if last.range.end > self.began_at => {
                 shared.effects.push_back(Effect::Report(Event::SetBack {
                     tp: self.tp.clone(),
@@ -116,6 +131,55 @@ impl Lane {
             attempt: self.attempt,
             with_footer,
         });
+    }
+
+    /// Whether nothing is left to be read before the stop of a bounded run. It ends when every stop is committed, and no
+    /// flush would commit this one.
+    fn is_reached_by(&self, beginning: &Beginning) -> bool {
+        let stop = self.stop.filter(|stop| *stop > Offset::ZERO);
+        beginning.intent.is_none() && stop.is_some_and(|stop| beginning.offset >= stop)
+    }
+
+    /// Commits where reading is to begin, before anything is read. Otherwise a crash before the first flush is settled would
+    /// find another beginning, and what lies between the two would be passed over.
+    fn confirm(&mut self, beginning: Beginning, shared: &mut Shared) {
+        let commit = shared.next_commit();
+        shared.effects.push_back(Effect::Commit {
+            tp: self.tp.clone(),
+            epoch: self.epoch,
+            commit,
+            offset: beginning.offset,
+            metadata: String::new(),
+        });
+        self.state = LaneState::Confirming(beginning, commit);
+    }
+
+    /// The answer to the commit of [`Self::confirm`].
+    pub(super) fn on_confirmed(
+        &mut self,
+        commit: CommitId,
+        result: Result<(), CommitError>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let LaneState::Confirming(beginning, pending) = &self.state else { return Ok(()) };
+        if *pending != commit {
+            return Ok(());
+        }
+        let told = |reason: String| format!("{}: the commit of where to begin: {reason}", self.tp);
+        match result {
+            Ok(()) => {
+                let beginning = beginning.clone();
+                self.begin(beginning, shared);
+                Ok(())
+            }
+            Err(CommitError::Denied(reason)) => Err(Failure::fatal(Stage::Recover, told(reason))),
+            // It may have been made: the broker is asked again.
+            Err(CommitError::Refused(reason) | CommitError::Unknown(reason)) => {
+                let failure = Failure::retriable(Stage::Recover, told(reason));
+                self.resolve_later(failure, shared, now)
+            }
+        }
     }
 
     pub(super) fn begin(&mut self, beginning: Beginning, shared: &mut Shared) {

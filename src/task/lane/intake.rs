@@ -26,7 +26,7 @@ impl Lane {
             let offset = first.offset;
             self.note_age(offset, timestamp_ms);
         }
-        self.held_bytes += block.payload_bytes();
+        self.held_bytes += block.memory_bytes();
         self.held.push_back(Held::Block { block, cursor: 0 });
     }
 
@@ -55,7 +55,7 @@ impl Lane {
             let Some(mut held) = self.held.pop_front() else { break };
             let taken = self.take(&mut held, shared, now)?;
             match (taken, held) {
-                (Taken::All, Held::Block { block, .. }) => self.held_bytes -= block.payload_bytes(),
+                (Taken::All, Held::Block { block, .. }) => self.held_bytes -= block.memory_bytes(),
                 (Taken::All, Held::Reached(_)) => {}
                 (Taken::NeedSchema(id), held) => {
                     self.held.push_front(held);
@@ -83,14 +83,19 @@ impl Lane {
     }
 
     pub(super) fn may_take(&self, shared: &Shared) -> bool {
-        self.state == LaneState::Running
+        self.could_take()
             && !self.held.is_empty()
+            && !shared.paused
+            && (!shared.budget.exhausted() || shared.exempt.as_ref() == Some(&self.tp))
+            && !self.at_stop_rotated()
+    }
+
+    /// Whether nothing but the memory budget or an operator may keep it from taking records.
+    pub(in crate::task) fn could_take(&self) -> bool {
+        self.state == LaneState::Running
             && self.needs_schema.is_none()
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
-            && !shared.paused
-            && (!shared.budget.exhausted() || shared.replay_first.as_ref() == Some(&self.tp))
-            && !self.at_stop_rotated()
     }
 
     pub(super) fn take(&mut self, held: &mut Held, shared: &mut Shared, now: Now) -> Result<Taken, Failure> {

@@ -16,9 +16,10 @@ use crate::task::clock::{Now, Tick};
 use crate::task::delivery::{Delivery, DeliveryStage};
 use crate::task::flush::OpenFlush;
 use crate::task::intent::{Intent, Readers};
-use crate::task::message::{Attempt, BrokerPosition, Effect};
+use crate::task::message::{Attempt, BrokerPosition, CommitId, Effect};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
+use crate::task::recovery::Beginning;
 use crate::task::rotation::{RotationReason, deadline};
 use crate::task::tracker::OffsetTracker;
 use crate::task::{Shared, Wait};
@@ -42,7 +43,7 @@ pub(super) struct Lane {
     open_letters_acknowledged: usize,
     deliveries: VecDeque<Delivery>,
     held: VecDeque<Held>,
-    held_bytes: usize,
+    pub(super) held_bytes: usize,
     needs_schema: Option<SchemaId>,
     fetching_paused: bool,
     draining: Option<RotationReason>,
@@ -52,12 +53,16 @@ pub(super) struct Lane {
     compared: bool,
     /// End of files past the partition's end, for which the broker was asked again.
     doubted: Option<Offset>,
+    /// The partition's end when the lane first found the group without a commit: `latest` stays there.
+    first_end: Option<Offset>,
     /// The reader schemas in force at the end of the last flush.
     readers: Readers,
     backoff: Backoff,
     finished: bool,
     partitioner: Partitioner,
     pub(super) reserved_bytes: u64,
+    /// What the task's count of held bytes has of this lane.
+    pub(super) counted_held_bytes: usize,
     /// Offsets and Kafka timestamps of some of the records that are not settled, in order.
     ages: VecDeque<(Offset, i64)>,
 }
@@ -68,8 +73,10 @@ enum LaneState {
     Resolving,
     /// Waits for the claim that stands on the topic's directory.
     Claiming(BrokerPosition, Claim),
-    /// Waits for the list of published files.
-    Listing(BrokerPosition),
+    /// Waits for the list of published files. With the partitions that the topic had when it was claimed.
+    Listing(BrokerPosition, Option<i32>),
+    /// Waits for the commit of where it begins.
+    Confirming(Beginning, CommitId),
     /// Waits to resolve again.
     BackingOff(Tick),
     /// Takes records.
@@ -140,11 +147,13 @@ impl Lane {
             replay: None,
             compared: false,
             doubted: None,
+            first_end: None,
             readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,
             partitioner,
             reserved_bytes: 0,
+            counted_held_bytes: 0,
             ages: VecDeque::new(),
         };
         lane.resolve(shared);
@@ -168,7 +177,11 @@ impl Lane {
         if self.state != LaneState::Running || self.draining.is_some() || self.finished {
             return;
         }
-        let hold = self.held_bytes > shared.settings.held_bytes || self.at_stop_rotated();
+        // Lanes that cannot take must not use up, together, what may be on its way to all of them: then the consumer thread
+        // would fetch for nobody, also not for the one lane that could go on.
+        let together = shared.held_bytes - self.counted_held_bytes + self.held_bytes;
+        let crowded = !self.held.is_empty() && together > shared.settings.held_together_bytes;
+        let hold = crowded || self.held_bytes > shared.settings.held_bytes || self.at_stop_rotated();
         if hold && !self.fetching_paused {
             self.fetching_paused = true;
             shared.effects.push_back(Effect::Pause { tp: self.tp.clone(), epoch: self.epoch });
@@ -206,6 +219,16 @@ impl Lane {
     /// Whether an intent is being replayed whose cut is not reached.
     pub(super) fn is_replaying(&self) -> bool {
         self.replay.is_some()
+    }
+
+    /// Whether records are held back.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether a flush is on its way.
+    pub(super) fn is_delivering(&self) -> bool {
+        !self.deliveries.is_empty()
     }
 
     /// Whether the lane holds records only because of the memory budget.

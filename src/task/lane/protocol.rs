@@ -1,7 +1,7 @@
 //! Owns the order of the protocol between a lane's flushes: seal, intend, publish, settle, each tried again where that may
 //! help.
 
-use super::Lane;
+use super::{Lane, LaneState};
 use crate::error::{Failure, Stage};
 use crate::position::Offset;
 use crate::task::Shared;
@@ -91,6 +91,9 @@ impl Lane {
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
+        if let LaneState::Confirming(..) = self.state {
+            return self.on_confirmed(commit, result, shared, now);
+        }
         let Some(front) = self.deliveries.front_mut() else { return Ok(()) };
         let settling = match front.stage {
             DeliveryStage::Settling(pending) if pending == commit => true,
@@ -258,18 +261,20 @@ impl Lane {
         shared: &mut Shared,
         now: Now,
     ) -> Result<(), Failure> {
+        let open = self.open.as_ref().is_some_and(|open| open.id == flush);
+        let delivery = self.deliveries.iter_mut().find(|delivery| delivery.flush == flush);
         match result {
             Ok(()) => {
-                if self.open.as_ref().is_some_and(|open| open.id == flush) {
+                if open {
                     self.open_letters_acknowledged += 1;
-                } else if let Some(delivery) =
-                    self.deliveries.iter_mut().find(|delivery| delivery.flush == flush)
-                {
+                } else if let Some(delivery) = delivery {
                     delivery.acknowledge_letters();
                 }
                 Ok(())
             }
             Err(failure @ Failure::Fatal { .. }) => Err(failure),
+            // Of a flush that was dropped: its records are read again anyway.
+            Err(_) if !open && delivery.is_none() => Ok(()),
             Err(failure) => {
                 self.recover(failure.to_string(), shared, now);
                 Ok(())
