@@ -9,6 +9,7 @@ mod listing;
 mod observer;
 mod staging;
 mod status;
+mod sweeping;
 mod timing;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::connector::door::Door;
 use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
+use crate::connector::sweeping::Sweeper;
 use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
@@ -129,6 +131,7 @@ impl Connector {
         let containment = Containment::new(process.runtime.clone(), commands.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let listings = Listings::new(store.clone(), containment.clone());
+        let sweeper = Sweeper::start(&settings.name, &settings.kafka.topics, store.clone(), &containment);
         let mut workers = Vec::new();
         for (number, ((task, inputs), sender)) in tasks.into_iter().zip(&senders).enumerate() {
             let door = Door {
@@ -169,6 +172,7 @@ impl Connector {
                     Err(Failure::retriable(Stage::Consume, reason))
                 });
                 stop.store(true, Ordering::SeqCst);
+                drop(sweeper);
                 for sender in senders {
                     let _ = sender.send(Input::Tick);
                 }

@@ -7,6 +7,9 @@ mod connection;
 mod positions;
 mod records;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -165,6 +168,20 @@ pub fn start(
     tasks: Vec<TaskSender>,
     status: Arc<ConsumerStatus>,
 ) -> Result<(CommandSender, JoinHandle<Result<ConsumerEnd, Failure>>), Failure> {
+    let name = format!("consume-{}", settings.connector);
+    let (commands, thread) = prepare(settings, tasks, status)?;
+    let handle = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || thread.run())
+        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
+    Ok((commands, handle))
+}
+
+fn prepare(
+    settings: ConsumerSettings,
+    tasks: Vec<TaskSender>,
+    status: Arc<ConsumerStatus>,
+) -> Result<(CommandSender, ConsumerThread), Failure> {
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
     let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
@@ -173,7 +190,6 @@ pub fn start(
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
     *waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.waker());
-    let name = format!("consume-{}", settings.connector);
     let thread = ConsumerThread {
         queue: Some(queue),
         consumer,
@@ -193,11 +209,7 @@ pub fn start(
         draining: false,
         calm: false,
     };
-    let handle = std::thread::Builder::new()
-        .name(name)
-        .spawn(move || thread.run())
-        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
-    Ok((CommandSender { commands: sender, waker }, handle))
+    Ok((CommandSender { commands: sender, waker }, thread))
 }
 
 struct ConsumerThread {
@@ -392,13 +404,17 @@ fn broker_position(
     }
 }
 
+/// What a commit's error means for its flush.
+///
+/// `IllegalGeneration` and `StaleMemberEpoch` are no refusal of the owner: the group has gone on by one step while the
+/// commit waited behind the request to join (a broker answers one request of a connection after the other), and a
+/// partition that stays ours is still ours. Whoever has really lost it is told so before a client may join again, and
+/// the guard in front of each commit then holds the repeated one back.
 fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
     match code {
         RDKafkaErrorCode::UnknownMemberId
-        | RDKafkaErrorCode::IllegalGeneration
         | RDKafkaErrorCode::FencedInstanceId
-        | RDKafkaErrorCode::StaleMemberEpoch
         | RDKafkaErrorCode::FencedMemberEpoch
         | RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::UnknownTopicOrPartition => CommitError::Refused(reason),
