@@ -59,6 +59,8 @@ pub struct Process {
     pub runtime: Handle,
     /// Counts buffered bytes.
     pub budget: MemoryBudget,
+    /// How many connectors there were at the start: what they fetch ahead together is a part of the budget.
+    pub connectors: usize,
     /// Where encoded bytes wait for an object store.
     pub scratch_dir: PathBuf,
     /// `--until-end`.
@@ -125,6 +127,7 @@ impl Connector {
             kafka: settings.kafka.clone(),
             with_headers: task_settings.wants_headers(),
             until_end: process.until_end,
+            ahead_bytes: kafka::ahead_bytes(process.budget.limit_bytes(), process.connectors),
         };
         let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
         metrics.watch_store(store.clone());

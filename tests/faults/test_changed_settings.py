@@ -53,7 +53,7 @@ def finished_otherwise(bench: Bench) -> Case:
     run = Run(bench.lab, changed(bench, connector, SAME_FILES))
     yield run.ended()
     run.assert_code(0)
-    assert re.search(rr'adopted=[1-9]\d* replayed=true', run.text), run.text[-2000:]
+    assert re.search(r"adopted=[1-9]\d* replayed=true", run.text), run.text[-2000:]
     after = lake.visible()
     assert all(after[name].read_bytes() == content for name, content in before.items())
     bench.prove(connector, lake, topic)

@@ -133,6 +133,8 @@ pub struct ConsumerSettings {
     pub with_headers: bool,
     /// `--until-end`.
     pub until_end: bool,
+    /// What the client may fetch ahead, unless the properties say so, bytes; see [`crate::kafka::ahead_bytes`].
+    pub ahead_bytes: u64,
 }
 
 /// What people may see of the thread.
@@ -184,7 +186,7 @@ fn prepare(
 ) -> Result<(CommandSender, ConsumerThread), Failure> {
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
-    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
+    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka, settings.ahead_bytes)
         .create_with_context(Context::new(&settings.connector, &settings.kafka))
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)

@@ -36,7 +36,13 @@ fn kafka_settings(brokers: &str) -> KafkaSettings {
 
 fn thread(brokers: &str) -> (ConsumerThread, Receiver<Input>) {
     let kafka = kafka_settings(brokers);
-    let settings = ConsumerSettings { connector: "a".into(), kafka, with_headers: false, until_end: false };
+    let settings = ConsumerSettings {
+        connector: "a".into(),
+        kafka,
+        with_headers: false,
+        until_end: false,
+        ahead_bytes: 1 << 20,
+    };
     let (task, inputs) = channel();
     (prepare(settings, vec![task], Arc::default()).unwrap().1, inputs)
 }
