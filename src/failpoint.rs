@@ -38,9 +38,10 @@ mod armed {
     const UNTIL_THE_SIGNAL: Duration = Duration::from_millis(50);
 
     /// Every point, in the order of the protocol.
-    const POINTS: [&str; 36] = [
+    const POINTS: [&str; 37] = [
         "sweep.before",
         "sweep.after",
+        "sweep.uploads",
         "recover.read.before",
         "recover.read.after",
         "recover.list.before",

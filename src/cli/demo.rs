@@ -63,6 +63,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let process = Process {
         runtime: runtime.handle().clone(),
         budget: MemoryBudget::new(settings.daemon.memory.0),
+        connectors: settings.connectors.len(),
         scratch_dir: settings.daemon.scratch_dir.clone(),
         until_end: false,
         files: Some(sender),

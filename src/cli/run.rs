@@ -49,6 +49,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let process = Process {
         runtime: runtime.handle().clone(),
         budget: MemoryBudget::new(settings.daemon.memory.0),
+        connectors: settings.connectors.len(),
         scratch_dir: settings.daemon.scratch_dir.clone(),
         until_end: arguments.until_end,
         files: None,

@@ -24,13 +24,17 @@ impl Containment {
     }
 
     /// Runs `work` beside the caller. If it panics nobody will hear its answer, so the connector ends.
-    pub(super) fn spawn(&self, stage: Stage, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(
+        &self,
+        stage: Stage,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
         let commands = self.commands.clone();
         self.runtime.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 commands.send(Command::Fail(panicked(stage, "work for the connector", &*panic)));
             }
-        });
+        })
     }
 }
 

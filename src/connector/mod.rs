@@ -10,6 +10,7 @@ mod listing;
 mod observer;
 mod staging;
 mod status;
+mod sweeping;
 mod timing;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -29,6 +30,7 @@ use crate::connector::door::Door;
 use crate::connector::listing::Listings;
 use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
+use crate::connector::sweeping::Sweeper;
 use crate::connector::timing::Timing;
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
@@ -60,6 +62,8 @@ pub struct Process {
     pub runtime: Handle,
     /// Counts buffered bytes.
     pub budget: MemoryBudget,
+    /// How many connectors there were at the start: what they fetch ahead together is a part of the budget.
+    pub connectors: usize,
     /// Where encoded bytes wait for an object store.
     pub scratch_dir: PathBuf,
     /// `--until-end`.
@@ -126,6 +130,7 @@ impl Connector {
             kafka: settings.kafka.clone(),
             with_headers: task_settings.wants_headers(),
             until_end: process.until_end,
+            ahead_bytes: kafka::ahead_bytes(process.budget.limit_bytes(), process.connectors),
         };
         let (commands, consumer) = kafka::start(consumer_settings, senders.clone(), status.consumer.clone())?;
         metrics.watch_store(store.clone());
@@ -133,6 +138,7 @@ impl Connector {
         let mut crew = Crew::new(commands.clone(), consumer, senders);
         let containment = Containment::new(process.runtime.clone(), commands.clone());
         let listings = Listings::new(store.clone(), containment.clone());
+        let sweeper = Sweeper::start(&settings.name, &settings.kafka.topics, store.clone(), &containment);
         for (number, (task, inputs)) in tasks.into_iter().enumerate() {
             let reply = crew.tasks[number].clone();
             let door = Door {
@@ -162,7 +168,10 @@ impl Connector {
         }
         let supervisor = std::thread::Builder::new()
             .name(format!("connector-{}", settings.name))
-            .spawn(move || crew.supervise())
+            .spawn(move || {
+                let _sweeper = sweeper;
+                crew.supervise()
+            })
             .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
         Ok(Self { commands, supervisor })
     }

@@ -7,14 +7,29 @@ use rdkafka::error::KafkaError;
 
 use crate::config::settings::KafkaSettings;
 
-/// For the consumer of the group.
-pub(super) fn consumer_config(settings: &KafkaSettings) -> ClientConfig {
+/// Most that one consumer fetches ahead, bytes: enough for a broker that is near.
+pub(super) const MOST_AHEAD_BYTES: u64 = 8 << 20;
+/// With less a consumer would stop and go.
+const LEAST_AHEAD_BYTES: u64 = 1 << 20;
+
+/// What each of `connectors` may fetch ahead, bytes. Records wait in the client in memory that the budget does not see:
+/// each takes about twice its size there, and one answer of the broker comes on top. So they take a quarter of the budget
+/// together, unless that would be very little.
+#[must_use]
+pub fn ahead_bytes(budget_bytes: u64, connectors: usize) -> u64 {
+    (budget_bytes / 16 / connectors.max(1) as u64).clamp(LEAST_AHEAD_BYTES, MOST_AHEAD_BYTES)
+}
+
+/// For the consumer of the group, which fetches this much ahead unless the properties say otherwise.
+pub(super) fn consumer_config(settings: &KafkaSettings, ahead_bytes: u64) -> ClientConfig {
     let mut config = client_config(settings);
+    // The client refuses to start when a message of the largest size would not fit into an answer.
+    let largest_message = config.get(MESSAGE_LIMIT).and_then(|limit| limit.parse().ok()).unwrap_or(0);
+    let (ahead_kib, answer_bytes) =
+        ((ahead_bytes >> 10).to_string(), ahead_bytes.max(largest_message).to_string());
     let defaults = [
-        // Records wait in the client in memory that the budget does not see; this bounds it. Each takes about twice its
-        // size there, and one answer of the broker comes on top.
-        ("queued.max.messages.kbytes", "8192"),
-        ("fetch.max.bytes", "8388608"),
+        ("queued.max.messages.kbytes", ahead_kib.as_str()),
+        ("fetch.max.bytes", answer_bytes.as_str()),
         ("fetch.queue.backoff.ms", "10"),
         // Questions about offsets wait behind a fetch that waits for records.
         ("fetch.wait.max.ms", "200"),
@@ -122,3 +137,47 @@ const CONSUMER_ONLY: [&str; 27] = [
     "auto.commit.interval.ms",
     "group.id",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::{Secret, StartPosition, TopicSelection};
+
+    fn config(properties: &[(&str, &str)], ahead_bytes: u64) -> ClientConfig {
+        let own = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value)));
+        let settings = KafkaSettings {
+            topics: TopicSelection::Names(vec!["t".to_owned()]),
+            group: "g".to_owned(),
+            start: StartPosition::Earliest,
+            properties: own.collect(),
+        };
+        consumer_config(&settings, ahead_bytes)
+    }
+
+    #[test]
+    fn fault_98_what_connectors_fetch_ahead_is_a_part_of_the_budget() {
+        for (budget_mib, connectors, mib) in
+            [(16_000, 1, 8), (256, 1, 8), (64, 1, 4), (256, 4, 4), (256, 100, 1), (1, 1, 1)]
+        {
+            let ahead = ahead_bytes(budget_mib << 20, connectors);
+            assert_eq!(ahead >> 20, mib, "{budget_mib} MiB, {connectors} connectors");
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_ahead_yields_to_the_properties_and_to_the_largest_message() {
+        let get = |properties: &[(&str, &str)], key: &str| {
+            let config = config(properties, 2 << 20);
+            assert!(config.create_native_config().is_ok());
+            config.get(key).map(str::to_owned)
+        };
+        assert_eq!(get(&[], "queued.max.messages.kbytes").as_deref(), Some("2048"));
+        assert_eq!(get(&[], "fetch.max.bytes").as_deref(), Some("2097152"));
+        assert_eq!(get(&[("message.max.bytes", "5000000")], "fetch.max.bytes").as_deref(), Some("5000000"));
+        assert_eq!(get(&[("fetch.max.bytes", "3000000")], "fetch.max.bytes").as_deref(), Some("3000000"));
+        let client: Result<rdkafka::consumer::BaseConsumer, _> =
+            config(&[("message.max.bytes", "50000000"), ("bootstrap.servers", "localhost:9")], 1 << 20)
+                .create();
+        assert!(client.is_ok());
+    }
+}

@@ -12,7 +12,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::config::settings::KafkaSettings;
 use crate::error::{Failure, Stage};
 use crate::kafka::context::Context;
-use crate::kafka::properties::{consumer_config, refusal};
+use crate::kafka::properties::{MOST_AHEAD_BYTES, consumer_config, refusal};
 use crate::kafka::trouble::heard;
 use crate::kafka::watermarks::watermarks;
 use crate::position::{Offset, OffsetRange, TopicPartition};
@@ -46,7 +46,7 @@ impl ClusterReader {
     /// Fatal when the properties are refused.
     pub fn new(settings: &KafkaSettings, patience: Duration) -> Result<Self, Failure> {
         // Polled one by one, so that the end of a partition is told where it is.
-        let consumer = consumer_config(settings)
+        let consumer = consumer_config(settings, MOST_AHEAD_BYTES)
             .set("enable.partition.eof", "true")
             .create_with_context(Context::new("reader", settings))
             .map_err(|error| {

@@ -15,6 +15,7 @@ mod object;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;
@@ -51,7 +52,8 @@ pub struct ListedFile {
 /// Requests of one kind to an object store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestCount {
-    /// `put`, `create_upload`, `put_part`, `complete_upload`, `abort_upload`, `get`, `head`, `list`, `delete` or `other`.
+    /// `put`, `create_upload`, `put_part`, `complete_upload`, `abort_upload`, `list_uploads`, `get`, `head`, `list`, `delete` or
+    /// `other`.
     pub operation: &'static str,
     /// `ok`, `absent`, `exists`, `denied`, `busy`, `refused`, `server_error` or `no_answer`.
     pub outcome: &'static str,
@@ -150,8 +152,8 @@ impl Store {
         }
     }
 
-    /// Removes what processes left behind that live no more. Finds nothing on object stores: unfinished uploads cannot
-    /// be listed, a lifecycle rule of the bucket has to abort them.
+    /// Removes what processes left behind that live no more. Finds nothing on object stores, see
+    /// [`Self::sweep_uploads`].
     ///
     /// # Errors
     /// When the staging directories cannot be listed.
@@ -159,6 +161,23 @@ impl Store {
         match &self.0 {
             Backend::Local(backend) => backend.sweep().await,
             Backend::Object(_) => Ok(Swept::default()),
+        }
+    }
+
+    /// Aborts uploads below the prefix that were begun longer ago than `least_age` and whose path (relative to the prefix)
+    /// `is_ours` affirms; how many. Only S3 lists them, elsewhere there are none to be found. Aborting an upload whose
+    /// owner lives costs its owner another one, and nothing else.
+    ///
+    /// # Errors
+    /// `Denied` where uploads may not be listed or aborted or the store cannot list them, `Retriable` for the rest.
+    pub async fn sweep_uploads(
+        &self,
+        least_age: Duration,
+        is_ours: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> Result<u64, StorageError> {
+        match &self.0 {
+            Backend::Local(_) => Ok(0),
+            Backend::Object(backend) => backend.sweep_uploads(least_age, is_ours).await,
         }
     }
 

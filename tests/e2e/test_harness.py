@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,15 @@ def test_orders_are_as_large_as_promised(stack: Stack) -> None:
     records = topics.records(topic.name)
     assert [record.value()[5:] for record in records[:3]] == [encoded(orders.SCHEMA, orders.order(number)) for number in (0, 4, 8)]
     assert 225 < sum(len(record.value()) - 5 for record in records) / 1000 < 245
+
+
+def test_a_proxy_server_that_locks_itself_up_is_replaced_with_its_proxies(stack: Stack) -> None:
+    toxiproxy = stack.toxiproxy
+    port = toxiproxy.proxy("locked", stack.registry.port)
+    assert toxiproxy.service is not None
+    toxiproxy.service.signal(signal.SIGSTOP)
+    toxiproxy.reset()
+    assert toxiproxy.revived == 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as reply:
+        assert reply.status == 200
+    toxiproxy.remove("locked")

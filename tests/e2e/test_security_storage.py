@@ -17,7 +17,8 @@ from harness.http_door import Answer, HttpDoor
 from harness.lab import Lab
 from harness.lake import S3Lake
 from harness.s3_requests import Credentials, object_headers, temporary_credentials
-from harness.sluice import REPOSITORY, Finished
+from harness.sluice import REPOSITORY, Finished, drain
+from harness.waiting import until
 from services.minio import ACCESS_KEY, KMS_KEY, SECRET_KEY
 
 SCHEMA = {"type": "record", "name": "Note", "fields": [{"name": "n", "type": "long"}]}
@@ -211,3 +212,19 @@ def test_fault_92_a_right_that_is_missing_is_told_and_moves_nothing(lab: Lab, ac
         assert lake.bucket in finished.err and re.search("denied|allow", finished.err, re.I), finished
         assert temporary.secret_key not in finished.text and temporary.token not in finished.text
     assert lab.topics.committed(connector.group, topic) == {}
+
+
+def test_without_the_right_to_list_uploads_one_line_says_so_and_nothing_else_changes(lab: Lab) -> None:
+    lake, topic = lab.s3(), lab.topic("unswept")
+    produced = lab.produce(topic, 0, SCHEMA, [{"n": number} for number in range(100)])
+    policy = documented_policy(lake)
+    policy["Statement"] = [statement for statement in policy["Statement"] if "s3:ListBucketMultipartUploads" not in statement["Action"]]
+    lab.sluice.environment |= temporary_credentials(lab.stack.minio.url, ROOT, policy).environment
+    connector = lab.connector(lake, [topic], rotate={"every": "1s"})
+    daemon = lab.sluice.daemon(lab.sluice.write([connector.settings]))
+    until("everything is committed", lambda: lab.topics.lag(connector.group, [topic]) == 0)
+    until("it is told", lambda: "are not swept" in daemon.log.read_text())
+    drain(daemon)
+    text = daemon.log.read_text()
+    assert text.count("are not swept") == 1 and "s3:ListBucketMultipartUploads" in text and "Signature" not in text, text
+    assert_delivered(lake, topic, produced)

@@ -90,6 +90,8 @@ def test_fault_19_fault_24_fault_25_fault_26_fault_28_fault_94_fault_97_every_re
     print(f"  seen: {dict(sorted(tally.counts.items()))}")
     print(f"  dropped for: {dict(tally.reasons.most_common(8))}")
     print(f"  lake: {counts}, reader: {reader.turns} turns, {reader.files_read} files as they came, {reader.whole_reads} times the whole")
+    if revived := lab.stack.toxiproxy.revived:
+        print(f"  the proxy locked itself up and was replaced {revived} times")
     assert not tally.failures
     assert_sound(lake, contiguous=False)
     if isinstance(lake, LocalLake):

@@ -12,12 +12,15 @@ import pyarrow.parquet
 import pytest
 from harness.lab import Connector
 from harness.lake import S3Lake
+from harness.s3_requests import Credentials, begin_upload, open_uploads
+from services.minio import ACCESS_KEY, SECRET_KEY
 
 from faults.bench import Bench
 from faults.process_case import Run
 from faults.s3_gate import FAULTS, Plan, Reply, Request, S3Gate, error_body, refused
 from faults.side_by_side import Case, run_side_by_side
 
+SIGTERM = 15
 Fault = Callable[[Request, Callable[[Request], Reply]], Reply | None]
 SLOW = {"time-out": 2, "reply lost": 2}
 """How often these come; others come six times: more than the client library tries by itself."""
@@ -191,3 +194,37 @@ def left_uploads(bench: Bench) -> Case:
 
 def test_fault_85_an_upload_left_open_is_invisible_and_in_nobodys_way(bench: Bench) -> None:
     run_side_by_side([("left upload", left_uploads(bench))])
+
+
+def swept_uploads(bench: Bench) -> Case:
+    """What a killed process left is aborted, what somebody else has under way is not. MinIO lists uploads of a whole bucket only."""
+    lake = S3Lake(bench.lab.stack.minio.url, ACCESS_KEY, SECRET_KEY, bench.lab.name("swept"), bench.lab.folder / bench.lab.name("mirror"), prefix="")
+    connector = bench.lab.connector(lake, [bench.large], rotate={"rows": 1000, "bytes": "1GiB", "every": "1h"}, tasks=1)
+    config = bench.lab.sluice.write([connector.settings], f"{connector.settings['name']}.yaml")
+    root = Credentials(ACCESS_KEY, SECRET_KEY)
+
+    def left() -> list[str]:
+        return open_uploads(bench.lab.stack.minio.url, root, lake.bucket)
+
+    foreign = f"{bench.large}/somebody-else.bin"
+    begin_upload(bench.lab.stack.minio.url, root, f"{lake.bucket}/{foreign}")
+    first = Run(bench.lab, config, "upload.part.after=kill")
+    yield first.ended()
+    first.assert_code(-9)
+    ours = [key for key in left() if key != foreign]
+    assert len(ours) == 1 and ours[0].endswith(".parquet"), ours
+    second = Run(bench.lab, config)
+    yield second.ended()
+    second.assert_code(0)
+    assert sorted(left()) == sorted([foreign, *ours]), "a young upload may still be somebody's"
+    third = Run(bench.lab, config, "sweep.uploads=error", until_end=False)
+    yield third.says("unfinished uploads of ended processes aborted")
+    third.service.signal(SIGTERM)
+    yield third.ended()
+    third.assert_code(0)
+    assert left() == [foreign]
+    bench.prove(connector, lake, bench.large)
+
+
+def test_fault_85_uploads_of_killed_processes_are_swept_and_no_others(bench: Bench) -> None:
+    run_side_by_side([("swept uploads", swept_uploads(bench))])

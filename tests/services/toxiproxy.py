@@ -1,4 +1,8 @@
-"""Owns one toxiproxy, which stands in front of a service and makes its network bad. Does not own the services."""
+"""Owns one toxiproxy, which stands in front of a service and makes its network bad. Does not own the services.
+
+The server can lock itself up for good while it takes a toxic away from a connection whose other end has just died
+(Shopify/toxiproxy#558): then no proxy takes connections any more. It is replaced by another one with the same proxies.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,9 @@ class Toxiproxy:
         self.folder = folder / "toxiproxy"
         self.port = free_port()
         self.service: Service | None = None
+        self.revived = 0
+        """How often the server had locked itself up."""
+        self._proxies: dict[str, dict[str, str]] = {}
 
     @staticmethod
     def fetch() -> Path:
@@ -61,29 +68,51 @@ class Toxiproxy:
     def proxy(self, name: str, target_port: int, port: int | None = None) -> int:
         """Puts a proxy in front of `127.0.0.1:target_port` and returns the port to use instead."""
         port = port or free_port()
-        self._request("POST", "/proxies", {"name": name, "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{target_port}"})
+        proxy = {"name": name, "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{target_port}"}
+        self._ask("POST", "/proxies", proxy)
+        self._proxies[name] = proxy
         return port
 
     def enable(self, name: str, enabled: bool) -> None:
         """Closes a proxy (every connection ends, new ones are refused) or opens it again."""
-        self._request("POST", f"/proxies/{name}", {"enabled": enabled})
+        self._ask("POST", f"/proxies/{name}", {"enabled": enabled})
 
     def toxic(self, name: str, kind: str, stream: str = "downstream", **attributes: int) -> None:
         """Adds a toxic (`latency`, `timeout`, `reset_peer`, `bandwidth`, `limit_data` …) to a proxy."""
-        self._request("POST", f"/proxies/{name}/toxics", {"type": kind, "stream": stream, "attributes": attributes})
+        self._ask("POST", f"/proxies/{name}/toxics", {"type": kind, "stream": stream, "attributes": attributes})
 
     def reset(self) -> None:
         """Opens every proxy and removes every toxic."""
-        self._request("POST", "/reset")
+        self._ask("POST", "/reset")
 
     def remove(self, name: str) -> None:
         """Removes a proxy."""
-        self._request("DELETE", f"/proxies/{name}")
+        self._ask("DELETE", f"/proxies/{name}")
+        del self._proxies[name]
 
     def stop(self) -> None:
         """Stops the server."""
         if self.service is not None:
             self.service.stop(5)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> None:
+        """A request; when the server is locked up, to its successor."""
+        try:
+            self._request(method, path, body)
+        except urllib.error.HTTPError:
+            raise
+        except (TimeoutError, urllib.error.URLError):
+            self._revive()
+            self._request(method, path, body)
+
+    def _revive(self) -> None:
+        assert self.service is not None
+        self.revived += 1
+        self.service.kill()
+        self.service.start()
+        self.wait_ready()
+        for proxy in self._proxies.values():
+            self._request("POST", "/proxies", proxy)
 
     def _request(self, method: str, path: str, body: Any = None) -> None:
         data = None if body is None else json.dumps(body).encode()

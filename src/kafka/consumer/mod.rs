@@ -8,6 +8,9 @@ mod positions;
 mod records;
 mod starts;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -132,6 +135,8 @@ pub struct ConsumerSettings {
     pub with_headers: bool,
     /// `--until-end`.
     pub until_end: bool,
+    /// What the client may fetch ahead, unless the properties say so, bytes; see [`crate::kafka::ahead_bytes`].
+    pub ahead_bytes: u64,
 }
 
 /// What people may see of the thread.
@@ -167,15 +172,28 @@ pub fn start(
     tasks: Vec<TaskSender>,
     status: Arc<ConsumerStatus>,
 ) -> Result<(CommandSender, JoinHandle<Result<ConsumerEnd, Failure>>), Failure> {
+    let name = format!("consume-{}", settings.connector);
+    let (commands, thread) = prepare(settings, tasks, status)?;
+    let handle = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || thread.run())
+        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
+    Ok((commands, handle))
+}
+
+fn prepare(
+    settings: ConsumerSettings,
+    tasks: Vec<TaskSender>,
+    status: Arc<ConsumerStatus>,
+) -> Result<(CommandSender, ConsumerThread), Failure> {
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
-    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka)
+    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka, settings.ahead_bytes)
         .create_with_context(Context::new(&settings.connector, &settings.kafka))
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
     *waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.waker());
-    let name = format!("consume-{}", settings.connector);
     let thread = ConsumerThread {
         queue: Some(queue),
         consumer,
@@ -195,11 +213,7 @@ pub fn start(
         draining: false,
         calm: false,
     };
-    let handle = std::thread::Builder::new()
-        .name(name)
-        .spawn(move || thread.run())
-        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
-    Ok((CommandSender { commands: sender, waker }, handle))
+    Ok((CommandSender { commands: sender, waker }, thread))
 }
 
 struct ConsumerThread {
@@ -425,13 +439,17 @@ fn broker_position(
     }
 }
 
+/// What a commit's error means for its flush.
+///
+/// `IllegalGeneration` and `StaleMemberEpoch` are no refusal of the owner: the group has gone on by one step while the
+/// commit waited behind the request to join (a broker answers one request of a connection after the other), and a
+/// partition that stays ours is still ours. Whoever has really lost it is told so before a client may join again, and
+/// the guard in front of each commit then holds the repeated one back.
 fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
     match code {
         RDKafkaErrorCode::UnknownMemberId
-        | RDKafkaErrorCode::IllegalGeneration
         | RDKafkaErrorCode::FencedInstanceId
-        | RDKafkaErrorCode::StaleMemberEpoch
         | RDKafkaErrorCode::FencedMemberEpoch
         | RDKafkaErrorCode::AssignmentLost
         | RDKafkaErrorCode::UnknownTopicOrPartition => CommitError::Refused(reason),

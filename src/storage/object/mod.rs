@@ -1,13 +1,11 @@
 //! Owns writing to and reading from object stores. Does not own the choice of client ([`options`]), how the two backends look
 //! alike ([`super::Store`]), nor any lock: a conditional write is the only arbiter of names.
-//!
-//! Unfinished uploads of a process that died cannot be listed through the client library, so they are not swept: let a
-//! lifecycle rule of the bucket abort incomplete multipart uploads after a day.
 
 mod options;
 mod refusal;
 mod staged;
 mod transport;
+mod uploads;
 
 #[cfg(test)]
 mod s3_server;
@@ -29,6 +27,7 @@ use self::options::Clients;
 use self::refusal::{Refusal, no_conditional_put, read_refusal};
 pub(super) use self::staged::ObjectStaged;
 use self::transport::ServiceSignals;
+use self::uploads::UploadLister;
 use super::error::{ExistingFile, StorageError};
 use super::identity::{Tail, read_footer};
 use super::local::staging::random_u64;
@@ -49,6 +48,7 @@ pub(super) struct ObjectBackend {
     sizes: UploadSizes,
     signals: Arc<ServiceSignals>,
     uploads: Semaphore,
+    upload_lister: Option<UploadLister>,
 }
 
 /// As much is read of a small file of our own.
@@ -82,7 +82,7 @@ impl ObjectBackend {
         sizes: UploadSizes,
         retry: RetryConfig,
     ) -> Result<Self, StorageError> {
-        let Clients { store, multipart, prefix, signals } = options::connect(settings, retry)?;
+        let Clients { store, multipart, prefix, signals, upload_lister } = options::connect(settings, retry)?;
         let host = settings.url.host_str().unwrap_or_default();
         let slash = if prefix.as_ref().is_empty() { "" } else { "/" };
         Ok(Self {
@@ -94,6 +94,7 @@ impl ObjectBackend {
             sizes,
             signals,
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
+            upload_lister,
         })
     }
 
@@ -166,7 +167,7 @@ impl ObjectBackend {
                 Ok(None) => return Ok(folded),
                 Ok(Some(object)) => {
                     if let Some(path) =
-                        relative_to(&self.prefix, &object.location).filter(|path| !is_hidden(path))
+                        relative_to(&self.prefix, object.location.as_ref()).filter(|path| !is_hidden(path))
                     {
                         fold(&mut folded, ListedFile { path: path.to_owned(), size_bytes: object.size });
                     }
@@ -285,9 +286,9 @@ impl std::fmt::Debug for ObjectBackend {
     }
 }
 
-fn relative_to<'a>(prefix: &Path, location: &'a Path) -> Option<&'a str> {
+fn relative_to<'a>(prefix: &Path, key: &'a str) -> Option<&'a str> {
     match prefix.as_ref() {
-        "" => Some(location.as_ref()),
-        prefix => location.as_ref().strip_prefix(prefix)?.strip_prefix('/'),
+        "" => Some(key),
+        prefix => key.strip_prefix(prefix)?.strip_prefix('/'),
     }
 }

@@ -10,9 +10,11 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::transport::{ServiceSignals, SignalingConnector};
+use super::uploads::UploadLister;
 use crate::config::settings::StorageSettings;
 use crate::storage::error::StorageError;
 
@@ -26,6 +28,8 @@ pub(super) struct Clients {
     /// The output prefix; may be empty.
     pub(super) prefix: Path,
     pub(super) signals: Arc<ServiceSignals>,
+    /// `None` where the store's protocol has no such list, or requests are not signed as usual.
+    pub(super) upload_lister: Option<UploadLister>,
 }
 
 /// Short retries: enough for a hiccup. Longer trouble belongs to the caller, who keeps its group membership meanwhile.
@@ -62,22 +66,49 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
             for (name, value) in &settings.options {
                 builder = builder.with_config(parse_key::<$key>(settings, name, $known)?, value.expose());
             }
-            let built = builder.with_retry(retry).with_http_connector(connector).build();
-            let built = Arc::new(built.map_err(|error| StorageError::invalid(format!("storage: {error}")))?);
-            (Arc::clone(&built) as Arc<dyn ObjectStore>, built as Arc<dyn MultipartStore>)
+            builder
         }};
     }
-    let (store, multipart) = match settings.url.scheme() {
-        "s3" => build!(AmazonS3Builder, AmazonS3ConfigKey, S3_KEYS),
-        "gs" => build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS),
-        "az" => build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS),
+    macro_rules! finish {
+        ($builder:expr) => {{
+            let built = $builder.with_retry(retry).with_http_connector(connector).build();
+            Arc::new(built.map_err(|error| StorageError::invalid(format!("storage: {error}")))?)
+        }};
+    }
+    let mut upload_lister = None;
+    let (store, multipart): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match settings.url.scheme() {
+        "s3" => {
+            let builder = build!(AmazonS3Builder, AmazonS3ConfigKey, S3_KEYS);
+            let signed_as_usual = signs_as_usual(&builder);
+            let http = connector.last_client();
+            let built = finish!(builder);
+            upload_lister = http
+                .get()
+                .filter(|_| signed_as_usual)
+                .map(|http| UploadLister::new(Arc::clone(&built) as Arc<dyn Signer>, http));
+            (Arc::clone(&built) as _, built)
+        }
+        "gs" => {
+            let built = finish!(build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS));
+            (Arc::clone(&built) as _, built)
+        }
+        "az" => {
+            let built = finish!(build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS));
+            (Arc::clone(&built) as _, built)
+        }
         other => {
             return Err(StorageError::invalid(format!(
                 "storage.url has the scheme `{other}`; use file, s3, gs or az"
             )));
         }
     };
-    Ok(Clients { store, multipart, prefix, signals })
+    Ok(Clients { store, multipart, prefix, signals, upload_lister })
+}
+
+/// Whether the bucket's own keys sign requests: not without any, nor where each session has keys of its own.
+fn signs_as_usual(builder: &AmazonS3Builder) -> bool {
+    let is_on = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
+    !is_on(AmazonS3ConfigKey::SkipSignature) && !is_on(AmazonS3ConfigKey::S3Express)
 }
 
 fn parse_key<K: FromStr>(settings: &StorageSettings, name: &str, known: &[&str]) -> Result<K, StorageError> {

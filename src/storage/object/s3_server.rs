@@ -21,6 +21,7 @@ pub(super) enum Op {
     Head,
     Get,
     List,
+    ListUploads,
     Delete,
     Begin,
     Part,
@@ -56,6 +57,8 @@ pub(super) struct S3Server {
 pub(super) struct Lake {
     objects: Mutex<BTreeMap<String, Bytes>>,
     uploads: Mutex<BTreeMap<String, BTreeMap<u32, Bytes>>>,
+    /// Key, upload and moment of its beginning, as the list of uploads tells them.
+    left_uploads: Mutex<Vec<(String, String, String)>>,
     begun: AtomicUsize,
     script: Mutex<VecDeque<(Op, Act)>>,
     seen: Mutex<Vec<Op>>,
@@ -99,6 +102,17 @@ impl S3Server {
 
     pub(super) fn drop_uploads(&self) {
         self.lake.uploads.lock().unwrap().clear();
+    }
+
+    /// An upload of another process, begun at this moment (RFC 3339). The list of uploads tells of no others.
+    pub(super) fn leave_upload(&self, key: &str, id: &str, initiated: &str) {
+        let left = (key.to_owned(), id.to_owned(), initiated.to_owned());
+        self.lake.left_uploads.lock().unwrap().push(left);
+    }
+
+    /// The ids of those that are still there.
+    pub(super) fn left_uploads(&self) -> Vec<String> {
+        self.lake.left_uploads.lock().unwrap().iter().map(|(_, id, _)| id.clone()).collect()
     }
 
     pub(super) fn count(&self, op: Op) -> usize {
@@ -188,6 +202,7 @@ impl Lake {
                 Some(object) => found(op, object, headers),
             },
             Op::List => self.listing(&objects, query),
+            Op::ListUploads => self.upload_listing(query),
             Op::Delete => {
                 let body = String::from_utf8(body.to_vec()).unwrap();
                 let key = &body[body.find("<Key>").unwrap() + 5..body.find("</Key>").unwrap()];
@@ -221,9 +236,31 @@ impl Lake {
             }
             Op::Abort => {
                 uploads.remove(&upload_id);
+                self.left_uploads.lock().unwrap().retain(|(_, id, _)| *id != upload_id);
                 Response::builder().status(204).body(Body::empty()).unwrap()
             }
         }
+    }
+
+    /// Two uploads a page, ordered by key and id.
+    fn upload_listing(&self, query: &BTreeMap<String, String>) -> Response {
+        let value = |name: &str| query.get(name).cloned().unwrap_or_default();
+        let (prefix, after) = (value("prefix"), (value("key-marker"), value("upload-id-marker")));
+        let mut left = self.left_uploads.lock().unwrap().clone();
+        left.sort();
+        left.retain(|(key, id, _)| key.starts_with(&prefix) && (key.clone(), id.clone()) > after);
+        let page = &left[..left.len().min(2)];
+        let mut body = format!("<IsTruncated>{}</IsTruncated>", left.len() > page.len());
+        if let Some((key, id, _)) = page.last() {
+            write!(body, "<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>")
+                .unwrap();
+        }
+        for (key, id, initiated) in page {
+            write!(body, "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Owner><ID>o</ID></Owner>")
+                .unwrap();
+            write!(body, "<Initiated>{initiated}</Initiated></Upload>").unwrap();
+        }
+        xml(format!("<ListMultipartUploadsResult><Bucket>lake</Bucket>{body}</ListMultipartUploadsResult>"))
     }
 
     fn listing(&self, objects: &BTreeMap<String, Bytes>, query: &BTreeMap<String, String>) -> Response {
@@ -246,6 +283,7 @@ fn op_of(method: &Method, query: &BTreeMap<String, String>) -> Op {
         "PUT" => Op::Put,
         "HEAD" => Op::Head,
         "GET" if has("list-type") => Op::List,
+        "GET" if has("uploads") => Op::ListUploads,
         "GET" => Op::Get,
         "POST" if has("uploads") => Op::Begin,
         "POST" if has("uploadId") => Op::Complete,

@@ -263,6 +263,49 @@ async fn fault_85_what_is_given_up_leaves_no_upload() {
 }
 
 #[tokio::test]
+async fn fault_85_old_uploads_of_ours_are_aborted_and_no_others() {
+    let lab = Lab::new().await;
+    let yesterday = (chrono::Utc::now() - Duration::from_secs(25 * 60 * 60)).to_rfc3339();
+    let today = (chrono::Utc::now() - Duration::from_secs(23 * 60 * 60)).to_rfc3339();
+    let escaped = "raw/t/a=1%2F&lt;2/t+0+000000000000+000000000010.parquet";
+    let uploads = [
+        (KEY, "old", &yesterday),
+        (KEY, "old, too", &yesterday),
+        (escaped, "escaped", &yesterday),
+        (KEY, "young", &today),
+        (KEY, "dateless", &String::new()),
+        ("raw/t/foreign", "foreign", &yesterday),
+        ("rawer/t/ours", "elsewhere", &yesterday),
+        ("raw/t/z", "old, at last", &yesterday),
+    ];
+    for (key, id, initiated) in uploads {
+        lab.server.leave_upload(key, id, initiated);
+    }
+    let is_ours = |path: &str| path != "t/foreign" && !path.starts_with("er/");
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(lab.store.sweep_uploads(day, &is_ours).await, Ok(4));
+    assert_eq!(lab.server.left_uploads(), ["young", "dateless", "foreign", "elsewhere"]);
+    assert_eq!(lab.server.count(Op::ListUploads), 4, "every page was asked for");
+    assert_eq!(lab.store.sweep_uploads(day, &is_ours).await, Ok(0));
+}
+
+#[tokio::test]
+async fn fault_85_uploads_that_may_not_be_listed_are_left_with_a_reason() {
+    let lab = Lab::new().await;
+    for (status, code) in [(403, "AccessDenied"), (501, "NotImplemented"), (503, "SlowDown")] {
+        lab.server.leave_upload(KEY, code, "2020-01-01T00:00:00Z");
+        lab.server.script(Op::ListUploads, Act::Refuse(status, code));
+        let error = lab.store.sweep_uploads(Duration::ZERO, &|_| true).await.unwrap_err();
+        assert_eq!(matches!(error, StorageError::Denied { .. }), status != 503, "{error:?}");
+        assert!(error.to_string().contains(code) && !error.to_string().contains("Signature"), "{error}");
+    }
+    lab.server.script(Op::Abort, Act::Refuse(403, "AccessDenied"));
+    let error = lab.store.sweep_uploads(Duration::ZERO, &|_| true).await.unwrap_err();
+    assert!(matches!(error, StorageError::Denied { .. }), "{error:?}");
+    assert_eq!(lab.server.left_uploads().len(), 3);
+}
+
+#[tokio::test]
 async fn fault_86_an_upload_that_the_store_dropped_is_made_again() {
     let lab = Lab::new().await;
     let mut staged = lab.sealed(OURS, LARGE).await;

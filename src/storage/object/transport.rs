@@ -64,23 +64,42 @@ impl ServiceSignals {
 pub(super) struct SignalingConnector {
     signals: Arc<ServiceSignals>,
     conditional_completion: bool,
+    last_client: LastClient,
+}
+
+/// The client made last. The library makes those for credentials first and the one for the store at the end, and keeps
+/// them to itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastClient(Arc<Mutex<Option<HttpClient>>>);
+
+impl LastClient {
+    pub(super) fn get(&self) -> Option<HttpClient> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl SignalingConnector {
     /// `conditional_completion`: whether the store's protocol has `If-None-Match` on the completion of an upload. S3 has
     /// it; GCS and Azure have not, or sign the header.
     pub(super) fn new(signals: Arc<ServiceSignals>, conditional_completion: bool) -> Self {
-        Self { signals, conditional_completion }
+        Self { signals, conditional_completion, last_client: LastClient::default() }
+    }
+
+    /// The client that it will have made last.
+    pub(super) fn last_client(&self) -> LastClient {
+        self.last_client.clone()
     }
 }
 
 impl HttpConnector for SignalingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(SignalingService {
+        let client = HttpClient::new(SignalingService {
             inner: ReqwestConnector::default().connect(options)?,
             signals: Arc::clone(&self.signals),
             conditional_completion: self.conditional_completion,
-        }))
+        });
+        *self.last_client.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
     }
 }
 
@@ -159,6 +178,7 @@ fn operation_of(request: &HttpRequest) -> &'static str {
         "POST" if has("uploadId") => "complete_upload",
         "PUT" if has("partNumber") || has("blockid") => "put_part",
         "PUT" => "put",
+        "GET" if has("uploads") => "list_uploads",
         "GET" if has("list-type") || has("prefix") || has("comp") => "list",
         "GET" => "get",
         "HEAD" => "head",

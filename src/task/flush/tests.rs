@@ -399,3 +399,23 @@ fn fault_60_a_partition_does_not_hide_a_column_of_the_same_name() {
         footer.row_group(0).columns().iter().map(|column| column.column_path().string()).collect();
     assert_eq!(columns[..2], ["n_2", "shipping.n"]);
 }
+
+#[test]
+fn settings_that_are_no_part_of_the_plan_may_change_before_a_flush_is_made_again() {
+    let values = || records((0..60).map(|n| Some(framed(1, &[n % 3]))).collect());
+    let bench =
+        |lines: &str| Bench::new(&format!("partition_by: [{{ field: n }}]\n    {lines}"), &[(1, LONG)]);
+    let mut first = bench("parquet: { sort_by: [n] }");
+    let (files, basis) = first.flush(Basis::default(), values());
+    let identities = |files: &[SealedFile]| -> Vec<(String, u64, u64)> {
+        files.iter().map(|file| (file.name.clone(), file.rows, file.checksum)).collect()
+    };
+    assert_eq!(files.len(), 3);
+    for lines in
+        ["rotate: { rows: 7 }", "parquet: { compression: zstd, row_group: { rows: 11 } }", "tasks: 3"]
+    {
+        let mut later = bench(lines);
+        assert_eq!(later.settings.plan, first.settings.plan, "{lines}");
+        assert_eq!(identities(&later.replay(&basis, values()).unwrap()), identities(&files), "{lines}");
+    }
+}
