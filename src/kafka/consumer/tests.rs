@@ -4,6 +4,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 
+use super::starts::Start;
 use super::*;
 use crate::config::settings::{Secret, StartPosition};
 
@@ -85,7 +86,7 @@ fn fault_19_an_answer_that_comes_after_the_seek_passes_no_record_over() {
         }
         let (tp, epoch) = (TopicPartition::new("t", 0), Epoch(thread.epochs));
         let offset = Offset::new(BEGINNING).unwrap();
-        thread.starts.push((tp, epoch, Attempt(1), offset));
+        thread.starts.add(Start { tp, epoch, attempt: Attempt(1), offset });
         thread.start_waiting();
         cluster.broker_round_trip_time(-1, Duration::ZERO).unwrap();
         let found = offsets_handed_over(&mut thread, &inputs);
