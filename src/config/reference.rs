@@ -1,8 +1,10 @@
 //! Owns `${NAME}`, `${NAME:-default}`, `${file:PATH}` and `$$` inside values. Does not own which names exist: the
 //! environment is an argument.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 use super::problem::{Place, Problems};
 use super::tree::{Content, Node, Scalar, Style};
@@ -17,12 +19,18 @@ pub(super) struct References<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: &'a Problems,
     bytes_left: usize,
+    files: BTreeSet<PathBuf>,
 }
 
 impl<'a> References<'a> {
     /// Looks names up in `environment`; reports to `problems`.
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, problems: &'a Problems) -> Self {
-        Self { environment, problems, bytes_left: GIVEN_BYTES_MAX }
+        Self { environment, problems, bytes_left: GIVEN_BYTES_MAX, files: BTreeSet::new() }
+    }
+
+    /// The files that were read so far.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_iter().collect()
     }
 
     /// Replaces them in every value under `node`. Keys are left as they are.
@@ -116,12 +124,14 @@ impl<'a> References<'a> {
         }
     }
 
-    fn file(&self, path: &str, place: Place) -> Result<String, String> {
+    fn file(&mut self, path: &str, place: Place) -> Result<String, String> {
         if path.is_empty() {
             return Err("`${file:}` names no file".to_owned());
         }
         let cannot = |why: String| format!("cannot use the file `{path}` of a reference: {why}");
-        let file = File::open(self.problems.resolve_path(place, path)).map_err(|e| cannot(e.to_string()))?;
+        let found = self.problems.resolve_path(place, path);
+        let file = File::open(&found).map_err(|e| cannot(e.to_string()))?;
+        self.files.insert(found);
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| cannot(e.to_string()))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
