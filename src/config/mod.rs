@@ -32,3 +32,4 @@ mod value;
 
 pub use document::{load, load_str};
 pub use problem::{ConfigError, ConfigErrors};
+pub use reference::expanded;

@@ -6,13 +6,24 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use super::problem::{Place, Problems};
+use super::problem::{Place, Problems, Source};
 use super::tree::{Content, Node, Scalar, Style};
 
 /// What a referenced file may hold, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What all references of a configuration may give together, in bytes.
 const GIVEN_BYTES_MAX: usize = 16 << 20;
+
+/// A single value from elsewhere with its references replaced, as in a configuration; relative paths start from the working
+/// directory.
+///
+/// # Errors
+/// What is wrong with a reference; the message shows no value.
+pub fn expanded(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let problems = Problems::new(vec![Source { file: PathBuf::new(), directory: PathBuf::new() }]);
+    let place = Place { source: 0, line: 1, column: 1 };
+    References::new(environment, &problems).expand(text, place).map(|(text, _)| text)
+}
 
 /// Replaces the references in the values of trees.
 pub(super) struct References<'a> {
@@ -150,7 +161,6 @@ impl<'a> References<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::problem::Source;
     use super::*;
 
     fn resolved(text: &str, directory: &std::path::Path) -> Result<(String, bool), String> {

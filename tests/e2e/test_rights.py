@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 
 from confluent_kafka.admin import AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 from harness.delivery import assert_delivered
 from harness.endpoints import Endpoints
+from harness.kafka_tools import kafka_tool
 from harness.lab import Lab
 from harness.registry import encoded, framed
 from harness.secured import Secured
 from harness.sluice import REPOSITORY, drain
 from harness.waiting import until
-from services.cache import program
-from services.kafka import Kafka
 
 SCHEMA = {"type": "record", "name": "Note", "fields": [{"name": "n", "type": "long"}]}
-TOOL = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-XX:TieredStopAtLevel=1", "-cp"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,6 @@ def documented_rules() -> list[list[str]]:
     return [line[line.index("--add") :] for line in lines]
 
 
-def kafka_acls(secured: Secured, *arguments: str) -> str:
-    """Runs Kafka's own tool."""
-    command = [program("java"), *TOOL, f"{Kafka.fetch()}/*", "org.apache.kafka.tools.AclCommand", "--bootstrap-server", secured.kafka.brokers, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def rules_of(secured: Secured, user: str) -> list[tuple[str, str, str]]:
     """Kind, name and operation of everything that the user may do."""
     everything = AclBindingFilter(ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY, AclPermissionType.ANY)
@@ -73,7 +62,7 @@ def test_the_documented_rules_suffice_and_each_is_needed(lab: Lab, secured: Secu
     connector = lab.connector(lake, [topic], name="orders", kafka=kafka, errors={"on_poison": "dead_letter", "dead_letter_topic": dead}, rotate={"every": "300ms"})
     config = lab.sluice.write([connector.settings])
     for rule in rules:
-        kafka_acls(secured, *(names.put_into(word) for word in rule))
+        kafka_tool("kafka-acls.sh", secured.kafka.brokers, *(names.put_into(word) for word in rule))
     assert rules_of(secured, names.user) == [("GROUP", names.group, "READ"), ("TOPIC", topic, "READ"), ("TOPIC", dead, "WRITE")]
     checked = lab.sluice.run("check", "--config", config, seconds=60)
     assert checked.code == 0, checked
@@ -113,8 +102,8 @@ def test_a_documented_rule_for_a_prefix_suffices_for_a_pattern_of_topics(lab: La
     kafka = {"topics_regex": "^" + re.escape(prefix) + ".*", "properties": secured.user(user)}
     connector = lab.connector(lake, kafka=kafka)
     rule = [prefix if word == "shop." else word for word in shlex.split(found[1])]
-    kafka_acls(secured, "--add", "--allow-principal", f"User:{user}", "--operation", "Read", *rule)
-    kafka_acls(secured, "--add", "--allow-principal", f"User:{user}", "--operation", "Read", "--group", connector.group)
+    kafka_tool("kafka-acls.sh", secured.kafka.brokers, "--add", "--allow-principal", f"User:{user}", "--operation", "Read", *rule)
+    kafka_tool("kafka-acls.sh", secured.kafka.brokers, "--add", "--allow-principal", f"User:{user}", "--operation", "Read", "--group", connector.group)
     lab.sluice.until_end(lab.sluice.write([connector.settings]))
     for topic in topics:
         assert_delivered(lake, topic, produced[topic])

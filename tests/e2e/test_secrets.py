@@ -73,6 +73,7 @@ class Planted:
 def said_by(admin: Admin, connectors: list[str]) -> dict[str, bytes]:
     """Every answer of the endpoints, also to what is refused."""
     asked = PAGES + [f"/api/connectors/{name}{rest}" for name in connectors for rest in ("", "/footer?path=no-such.parquet", "/footer")]
+    asked += [f"/footer?connector={name}&path=no-such.parquet" for name in connectors]
     texts = {f"GET {path}": admin.ask(path).body.encode() for path in asked}
     texts |= {f"without a token: {path}": Admin(admin.base).ask(path).body.encode() for path in asked}
     return texts | {"POST /api/log": admin.post("/api/log", {"level": "loud"}).body.encode()}
@@ -181,11 +182,12 @@ def refused_connectors(lab: Lab, secured: Secured, planted: Planted) -> list[Con
         "token-gone": {"registry": {"url": nobody, "token": planted.by_environment("registry-token")}},
     }
     connectors = [lab.connector(lab.local(), [topic], name=name, **sections) for name, sections in cases.items()]
+    wrong = {"access_key_id": "someone", "secret_access_key": planted.new("s3-secret-3")}
     options: dict[str, dict[str, Any]] = {
         "bucket": {"access_key_id": planted.new("s3-key"), "secret_access_key": planted.by_environment("s3-secret")},
         "session": {"access_key_id": "someone", "secret_access_key": planted.by_file("s3-secret-2"), "token": planted.new("s3-session")},
-        "user-info": {"endpoint": f"http://someone:{planted.new('endpoint-user')}@{host}"},
-        "endpoint-gone": {"endpoint": f"http://someone:{planted.new('gone-user')}@127.0.0.1:1", "timeout": "1s"},
+        "user-info": {**wrong, "endpoint": f"http://someone:{planted.new('endpoint-user')}@{host}"},
+        "endpoint-gone": {**wrong, "endpoint": f"http://someone:{planted.new('gone-user')}@127.0.0.1:1", "timeout": "1s"},
     }
     return connectors + [lab.connector(lab.s3(), [topic], name=name, storage={"options": own}) for name, own in options.items()]
 
@@ -194,9 +196,9 @@ def wrong_configurations(good: str, planted: Planted) -> dict[str, str]:
     """Configurations that are refused because of a place where a secret stands."""
     file, variable = planted.by_file("reload-file"), planted.by_environment("reload-variable")
     url = planted.new("url")
-    first = good.index("  - name:")
+    first = good.index("connectors:")
     return {
-        "a file's word where a number belongs": good.replace('"rows": 5', "").replace("rotate:", f'tasks: "{file}"\n    rotate:', 1),
+        "a file's word where a number belongs": good.replace("rotate:", f'tasks: "{file}"\n    rotate:', 1),
         "a variable where a choice belongs": good.replace("rotate:", f'schema: {{ evolution: "{variable}" }}\n    rotate:', 1),
         "a variable where a time belongs": good.replace('"10m"', f'"{variable}"', 1),
         "a user in the registry's URL": good.replace("http://127.0.0.1:1", f"http://u:{url}@127.0.0.1:1", 1),
@@ -248,6 +250,6 @@ def test_fault_112_secrets_that_are_refused_are_nowhere_to_be_read(lab: Lab, sec
 
 def test_fault_112_what_is_searched_is_what_there_is() -> None:
     paths = json.loads((REPOSITORY / "src/admin/openapi.json").read_text())["paths"]
-    asked = {path.partition("?")[0] for path in PAGES} | {"/api/connectors/{name}", "/api/connectors/{name}/footer", "/api/reload"}
+    asked = {path.partition("?")[0] for path in PAGES} | {"/footer", "/api/connectors/{name}", "/api/connectors/{name}/footer", "/api/reload"}
     known = {path for path, methods in paths.items() if "get" in methods or path == "/api/reload"}
     assert known <= asked, f"not searched: {sorted(known - asked)}"
