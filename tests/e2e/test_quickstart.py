@@ -33,6 +33,7 @@ class Operator:
             "kafka.example.com:9093": secured.kafka.sasl_brokers,
             "http://registry.example.com:8081": lab.registry.url,
             "ssl.ca.location: kafka-ca.pem": f"ssl.ca.location: {secured.authority.file}",
+            "ssl.ca.location=kafka-ca.pem": f"ssl.ca.location={secured.authority.file}",
             "s3://lake/raw": self.lake.url,
             "options: { region: us-east-1 }": f"options: {{ region: us-east-1, endpoint: '{options['endpoint']}', allow_http: true }}",
             "--option region=us-east-1": " ".join(f"--option {key}={value}" for key, value in options.items()),
@@ -109,17 +110,18 @@ def test_the_page_leads_from_nothing_to_a_proven_lake(lab: Lab, secured: Secured
     until("all is delivered", lambda: secured.topics.lag(GROUP, [TOPIC]) == 0)
     drain(daemon)
     assert password not in daemon.log.read_text()
-    audit = operator.types("sluice audit")
-    assert "1,200" in audit, audit
+    for words in ("--topic orders --option region=us-east-1\n", "--group sluice-orders \\\n"):
+        audit = operator.types(words)
+        assert "1,200" in audit and "proved:" in audit, audit
     first = operator.lake.files()[0].name
     inspect = next(text for _, text in operator.blocks if "sluice inspect" in text)
     operator.own[re.findall(r"s3://lake/raw/(\S+)", inspect)[0]] = first
-    assert "sluice.topic" in operator.types("sluice inspect")
+    assert "delivered by sluice" in operator.types("sluice inspect")
     assert_delivered(operator.lake, TOPIC, produced)
     assert_sound(operator.lake)
 
 
 def test_the_page_shows_every_block_to_the_test() -> None:
     commands = [line for kind, text in re.findall(r"^```(sh|yaml)\n(.*?)^```", Path(PAGE).read_text(encoding="utf-8"), re.S | re.M) if kind == "sh" for line in text.splitlines()]
-    known = ("kafka-acls.sh", "install ", "sluice check", "sluice run", "TOKEN=", "curl ", "sluice audit", "sluice inspect")
+    known = ("  --property ", "kafka-acls.sh", "install ", "sluice check", "sluice run", "TOKEN=", "curl ", "sluice audit", "sluice inspect")
     assert [line for line in commands if line and not line.startswith(known)] == []

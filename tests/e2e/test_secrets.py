@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import re
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import load_pem_x509_certificate
 from harness.admin import Admin
@@ -137,7 +139,7 @@ def test_fault_112_secrets_that_are_used_are_nowhere_to_be_read(lab: Lab, secure
         for connector in connectors:
             until(f"{connector.group} has committed", lambda connector=connector: secured.topics.committed(connector.group, topic) == {0: 50})
         name = admin.connector("token")["last_files"][0]["path"]
-        footer = admin.ask(f"/api/connectors/token/footer?path={name}")
+        footer = admin.ask(f"/api/connectors/token/footer?path={urllib.parse.quote(name)}")
         assert footer.status == 200 and "sluice.topic" in footer.body
         texts["a footer"] = footer.body.encode()
         assert admin.post("/api/reload").status == 200
@@ -196,14 +198,13 @@ def wrong_configurations(good: str, planted: Planted) -> dict[str, str]:
     """Configurations that are refused because of a place where a secret stands."""
     file, variable = planted.by_file("reload-file"), planted.by_environment("reload-variable")
     url = planted.new("url")
-    first = good.index("connectors:")
     return {
         "a file's word where a number belongs": good.replace("rotate:", f'tasks: "{file}"\n    rotate:', 1),
         "a variable where a choice belongs": good.replace("rotate:", f'schema: {{ evolution: "{variable}" }}\n    rotate:', 1),
         "a variable where a time belongs": good.replace('"10m"', f'"{variable}"', 1),
         "a user in the registry's URL": good.replace("http://127.0.0.1:1", f"http://u:{url}@127.0.0.1:1", 1),
         "a user in the storage's URL": good.replace("s3://", f"s3://u:{url}@", 1),
-        "a password under a wrong key": good[:first] + good[first:].replace("sasl.password", "sasl.pasword", 1),
+        "a password under a wrong key": good.replace("rotate:", f'password: "{file}"\n    rotate:', 1),
         "a password among the keys": good.replace("version: 1", f"version: 1\npassword: {planted.new('unknown-key')}", 1),
         "a token that is too short": good.replace('token: "', f'token: "{planted.keep("short", "pl4nt-5hort")}"\n    read_only: false # "', 1),
         "a password in the address": good.replace("listen:", f'listen: "{file}" #', 1),
@@ -253,3 +254,12 @@ def test_fault_112_what_is_searched_is_what_there_is() -> None:
     asked = {path.partition("?")[0] for path in PAGES} | {"/footer", "/api/connectors/{name}", "/api/connectors/{name}/footer", "/api/reload"}
     known = {path for path, methods in paths.items() if "get" in methods or path == "/api/reload"}
     assert known <= asked, f"not searched: {sorted(known - asked)}"
+
+
+def test_fault_112_the_search_finds_what_it_looks_for(lab: Lab) -> None:
+    planted = Planted(lab)
+    word = planted.new("control")
+    planted.assert_nowhere({"a text": b"nothing of that kind"})
+    for text in (f"password={word};", base64.b64encode(f"u:{word}".encode()).decode(), base64.b64encode(f"alice:{word}".encode()).decode()):
+        with pytest.raises(AssertionError):
+            planted.assert_nowhere({"a text": f"Authorization: Basic {text}".encode()})
