@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 
 from confluent_kafka.admin import AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from harness.admin import Admin
 from harness.delivery import assert_delivered
-from harness.endpoints import Endpoints
 from harness.kafka_tools import kafka_tool
 from harness.lab import Lab
 from harness.registry import encoded, framed
@@ -66,10 +66,10 @@ def test_the_documented_rules_suffice_and_each_is_needed(lab: Lab, secured: Secu
     assert rules_of(secured, names.user) == [("GROUP", names.group, "READ"), ("TOPIC", topic, "READ"), ("TOPIC", dead, "WRITE")]
     checked = lab.sluice.run("check", "--config", config, seconds=60)
     assert checked.code == 0, checked
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
     until("it delivers", lambda: secured.topics.lag(connector.group, [topic]) == 0)
     assert [message.value() for message in secured.topics.records(dead)] == [b"no avro"]
-    assert endpoints.not_ready() == {}
+    assert admin.not_ready() == {}
 
     # Each one in its turn is taken away: it is named, and no offset moves until it is back.
     needed = [("TOPIC", topic, "READ", "READ on the topic"), ("GROUP", names.group, "READ", "READ on the group"), ("TOPIC", dead, "WRITE", "WRITE")]
@@ -78,13 +78,13 @@ def test_the_documented_rules_suffice_and_each_is_needed(lab: Lab, secured: Secu
         secured.forbid(names.user, kind, name, operation)
         good += secured.topics.produce(topic, 0, values)
         secured.topics.produce(topic, 0, [b"no avro"])
-        failed = until(f"{word} is missed", lambda: (said := endpoints.not_ready().get("orders", "")).startswith("failed") and said)
+        failed = until(f"{word} is missed", lambda: (said := admin.not_ready().get("orders", "")).startswith("failed") and said)
         assert f"allow {word}" in failed and name in failed, failed
         now = secured.topics.committed(connector.group, topic)
         # Without the last rule the records before the poison may still be delivered.
         assert now == before or word == "WRITE" and now[0] < secured.topics.end_offsets(topic)[0], (before, now)
         secured.allow(names.user, kind, name, operation)
-        assert endpoints.post("/api/connectors/orders/restart")[0] < 300
+        assert admin.post("/api/connectors/orders/restart").status < 300
         until("it goes on", lambda: secured.topics.lag(connector.group, [topic]) == 0)
         until("the dead letter is there", lambda number=number: len(secured.topics.records(dead)) >= number + 2)
     drain(daemon)
