@@ -13,6 +13,7 @@ mod files;
 mod formats;
 mod kafka;
 mod machine;
+mod named_files;
 mod nearest;
 mod parse;
 mod partition;

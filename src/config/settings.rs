@@ -46,7 +46,6 @@
 //!
 //! **Paths** that are relative start at the directory of the file in which they stand.
 
-mod files;
 mod http;
 
 use std::collections::BTreeMap;

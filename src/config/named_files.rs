@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{ConnectorSettings, Evolution, KafkaSettings, Settings, StorageSettings, ValueFormat};
+use super::settings::{ConnectorSettings, Evolution, KafkaSettings, Settings, StorageSettings, ValueFormat};
 
 /// How names of librdkafka's properties end whose values are files.
 const KAFKA_FILES: [&str; 3] = [".location", ".keytab", ".file"];
