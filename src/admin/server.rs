@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -33,6 +33,8 @@ struct Limits {
     /// A further one ends the oldest that has not asked for anything yet, so that whoever holds connections open cannot keep
     /// a probe out.
     connections: usize,
+    /// How long nobody is held against a connection that it has not asked yet: however many come, each gets to speak.
+    courtesy: Duration,
     /// For the handshake and the head of the request.
     asking_time: Duration,
     /// For the whole of a connection, which carries one request.
@@ -43,6 +45,7 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     connections: 128,
+    courtesy: Duration::from_millis(500),
     asking_time: Duration::from_secs(5),
     connection_time: Duration::from_secs(20),
     drain_time: Duration::from_secs(3),
@@ -83,7 +86,7 @@ async fn serve_within(
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    guests.make_room(limits.connections);
+                    guests.make_room(limits, Instant::now());
                     let asked = Arc::new(AtomicBool::new(false));
                     let visit = visit(stream, tls.clone(), routes.clone(), limits, asked.clone());
                     guests.enter(connections.spawn(timeout(limits.connection_time, visit)), asked);
@@ -104,25 +107,34 @@ async fn serve_within(
 
 /// Open connections, the oldest first.
 #[derive(Default)]
-struct Guests(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+struct Guests(VecDeque<Guest>);
+
+struct Guest {
+    handle: AbortHandle,
+    asked: Arc<AtomicBool>,
+    came: Instant,
+}
 
 impl Guests {
     fn enter(&mut self, handle: AbortHandle, asked: Arc<AtomicBool>) {
-        self.0.push_back((handle, asked));
+        self.0.push_back(Guest { handle, asked, came: Instant::now() });
     }
 
     fn leave(&mut self, id: tokio::task::Id) {
-        self.0.retain(|(handle, _)| handle.id() != id);
+        self.0.retain(|guest| guest.handle.id() != id);
     }
 
-    /// Ends the oldest that has not asked, else the oldest, if there are `most`.
-    fn make_room(&mut self, most: usize) {
-        if self.0.len() < most {
+    /// Ends the oldest that has had time to ask and has not, else the oldest, if there are as many as may be.
+    fn make_room(&mut self, limits: Limits, now: Instant) {
+        if self.0.len() < limits.connections {
             return;
         }
-        let silent = self.0.iter().position(|(_, asked)| !asked.load(Ordering::Relaxed));
-        if let Some((handle, _)) = self.0.remove(silent.unwrap_or(0)) {
-            handle.abort();
+        let keeps_silent = |guest: &Guest| {
+            !guest.asked.load(Ordering::Relaxed) && now.duration_since(guest.came) >= limits.courtesy
+        };
+        let silent = self.0.iter().position(keeps_silent);
+        if let Some(guest) = self.0.remove(silent.unwrap_or(0)) {
+            guest.handle.abort();
         }
     }
 }
@@ -255,6 +267,26 @@ mod tests {
         let mut silent = silent.into_iter();
         assert_eq!(read_all(silent.next().unwrap()).await, "");
         assert!(running.behind.commands.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_just_come_does_not_give_way_to_those_who_asked_and_never_read() {
+        let (limits, now) = (Limits { connections: 3, ..LIMITS }, Instant::now());
+        let mut guests = Guests::default();
+        let mut enter = |asked, age| {
+            let handle = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            let (asked, came) = (Arc::new(AtomicBool::new(asked)), now.checked_sub(age).unwrap());
+            guests.0.push_back(Guest { handle: handle.clone(), asked, came });
+            handle.id()
+        };
+        let [first, second] = [5, 4].map(|age| enter(true, Duration::from_secs(age)));
+        let young = enter(false, Duration::from_millis(1));
+        let left = |guests: &Guests| guests.0.iter().map(|guest| guest.handle.id()).collect::<Vec<_>>();
+        guests.make_room(limits, now);
+        assert_eq!(left(&guests), [second, young], "not {first:?}");
+        // Later it is the one that keeps silent.
+        guests.make_room(Limits { connections: 2, ..LIMITS }, now + LIMITS.courtesy);
+        assert_eq!(left(&guests), [second]);
     }
 
     #[tokio::test]

@@ -88,7 +88,8 @@ pub struct InspectArguments {
     /// One JSON object instead of text.
     #[arg(long)]
     pub json: bool,
-    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment.
+    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment. A value may hold
+    /// `${file:PATH}` and `${NAME}`.
     #[arg(long = "option", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
 }
@@ -106,13 +107,14 @@ pub struct AuditArguments {
     #[arg(long, value_name = "GROUP", requires = "properties")]
     pub group: Option<String>,
     /// A property of the Kafka client, KEY=VALUE; may be repeated. With `bootstrap.servers`, gaps are looked up at the
-    /// broker: one without a record is none.
+    /// broker: one without a record is none. A value may hold `${file:PATH}` and `${NAME}`.
     #[arg(long = "property", value_name = "KEY=VALUE")]
     pub properties: Vec<String>,
     /// One JSON object instead of text.
     #[arg(long)]
     pub json: bool,
-    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment.
+    /// An option of the object store, KEY=VALUE; may be repeated. Credentials come from the environment. A value may hold
+    /// `${file:PATH}` and `${NAME}`.
     #[arg(long = "option", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
 }

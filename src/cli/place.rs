@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::cli::environment;
+use crate::config;
 use crate::config::settings::{Secret, StorageSettings};
 
 /// A file, wherever it is.
@@ -62,13 +64,16 @@ pub(super) fn prefix_place(text: &str, options: &[String]) -> Result<StorageSett
     Ok(StorageSettings { url, options: key_values(options, "--option")? })
 }
 
-/// Pairs from repeated `KEY=VALUE` arguments; the last of a key counts.
+/// Pairs from repeated `KEY=VALUE` arguments, with references in the values as in a configuration: arguments can be read by
+/// everybody on the machine. The last of a key counts.
 ///
 /// # Errors
-/// When one has no `=`.
+/// When one has no `=`, or a reference leads nowhere.
 pub(super) fn key_values(pairs: &[String], argument: &str) -> Result<BTreeMap<String, Secret>, UsageError> {
     let split = |pair: &String| match pair.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), Secret::new(value))),
+        Some((key, value)) if !key.is_empty() => config::expanded(value, &environment)
+            .map(|value| (key.to_owned(), Secret::new(value)))
+            .map_err(|message| UsageError(format!("{argument} {key}: {message}"))),
         // The text may be a secret whose key was forgotten.
         _ => Err(UsageError(format!("{argument} takes KEY=VALUE"))),
     };
@@ -142,6 +147,18 @@ mod tests {
             !key_values(&["hunter2".to_owned()], "--option").unwrap_err().to_string().contains("hunter2")
         );
         assert!(file_place("f.parquet", &["a=b".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_secret_of_an_argument_may_lie_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let pairs = [format!("sasl.password=${{file:{}}}", file.display()), "a=b=c".to_owned()];
+        let found = key_values(&pairs, "--property").unwrap();
+        assert_eq!((found["sasl.password"].expose(), found["a"].expose()), ("hunter2", "b=c"));
+        let missing = key_values(&["x=${file:nowhere}".to_owned()], "--property").unwrap_err().to_string();
+        assert!(missing.starts_with("--property x: cannot use the file `nowhere`"), "{missing}");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::value;
 
 const HTTP_KEYS: &[&str] = &["token", "read_only", "tls"];
 const TLS_KEYS: &[&str] = &["certificate_file", "key_file"];
-pub(super) const KEYS: &[&str] = &["listen", "http", "log", "memory", "shutdown_timeout", "scratch_dir"];
+pub(super) const KEYS: &[&str] =
+    &["listen", "http", "log", "memory", "shutdown_timeout", "reload_on_change", "scratch_dir"];
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
 const MEMORY_PERCENT: u64 = 60;
@@ -34,6 +35,7 @@ pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
         log_level: log.read("level", value::choice(&levels)).unwrap_or(LogLevel::Info),
         memory: section.read("memory", memory).unwrap_or_else(|| share_of_memory(MEMORY_PERCENT)),
         shutdown_timeout: section.read("shutdown_timeout", value::time).unwrap_or(SHUTDOWN_TIMEOUT),
+        reload_on_change: section.read("reload_on_change", value::boolean).unwrap_or(true),
         scratch_dir: section
             .read("scratch_dir", value::text)
             .map_or_else(std::env::temp_dir, |path| section.resolve_path("scratch_dir", &path)),

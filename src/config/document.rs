@@ -102,14 +102,15 @@ fn read(
     for root in &mut roots {
         references.resolve(root);
     }
-    let settings = whole(&roots, &problems);
+    let referenced = references.into_files();
+    let settings = whole(&roots, referenced, &problems);
     match problems.into_errors() {
         Some(errors) => Err(errors),
         None => Ok(settings),
     }
 }
 
-fn whole(roots: &[Node], problems: &Problems) -> Settings {
+fn whole(roots: &[Node], referenced: Vec<PathBuf>, problems: &Problems) -> Settings {
     let tops: Vec<_> = roots.iter().map(|root| Section::open(root, root.place, "", KEYS, problems)).collect();
     tops.iter().for_each(require_version);
     report_duplicate_names(&tops, problems);
@@ -123,6 +124,7 @@ fn whole(roots: &[Node], problems: &Problems) -> Settings {
     Settings {
         daemon: daemon(&tops, problems),
         connectors: connectors.into_iter().map(|labelled| labelled.located(problems)).collect(),
+        referenced,
     }
 }
 

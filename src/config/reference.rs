@@ -1,10 +1,12 @@
 //! Owns `${NAME}`, `${NAME:-default}`, `${file:PATH}` and `$$` inside values. Does not own which names exist: the
 //! environment is an argument.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
-use super::problem::{Place, Problems};
+use super::problem::{Place, Problems, Source};
 use super::tree::{Content, Node, Scalar, Style};
 
 /// What a referenced file may hold, in bytes.
@@ -12,17 +14,34 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What all references of a configuration may give together, in bytes.
 const GIVEN_BYTES_MAX: usize = 16 << 20;
 
+/// A single value from elsewhere with its references replaced, as in a configuration; relative paths start from the working
+/// directory.
+///
+/// # Errors
+/// What is wrong with a reference; the message shows no value.
+pub fn expanded(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let problems = Problems::new(vec![Source { file: PathBuf::new(), directory: PathBuf::new() }]);
+    let place = Place { source: 0, line: 1, column: 1 };
+    References::new(environment, &problems).expand(text, place).map(|(text, _)| text)
+}
+
 /// Replaces the references in the values of trees.
 pub(super) struct References<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: &'a Problems,
     bytes_left: usize,
+    files: BTreeSet<PathBuf>,
 }
 
 impl<'a> References<'a> {
     /// Looks names up in `environment`; reports to `problems`.
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, problems: &'a Problems) -> Self {
-        Self { environment, problems, bytes_left: GIVEN_BYTES_MAX }
+        Self { environment, problems, bytes_left: GIVEN_BYTES_MAX, files: BTreeSet::new() }
+    }
+
+    /// The files that were read so far.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_iter().collect()
     }
 
     /// Replaces them in every value under `node`. Keys are left as they are.
@@ -116,12 +135,14 @@ impl<'a> References<'a> {
         }
     }
 
-    fn file(&self, path: &str, place: Place) -> Result<String, String> {
+    fn file(&mut self, path: &str, place: Place) -> Result<String, String> {
         if path.is_empty() {
             return Err("`${file:}` names no file".to_owned());
         }
         let cannot = |why: String| format!("cannot use the file `{path}` of a reference: {why}");
-        let file = File::open(self.problems.resolve_path(place, path)).map_err(|e| cannot(e.to_string()))?;
+        let found = self.problems.resolve_path(place, path);
+        let file = File::open(&found).map_err(|e| cannot(e.to_string()))?;
+        self.files.insert(found);
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| cannot(e.to_string()))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
@@ -140,7 +161,6 @@ impl<'a> References<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::problem::Source;
     use super::*;
 
     fn resolved(text: &str, directory: &std::path::Path) -> Result<(String, bool), String> {

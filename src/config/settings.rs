@@ -67,6 +67,8 @@ pub struct Settings {
     /// `connectors`: at least one; names are unique. No two may read a topic of the same brokers in the same group, nor
     /// write a topic under the same `storage.url`.
     pub connectors: Vec<ConnectorSettings>,
+    /// Files that `${file:…}` has read; no key of their own.
+    pub referenced: Vec<PathBuf>,
 }
 
 /// `daemon`: settings of the process. All of it may be left out.
@@ -96,6 +98,10 @@ pub struct DaemonSettings {
     /// `shutdown_timeout`: how long a stop may take to finish what is begun; afterwards it is dropped and read again at
     /// the next start. Default `60s`.
     pub shutdown_timeout: Duration,
+    /// `reload_on_change`: reload, as SIGHUP does, within some ten seconds after a change of a file that the configuration
+    /// names: `${file:…}`, schemas, certificates, keys. So rotated secrets are taken up by themselves. The configuration's
+    /// own files are not looked at. Default `true`.
+    pub reload_on_change: bool,
     /// `scratch_dir`: where encoded bytes wait for their upload to an object store; files there have no name and
     /// vanish with the process. Default: the system's temporary directory.
     pub scratch_dir: PathBuf,
@@ -181,22 +187,6 @@ impl ConnectorSettings {
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         Self { written_at: WrittenAt::default(), ..self.clone() }
             == Self { written_at: WrittenAt::default(), ..other.clone() }
-    }
-
-    /// Files it names whose content counts: a reload looks whether they have changed.
-    #[must_use]
-    pub fn files(&self) -> Vec<&std::path::Path> {
-        let values = match &self.value {
-            ValueFormat::AvroSchemaFile(path) => std::slice::from_ref(path),
-            ValueFormat::AvroSchemaFiles(paths) => paths,
-            ValueFormat::AvroRegistry(_) => &[],
-        };
-        let reader = match &self.schema.evolution {
-            Evolution::Fixed(path) => Some(path),
-            _ => None,
-        };
-        let registry = self.registry.as_ref().and_then(|registry| registry.ca_file.as_ref());
-        values.iter().chain(reader).chain(registry).map(PathBuf::as_path).collect()
     }
 }
 

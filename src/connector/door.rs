@@ -119,7 +119,7 @@ impl Door {
                 ))),
             },
             Effect::Fail { tp, failure } => {
-                self.observer.failed(tp.as_ref(), &failure);
+                self.observer.failed(tp.as_ref());
                 self.commands.send(Command::Fail(failure));
             }
             Effect::Report(event) => self.observer.observe(event),

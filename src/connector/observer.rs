@@ -53,20 +53,9 @@ impl Observer {
         Self { connector: connector.to_owned(), metrics, status, files, repeats, reasons }
     }
 
-    /// The connector ends for this reason; the daemon counts and shows it.
-    pub(super) fn failed(&self, tp: Option<&TopicPartition>, failure: &Failure) {
-        match tp {
-            Some(tp) => tracing::error!(
-                connector = self.connector,
-                topic = &*tp.topic,
-                partition = tp.partition,
-                stage = %failure.stage(),
-                "connector stopped: {failure}"
-            ),
-            None => {
-                tracing::error!(connector = self.connector, stage = %failure.stage(), "connector stopped: {failure}");
-            }
-        }
+    /// The connector ends because of this partition; the daemon says why, counts and shows it.
+    pub(super) fn failed(&self, tp: Option<&TopicPartition>) {
+        self.status.note_culprit(tp);
     }
 
     pub(super) fn observe(&mut self, event: Event) {

@@ -10,7 +10,7 @@ use crate::admin::snapshot::{
 };
 use crate::error::Failure;
 use crate::kafka::ConsumerStatus;
-use crate::position::{Offset, OffsetRange};
+use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::LaneSnapshot;
 use crate::task::clock::Tick;
 
@@ -30,6 +30,8 @@ struct Told {
     state: ConnectorState,
     topics: Vec<String>,
     restart_at: Option<Instant>,
+    /// Where the life at hand met what ended it.
+    culprit: Option<TopicPartition>,
     /// The newest first.
     files: VecDeque<FileSnapshot>,
     /// The newest first.
@@ -66,6 +68,7 @@ impl ConnectorStatus {
         self.consumer.assigned.store(false, Ordering::Relaxed);
         self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.told().culprit = None;
         self.set_state(ConnectorState::Starting);
     }
 
@@ -74,6 +77,18 @@ impl ConnectorStatus {
         let mut told = self.told();
         told.state = state;
         told.restart_at = None;
+    }
+
+    /// Keeps the partition that ends the life at hand; the first one named stays.
+    pub fn note_culprit(&self, tp: Option<&TopicPartition>) {
+        let mut told = self.told();
+        told.culprit = told.culprit.take().or_else(|| tp.cloned());
+    }
+
+    /// The partition that ended the life at hand, where it was one.
+    #[must_use]
+    pub fn culprit(&self) -> Option<TopicPartition> {
+        self.told().culprit.clone()
     }
 
     /// Says when it will be started again.

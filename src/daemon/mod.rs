@@ -7,6 +7,7 @@ mod restart;
 mod supervised;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -28,6 +29,7 @@ use notify::Notifier;
 pub use reload::ReloadReport;
 use reload::{InForce, fixed_until_restart};
 use supervised::{Circumstances, Start, Supervised};
+use watch::FileWatch;
 
 /// How often the supervisor looks at its connectors.
 const LOOK: Duration = Duration::from_millis(50);
@@ -115,6 +117,7 @@ struct Daemon {
     access: Arc<Mutex<Access>>,
     tls: Option<TlsListener>,
     notifier: Notifier,
+    watch: FileWatch,
     told_at: Option<Instant>,
 }
 
@@ -133,6 +136,7 @@ impl Daemon {
             access: Arc::new(Mutex::new(Access::new(&settings.daemon))),
             tls: None,
             notifier: Notifier::of_environment(),
+            watch: FileWatch::new(settings, Instant::now()),
             told_at: None,
         };
         for connector in &settings.connectors {
@@ -228,6 +232,9 @@ impl Daemon {
                 // Told in the log; a signal has nobody to answer to.
                 let _ = self.reload();
             }
+            if draining.is_none() {
+                self.reload_if_files_changed();
+            }
             while let Some(command) = inbox.as_mut().and_then(|inbox| inbox.try_recv().ok()) {
                 self.obey(command, draining.is_some());
             }
@@ -308,10 +315,25 @@ impl Daemon {
         }
     }
 
+    /// A bounded run ends with what it began with.
+    fn reload_if_files_changed(&mut self) {
+        if self.bounded {
+            return;
+        }
+        let changed = self.watch.look(Instant::now());
+        if !changed.is_empty() {
+            let files: Vec<_> = changed.iter().map(|file| file.display().to_string()).collect();
+            tracing::info!(files = files.join(" "), "files of the configuration have changed: reloading");
+            let _ = self.reload();
+        }
+    }
+
     /// Takes up the configuration as it is now: whole, or not at all.
     fn reload(&mut self) -> Result<ReloadReport, Vec<String>> {
         self.notifier.reloading();
+        let marks = self.watch.marks();
         let outcome = self.reread().map(|settings| self.take_up(settings));
+        self.watch = FileWatch::new(&self.settings, Instant::now()).since(&marks);
         self.metrics.note_reload(outcome.is_ok());
         match &outcome {
             Ok(report) => tracing::info!(

@@ -323,12 +323,22 @@ impl Supervised {
         if again && matches!(self.then, Then::Rest) {
             return self.back_off(failure, around.now.duration_since(since), around.now);
         }
+        self.tell_failure(&failure, None);
+        Life::Failed(failure)
+    }
+
+    /// The one line of a failure.
+    fn tell_failure(&self, failure: &Failure, again_in: Option<Duration>) {
+        let culprit = self.status.culprit();
         tracing::error!(
             connector = self.in_force.settings.name,
+            topic = culprit.as_ref().map(|tp| &*tp.topic),
+            partition = culprit.as_ref().map(|tp| tp.partition),
             stage = failure.stage().as_str(),
+            kind = failure.kind(),
+            again_in_ms = again_in.map(|wait| wait.as_millis() as u64),
             "connector failed: {failure}"
         );
-        Life::Failed(failure)
     }
 
     fn back_off(&mut self, failure: Failure, lived: Duration, now: Instant) -> Life {
@@ -337,12 +347,7 @@ impl Supervised {
         let wait = self.backoff.next(lived, random);
         self.metrics.restarts.add(1);
         self.status.set_restart(Some(now + wait));
-        tracing::error!(
-            connector = self.in_force.settings.name,
-            stage = failure.stage().as_str(),
-            again_in_ms = wait.as_millis() as u64,
-            "connector failed: {failure}"
-        );
+        self.tell_failure(&failure, Some(wait));
         Life::BackingOff { until: now + wait, failure }
     }
 

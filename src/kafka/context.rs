@@ -2,7 +2,7 @@
 //! loop, errors and log lines are passed on. Decides nothing.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -35,6 +35,7 @@ pub(super) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
     last_trouble: Mutex<Option<Trouble>>,
+    callbacks: AtomicU64,
 }
 
 impl Context {
@@ -50,6 +51,11 @@ impl Context {
 
     pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// How often it was called back.
+    pub(super) fn callbacks(&self) -> u64 {
+        self.callbacks.load(Ordering::Relaxed)
     }
 
     /// From now on partitions are given up within the callback: the loop that would do it has ended.
@@ -73,6 +79,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -97,6 +104,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
         let partitions: Vec<(String, i32)> =
             list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         let closing = self.closing.load(Ordering::SeqCst);

@@ -111,6 +111,8 @@ def test_fault_105_a_failed_connector_leaves_the_others_alone_and_comes_back_wit
     assert answer.status == 503 and [one["connector"] for one in answer.json()["not_ready"]] == ["failing"]
     assert admin.metrics().sum("sluice_connector_state", connector="failing", state="failed") == 1
     assert admin.connector("failing")["restart_in_seconds"] is None, "poison does not pass by itself"
+    (told,) = log_lines(daemon.log.read_text(), "ERROR", 'connector="failing"')
+    assert f'topic="{bad}" partition=0' in told and "poison record" in told, "one line for one change of state, with its place"
     produced = lab.produce(good, 0, EVENT, events(5))
     until("the other goes on", lambda: len(good_lake.files()) == 1)
     text = config.read_text().replace('name: "failing"', 'name: "failing"\n    errors:\n      on_poison: "skip"')

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from harness.certificates import Authority
 from harness.delivery import assert_delivered
-from harness.http_door import Answer, HttpDoor
+from harness.issuer import Issuer
 from harness.lab import Lab
 from harness.lake import S3Lake
 from harness.s3_requests import Credentials, object_headers, temporary_credentials
@@ -26,67 +24,6 @@ ROOT = Credentials(ACCESS_KEY, SECRET_KEY)
 NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
 
 
-class Issuer:
-    """What stands behind the chain in a cloud: gives temporary credentials of MinIO in the words of each service."""
-
-    def __init__(self, endpoint: str, certificate: Path):
-        self.endpoint = endpoint
-        self.given: list[Credentials] = []
-        self._lock = threading.Lock()
-        self.plain = HttpDoor(self._answer)
-        self.tls = HttpDoor(self._answer, certificate)
-
-    def close(self) -> None:
-        self.plain.close()
-        self.tls.close()
-
-    def _new(self) -> tuple[Credentials, str]:
-        credentials = temporary_credentials(self.endpoint, ROOT)
-        with self._lock:
-            self.given.append(credentials)
-        # A time that is near makes the client ask again soon.
-        return credentials, (datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        if path == "/latest/api/token" and method == "PUT":
-            return 200, "text/plain", b"metadata-session"
-        if path.startswith("/latest/meta-data/"):
-            if headers.get("x-aws-ec2-metadata-token") != "metadata-session":
-                return 401, "text/plain", b""
-            if path.endswith("/security-credentials/"):
-                return 200, "text/plain", b"role"
-            return self._json()
-        if path == "/pod":
-            return self._json() if headers.get("authorization") == "pod-token" else (401, "text/plain", b"")
-        if b"AssumeRoleWithWebIdentity" in body + path.encode() and b"web-token" in body + path.encode():
-            credentials, until = self._new()
-            inside = "".join(
-                f"<{tag}>{text}</{tag}>"
-                for tag, text in [
-                    ("AccessKeyId", credentials.access_key),
-                    ("SecretAccessKey", credentials.secret_key),
-                    ("SessionToken", credentials.token),
-                    ("Expiration", until),
-                ]
-            )
-            result = f"<AssumeRoleWithWebIdentityResult><Credentials>{inside}</Credentials></AssumeRoleWithWebIdentityResult>"
-            return 200, "text/xml", f"<AssumeRoleWithWebIdentityResponse>{result}</AssumeRoleWithWebIdentityResponse>".encode()
-        return 404, "text/plain", b""
-
-    def _json(self) -> Answer:
-        credentials, until = self._new()
-        answer = {
-            "Code": "Success",
-            "Type": "AWS-HMAC",
-            "LastUpdated": until,
-            "AccessKeyId": credentials.access_key,
-            "SecretAccessKey": credentials.secret_key,
-            "Token": credentials.token,
-            "Expiration": until,
-        }
-        return 200, "application/json", json.dumps(answer).encode()
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("storage-authority"))
@@ -94,7 +31,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def issuer(lab: Lab, authority: Authority) -> Iterator[Issuer]:
-    issuer = Issuer(lab.stack.minio.url, authority.issue("sts"))
+    issuer = Issuer(lab.stack.minio.url, ROOT, authority.issue("sts"))
     yield issuer
     issuer.close()
 
@@ -121,6 +58,7 @@ def chain(what: str, issuer: Issuer, authority: Authority, folder: Path) -> dict
     if what == "instance":
         return {**NO_KEYS, "AWS_METADATA_ENDPOINT": issuer.plain.url}
     token.write_text("web-token")
+    assert issuer.tls is not None
     return {
         **NO_KEYS,
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),

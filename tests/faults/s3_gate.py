@@ -88,7 +88,7 @@ FAULTS = {
 
 @dataclass
 class Plan:
-    """Requests of a kind that meet a fault: the first `times` of them."""
+    """Requests of a kind (`any`: of every kind) that meet a fault: the first `times` of them."""
 
     kind: str
     fault: Callable[[Request, Callable[[Request], Reply]], Reply | None]
@@ -174,7 +174,7 @@ class S3Gate:
         with self._lock:
             self.seen[prefix, request.kind] += 1
             plan = self.plans.get(prefix)
-            due = plan is not None and plan.kind == request.kind and plan.met < plan.times and "/.sluice/" not in request.key
+            due = plan is not None and plan.kind in (request.kind, "any") and plan.met < plan.times and "/.sluice/" not in request.key
             if plan is not None and due:
                 plan.met += 1
         reply = plan.fault(request, self.forward) if plan is not None and due else self.forward(request)

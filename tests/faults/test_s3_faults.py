@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from harness.issuer import Issuer
 from harness.lab import Connector
 from harness.lake import S3Lake
 from harness.s3_requests import Credentials, begin_upload, open_uploads
@@ -70,6 +73,74 @@ PASSING: dict[str, Fault] = {
 
 def test_fault_87_fault_89_fault_90_refusals_that_pass_hold_the_offset_and_go_on(bench: Bench, gate: S3Gate) -> None:
     run_side_by_side((name, troubled(bench, gate, "put", fault, 6, False)) for name, fault in PASSING.items())
+
+
+REFRESHED_BEFORE_S = 300
+"""How long before their end the client asks for new credentials."""
+
+
+@dataclass
+class Expiry:
+    """A fault: the keys that signed the first `parts` parts of an upload are refused from then on, whatever they ask for."""
+
+    parts: int
+    seen: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, request: Request, forward: Callable[[Request], Reply]) -> Reply | None:
+        signed = re.search("Credential=([^/]+)/", dict(request.headers).get("authorization", ""))
+        assert signed, "the request is not signed"
+        key = signed[1]
+        # Only the first keys end.
+        if key == next(iter(self.seen), key) and self.seen[key] >= self.parts:
+            self.refused[request.kind] += 1
+            return 400, [("Content-Type", "application/xml")], error_body("ExpiredToken")
+        self.seen[key] += request.kind == "part"
+        return forward(request)
+
+
+@contextmanager
+def without_keys(bench: Bench) -> Iterator[None]:
+    """Runs that begin inside have no keys of their own."""
+    environment = bench.lab.sluice.environment
+    bench.lab.sluice.environment = {name: value for name, value in environment.items() if not name.endswith(("_KEY_ID", "_ACCESS_KEY"))}
+    try:
+        yield
+    finally:
+        bench.lab.sluice.environment = environment
+
+
+def expiring(bench: Bench, gate: S3Gate, down: bool) -> Case:
+    """The keys of the usual chain end in the middle of an upload; while new ones are not to be had no offset moves."""
+    connector, lake, topic, config = through(bench, gate, "s3-large")
+    issuer = Issuer(bench.lab.stack.minio.url, Credentials(ACCESS_KEY, SECRET_KEY))
+    issuer.lasting_s = REFRESHED_BEFORE_S + 4
+    fault = Expiry(parts=1)
+    gate.plans[lake.prefix] = Plan("any", fault, 1_000_000)
+    try:
+        with without_keys(bench):
+            run = Run(bench.lab, config, AWS_METADATA_ENDPOINT=issuer.plain.url)
+        yield "the keys to end in the middle of an upload", lambda: fault.refused.total() > 0, 90
+        if down:
+            issuer.down = True
+            yield "new keys to be asked for in vain", lambda: issuer.refused > 3, 90
+            assert not lake.files() and bench.lab.topics.committed(connector.group, topic).get(0, 0) == 0
+            assert run.service.running(), run.text[-2000:]
+            issuer.down = False
+        yield run.ended(150)
+        run.assert_code(0)
+    finally:
+        issuer.close()
+        gate.plans.pop(lake.prefix)
+    assert len(fault.seen) >= 2, "no other keys were used"
+    assert fault.refused["part"] + fault.refused["complete"] > 0, f"no upload was under way: {fault.refused}"
+    assert "ExpiredToken" in run.text, run.text[-2000:]
+    assert not [one for one in issuer.given if one.secret_key in run.text or one.token in run.text]
+    bench.prove(connector, lake, topic)
+
+
+def test_fault_89_credentials_end_in_the_middle_of_an_upload_and_are_renewed(bench: Bench, gate: S3Gate) -> None:
+    run_side_by_side([(name, expiring(bench, gate, down)) for name, down in (("renewed", False), ("the metadata service is down", True))])
 
 
 def bit_flipped(request: Request, forward: Callable[[Request], Reply]) -> Reply:

@@ -45,6 +45,8 @@ const CALM_WAIT: Duration = Duration::from_millis(100);
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// How long a revoked partition may take to flush before it is dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+/// Callbacks that are served before other work gets its turn: a client that is told to `debug` always has more to say.
+const CALLBACKS_A_TURN: usize = 1_000;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -359,8 +361,15 @@ impl ConsumerThread {
 
     /// Serves callbacks. Records do not come this way once their partition feeds our queue.
     fn poll_client(&mut self) -> Result<(), Failure> {
-        while let Some(result) = self.consumer.poll(Duration::ZERO) {
-            let Err(error) = result else { continue };
+        for _ in 0..CALLBACKS_A_TURN {
+            let callbacks = self.consumer.context().callbacks();
+            let error = match self.consumer.poll(Duration::ZERO) {
+                Some(Err(error)) => error,
+                Some(Ok(_)) => continue,
+                // A line of its log or a rebalance is no result, and more may wait behind it.
+                None if self.consumer.context().callbacks() != callbacks => continue,
+                None => break,
+            };
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
                 self.on_client_error(&KafkaError::MessageConsumptionFatal(code))?;
                 return Err(Failure::fatal(
