@@ -86,6 +86,7 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
         budget: MemoryBudget::new(256 << 20),
         scratch_dir: std::env::temp_dir(),
         until_end: false,
+        connectors: 2,
         files: None,
     };
     let (metrics, signals) = (Metrics::new(), Arc::new(Signals::default()));

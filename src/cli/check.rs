@@ -46,7 +46,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let findings = if arguments.offline {
-        endpoints(&settings).into_iter().chain(settings.connectors.iter().flat_map(schema_files)).collect()
+        unconnected(&settings)
     } else {
         let runtime = runtime()?;
         let findings = runtime.block_on(reach(&settings, DEADLINE));
@@ -68,8 +68,18 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 
 /// What `--offline` would find in a configuration that reads well, a line a problem.
 pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
-    let findings = settings.connectors.iter().flat_map(schema_files).chain(endpoints(settings));
+    let findings = unconnected(settings).into_iter();
     findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
+}
+
+/// Everything that can be asked without reaching a service.
+fn unconnected(settings: &Settings) -> Vec<Finding> {
+    let of_connector = |connector: &ConnectorSettings| {
+        let properties = kafka::check_properties(&connector.kafka).err();
+        let refused = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
+        refused.into_iter().chain(schema_files(connector))
+    };
+    endpoints(settings).into_iter().chain(settings.connectors.iter().flat_map(of_connector)).collect()
 }
 
 /// What would keep the endpoints from being served as configured, a line a problem.

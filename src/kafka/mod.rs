@@ -16,5 +16,5 @@ pub use consumer::{
 };
 pub use dead_letter::DeadLetterProducer;
 pub use probe::{TopicProbe, probe};
-pub use properties::ahead_bytes;
+pub use properties::{ahead_bytes, check_properties};
 pub use reader::{Between, ClusterReader};

@@ -59,6 +59,15 @@ pub(super) fn consumer_config(settings: &KafkaSettings, ahead_bytes: u64) -> Cli
     config
 }
 
+/// Whether the client knows every property and takes every value; nothing is connected to, no file is read.
+///
+/// # Errors
+/// The property and what is wrong with it, without its value.
+pub fn check_properties(settings: &KafkaSettings) -> Result<(), String> {
+    let config = consumer_config(settings, MOST_AHEAD_BYTES);
+    config.create_native_config().map(drop).map_err(|error| refusal(&error))
+}
+
 /// For the producer of dead letters: acknowledged by all in-sync replicas, without duplicates of its own making.
 pub(super) fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = client_config(settings);

@@ -178,3 +178,16 @@ fn schema_files_that_a_run_would_refuse_are_named() {
     let fixed = format!("    schema: {{ evolution: fixed, reader_schema_file: {node} }}\n");
     assert_eq!(problems(&[&int], &fixed).len(), 1);
 }
+
+#[test]
+fn properties_that_the_client_does_not_take_are_named_without_their_values() {
+    let text = connector("shop", "localhost:9092", "http://localhost:8081", "file:///lake");
+    for (wrong, named) in
+        [("sasl.pasword: hush-hush", "sasl.pasword"), ("fetch.min.bytes: hush-hush", "fetch.min.bytes")]
+    {
+        let text = text.replace("properties: {", &format!("properties: {{ {wrong},"));
+        let problems = offline_problems(&settings(&format!("version: 1\nconnectors:\n{text}")));
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert!(problem.contains(named) && !problem.contains("hush-hush"), "{problem}");
+    }
+}
