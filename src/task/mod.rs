@@ -86,7 +86,8 @@ impl SinkTask {
         seed: u64,
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
-        let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable });
+        let mut schemas =
+            SchemaBook::new(ColumnOptions { nullable_top_level: nullable, types: settings.types });
         for (id, text) in [(SchemaId::ValueFile, value_schema), (SchemaId::ReaderFile, reader_schema)] {
             if let Some(text) = text {
                 schemas.pin(id, text)?;

@@ -30,6 +30,7 @@ pub struct KnownSchema {
     pub layout: Arc<ColumnLayout>,
     /// Its text, for the footer.
     pub json: String,
+    options: ColumnOptions,
     /// The column its values make as a reader of keys, once somebody asked.
     key_layout: OnceLock<Result<Arc<ColumnLayout>, Failure>>,
 }
@@ -40,7 +41,8 @@ impl KnownSchema {
     /// # Errors
     /// Poison when it has no columnar form.
     pub fn key_layout(&self) -> Result<Arc<ColumnLayout>, Failure> {
-        let layout = || ColumnLayout::whole(self.avro.clone(), KEY_COLUMN).map_err(Failure::from);
+        let layout =
+            || ColumnLayout::whole(self.avro.clone(), KEY_COLUMN, self.options).map_err(Failure::from);
         self.key_layout.get_or_init(layout).clone()
     }
 
@@ -253,7 +255,8 @@ impl SchemaBook {
         let avro = Arc::new(AvroSchema::parse(&text.json, &text.references)?);
         // What has no columns is refused here, once, rather than with every record.
         let layout = ColumnLayout::new(avro.clone(), self.options)?;
-        Ok(Arc::new(KnownSchema { id, avro, layout, json: text.json.clone(), key_layout: OnceLock::new() }))
+        let (options, json) = (self.options, text.json.clone());
+        Ok(Arc::new(KnownSchema { id, avro, layout, json, options, key_layout: OnceLock::new() }))
     }
 
     fn forget_when_full(&mut self) {
