@@ -1,5 +1,5 @@
-//! Keeps docs/settings.md in step with the documentation of `src/config/settings.rs` and of the files in the folder of this
-//! name, which it is made of. `make manual` writes it anew.
+//! Keeps docs/settings.md in step with the documentation of `src/config/settings.rs` and what lies in its folder, which it is
+//! made of. `make manual` writes it anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +25,7 @@ struct Entry {
 #[test]
 fn the_manual_says_what_the_code_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = source(root).unwrap();
+    let source = documented(root);
     let manual = root.join("docs/settings.md");
     let wanted = render(&source);
     if std::env::var_os("SLUICE_WRITE_MANUAL").is_some() {
@@ -38,7 +38,7 @@ fn the_manual_says_what_the_code_says() {
 #[test]
 fn every_key_of_the_code_is_in_the_manual() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manual = render(&source(root).unwrap());
+    let manual = render(&documented(root));
     let mut keys = Vec::new();
     for entry in std::fs::read_dir(root.join("src/config")).unwrap() {
         let path = entry.unwrap().path();
@@ -71,18 +71,17 @@ fn documentation_becomes_sections_and_lists() {
     assert!(body.ends_with(expected), "{body}");
 }
 
-/// The documentation's source: what stands in files of its own comes last.
-fn source(root: &Path) -> std::io::Result<String> {
-    let mut whole = std::fs::read_to_string(root.join("src/config/settings.rs"))?;
-    let mut files = Vec::new();
-    for file in std::fs::read_dir(root.join("src/config/settings"))? {
-        files.push(file?.path());
+/// The settings with what they are made of, as one text.
+fn documented(root: &Path) -> String {
+    let mut text = std::fs::read_to_string(root.join("src/config/settings.rs")).unwrap();
+    let folder = std::fs::read_dir(root.join("src/config/settings")).unwrap();
+    let mut rest: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    rest.sort();
+    for path in rest {
+        let source = std::fs::read_to_string(path).unwrap();
+        text.extend(source.lines().filter(|line| !line.starts_with("//!")).flat_map(|line| [line, "\n"]));
     }
-    files.sort();
-    for file in files {
-        whole.push_str(&std::fs::read_to_string(file)?);
-    }
-    Ok(whole)
+    text
 }
 
 fn render(source: &str) -> String {
