@@ -25,7 +25,7 @@ struct Entry {
 #[test]
 fn the_manual_says_what_the_code_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = documented(root);
+    let source = documented(root).unwrap();
     let manual = root.join("docs/settings.md");
     let wanted = render(&source);
     if std::env::var_os("SLUICE_WRITE_MANUAL").is_some() {
@@ -38,7 +38,7 @@ fn the_manual_says_what_the_code_says() {
 #[test]
 fn every_key_of_the_code_is_in_the_manual() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manual = render(&documented(root));
+    let manual = render(&documented(root).unwrap());
     let mut keys = Vec::new();
     for entry in std::fs::read_dir(root.join("src/config")).unwrap() {
         let path = entry.unwrap().path();
@@ -72,16 +72,18 @@ fn documentation_becomes_sections_and_lists() {
 }
 
 /// The settings with what they are made of, as one text.
-fn documented(root: &Path) -> String {
-    let mut text = std::fs::read_to_string(root.join("src/config/settings.rs")).unwrap();
-    let folder = std::fs::read_dir(root.join("src/config/settings")).unwrap();
-    let mut rest: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+fn documented(root: &Path) -> std::io::Result<String> {
+    let mut text = std::fs::read_to_string(root.join("src/config/settings.rs"))?;
+    let mut rest = Vec::new();
+    for entry in std::fs::read_dir(root.join("src/config/settings"))? {
+        rest.push(entry?.path());
+    }
     rest.sort();
     for path in rest {
-        let source = std::fs::read_to_string(path).unwrap();
+        let source = std::fs::read_to_string(path)?;
         text.extend(source.lines().filter(|line| !line.starts_with("//!")).flat_map(|line| [line, "\n"]));
     }
-    text
+    Ok(text)
 }
 
 fn render(source: &str) -> String {
