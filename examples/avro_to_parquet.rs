@@ -1,5 +1,5 @@
 //! Avro datums from a file to Parquet files, through the decoder and the encoder of the daemon and nothing else:
-//! `cargo run --example avro_to_parquet CASES FOLDER`.
+//! `cargo run --example avro_to_parquet CASES FOLDER [COLUMNS]`, COLUMNS being the setting `columns`.
 //!
 //! CASES holds cases one after the other. A case is a list of byte strings: writer schema, reader schema (empty: the
 //! same), then datums; the list and every string have their count or length in front, 4 bytes, little endian. Case `n`
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice::config::load_str;
-use sluice::config::settings::ParquetSettings;
+use sluice::config::settings::{ConnectorSettings, ParquetSettings};
 use sluice::decode::{BatchBuilder, ColumnLayout, DecodeError, DecodePlan};
 use sluice::encode::{Encoding, FileEncoder};
 use sluice::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
@@ -30,15 +30,18 @@ connectors:
     registry: { url: http://localhost }
     rotate: { rows: 1 }
     storage: { url: file:///tmp/example }
-";
+    columns: ";
 
 type Refusal = (&'static str, String);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [cases, folder] = &arguments[..] else { return Err("usage: avro_to_parquet CASES FOLDER".into()) };
-    let settings = load_str(CONFIGURATION, &|_| None).map_err(|problems| problems.to_string())?;
-    let settings = &settings.connectors.first().ok_or("no connector")?.parquet;
+    let ([cases, folder] | [cases, folder, _]) = &arguments[..] else {
+        return Err("usage: avro_to_parquet CASES FOLDER [COLUMNS]".into());
+    };
+    let text = format!("{CONFIGURATION}{}\n", arguments.get(2).map_or("{}", String::as_str));
+    let settings = load_str(&text, &|_| None).map_err(|problems| problems.to_string())?;
+    let settings = settings.connectors.first().ok_or("no connector")?;
     let input = fs::read(cases)?;
     let mut rest = &input[..];
     let mut output = BufWriter::new(io::stdout().lock());
@@ -77,7 +80,7 @@ fn number(rest: &mut &[u8]) -> Result<usize, Box<dyn Error>> {
 /// How lossless the reader is, and the fate of each datum.
 fn convert(
     case: &[&[u8]],
-    settings: &ParquetSettings,
+    settings: &ConnectorSettings,
     path: &Path,
 ) -> Result<(&'static str, Vec<Value>), Refusal> {
     let [writer, reader, datums @ ..] = case else { return Err(("case", "two schemas are needed".into())) };
@@ -87,15 +90,16 @@ fn convert(
         schema.map(Arc::new).map_err(|error| (stage, error.to_string()))
     };
     let (writer, reader) = (parse("writer", writer)?, parse("reader", reader)?);
-    let layout = ColumnLayout::new(Arc::clone(&reader), ColumnOptions::default())
-        .map_err(|error| ("columns", error.to_string()))?;
+    let options = ColumnOptions { types: settings.types, ..ColumnOptions::default() };
+    let layout =
+        ColumnLayout::new(Arc::clone(&reader), options).map_err(|error| ("columns", error.to_string()))?;
     let plan = DecodePlan::compile(&writer, &layout).map_err(|error| ("plan", error.to_string()))?;
     let absorption = match absorbs(&reader, &writer) {
         Absorption::Lossless => "lossless",
         Absorption::Lossy { .. } => "lossy",
         Absorption::Incompatible { .. } => "incompatible",
     };
-    let encoded = encode(&plan, datums, settings).map_err(|error| ("encode", error.to_string()))?;
+    let encoded = encode(&plan, datums, &settings.parquet).map_err(|error| ("encode", error.to_string()))?;
     fs::write(path, encoded.0).map_err(|error| ("write", error.to_string()))?;
     Ok((absorption, encoded.1))
 }

@@ -21,7 +21,7 @@ fn main() -> Fallible<()> {
     let path = arguments.first().ok_or("usage: hot_paths decode|encode [TIMES]")?;
     let times: usize = arguments.get(1).map_or(Ok(1), |times| times.parse())?;
     let schema = Arc::new(AvroSchema::parse(ORDER_SCHEMA, &[])?);
-    let layout = ColumnLayout::new(schema.clone(), ColumnOptions { nullable_top_level: false })?;
+    let layout = ColumnLayout::new(schema.clone(), ColumnOptions::default())?;
     let plan = DecodePlan::compile(&schema, &layout)?;
     let mut generator = OrderGenerator::new(42);
     let datums: Vec<Vec<u8>> = (0..RECORDS)

@@ -33,7 +33,7 @@ pub(crate) fn decode_and_encode(
     partitions: &[Vec<OwnedMessage>],
 ) -> Fallible<Encoded> {
     let reader = Arc::new(AvroSchema::parse(schema, &[])?);
-    let layout = ColumnLayout::new(reader.clone(), ColumnOptions { nullable_top_level: false })?;
+    let layout = ColumnLayout::new(reader.clone(), ColumnOptions::default())?;
     let plan = DecodePlan::compile(&reader, &layout)?;
     let encoding = Encoding::new(&connector.parquet);
     let topic: Arc<str> = topic.into();

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "each binary has one of the targets")]
 #[path = "../targets.rs"]
 mod targets;
 

@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use super::conflict::{self, Labelled};
 use super::section::Section;
 use super::settings::{
-    ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    RegistrySettings, SchemaSettings, TopicSelection, ValueFormat, WireFormat, WrittenAt,
+    ColumnTypes, ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, NanosAs, OnPoison,
+    OnTombstone, RegistrySettings, SchemaSettings, TimeAs, TopicSelection, UuidAs, ValueFormat,
+    WideDecimalAs, WireFormat, WrittenAt,
 };
 use super::tree::{Content, Node, Scalar};
 use super::{files, formats, kafka, partition, registry, storage, value};
@@ -28,6 +29,8 @@ pub(super) const KEYS: &[&str] = &[
     "tasks",
 ];
 
+const COLUMN_KEYS: &[&str] = &["metadata", "timestamp_nanos", "time", "wide_decimal", "uuid"];
+
 const TASKS_MAX: usize = 1024;
 
 /// Reads one connector. Nothing if something required is missing or wrong, which has been reported.
@@ -41,7 +44,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
     let registry = registry(section, value.as_ref(), key);
     let evolution_section = section.section("schema", &["evolution", "reader_schema_file"]);
     let evolution = evolution(&evolution_section, value.as_ref());
-    let columns = columns(&section.section("columns", &["metadata"]), key);
+    let columns_section = section.section("columns", COLUMN_KEYS);
+    let columns = columns(&columns_section, key);
+    let types = column_types(&columns_section);
     let partition_by = partition::read(section);
     let rotate = files::rotate(&section.section("rotate", files::ROTATE_KEYS));
     let parquet = files::parquet(&section.section("parquet", files::PARQUET_KEYS));
@@ -58,6 +63,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
         registry,
         schema: SchemaSettings { evolution: evolution? },
         columns,
+        types,
         partition_by,
         rotate,
         parquet,
@@ -178,6 +184,19 @@ fn columns(section: &Section<'_>, key: KeyFormat) -> MetadataColumns {
         }
     }
     columns
+}
+
+fn column_types(section: &Section<'_>) -> ColumnTypes {
+    let nanos = [("nanos", NanosAs::Nanos), ("micros", NanosAs::Micros), ("number", NanosAs::Number)];
+    let times = [("time", TimeAs::Time), ("number", TimeAs::Number)];
+    let decimals = [("decimal", WideDecimalAs::Decimal), ("string", WideDecimalAs::Text)];
+    let uuids = [("string", UuidAs::Text), ("uuid", UuidAs::Uuid)];
+    ColumnTypes {
+        timestamp_nanos: section.read("timestamp_nanos", value::choice(&nanos)).unwrap_or_default(),
+        time: section.read("time", value::choice(&times)).unwrap_or_default(),
+        wide_decimal: section.read("wide_decimal", value::choice(&decimals)).unwrap_or_default(),
+        uuid: section.read("uuid", value::choice(&uuids)).unwrap_or_default(),
+    }
 }
 
 fn errors(section: &Section<'_>, topics: Option<&TopicSelection>) -> ErrorSettings {

@@ -46,6 +46,7 @@
 //!
 //! **Paths** that are relative start at the directory of the file in which they stand.
 
+mod columns;
 mod http;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::columns::{ColumnTypes, NanosAs, TimeAs, UuidAs, WideDecimalAs};
 pub use self::http::{HttpSettings, TlsFiles};
 pub use super::quantity::ByteSize;
 pub use super::secret::Secret;
@@ -163,8 +165,10 @@ pub struct ConnectorSettings {
     pub registry: Option<RegistrySettings>,
     /// `schema`.
     pub schema: SchemaSettings,
-    /// `columns`.
+    /// `columns`: see `columns.metadata`, and [`ColumnTypes`] for the types of values.
     pub columns: MetadataColumns,
+    /// How types are written for which engines disagree; no key of its own.
+    pub types: ColumnTypes,
     /// `partition_by`: a list, in order; no two entries may make the same directories. Default empty: no partitioning.
     pub partition_by: Vec<PartitionRule>,
     /// `rotate`.

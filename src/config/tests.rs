@@ -82,6 +82,7 @@ fn the_smallest_configuration_gets_the_defaults() {
     assert!(matches!(a.registry.as_ref().unwrap().auth, RegistryAuth::None));
     assert_eq!(a.schema.evolution, Evolution::Lossless);
     assert_eq!(a.columns, MetadataColumns { position: true, key: false, headers: false });
+    assert_eq!(a.types, ColumnTypes::default());
     assert!(a.partition_by.is_empty());
     let every = Some(Duration::from_secs(300));
     assert_eq!(a.rotate, RotateSettings { bytes: Some(ByteSize(128 << 20)), rows: None, every, idle: None });
@@ -115,7 +116,7 @@ connectors:
     key: { format: avro }
     registry: { url: ['http://r1:8081', 'https://r2/path'], username: u, password: p, timeout: 3s }
     schema: { evolution: per_version }
-    columns: { metadata: [key, headers] }
+    columns: { metadata: [key, headers], timestamp_nanos: micros, time: number, wide_decimal: string, uuid: uuid }
     partition_by:
       - { field: shipping.country }
       - { field: a\\.b, name: ab }
@@ -153,6 +154,13 @@ connectors:
         (KeyFormat::Avro(WireFormat::Confluent), &Evolution::PerVersion)
     );
     assert_eq!(c.columns, MetadataColumns { position: true, key: true, headers: true });
+    let types = ColumnTypes {
+        timestamp_nanos: NanosAs::Micros,
+        time: TimeAs::Number,
+        wide_decimal: WideDecimalAs::Text,
+        uuid: UuidAs::Uuid,
+    };
+    assert_eq!(c.types, types);
     let field = |path: &[&str], name: &str| PartitionRule::Field {
         path: path.iter().map(|&name| name.to_owned()).collect(),
         name: name.to_owned(),
@@ -314,6 +322,8 @@ fn formats_that_come_later_are_told_so() {
 #[test]
 fn sections_agree_with_one_another() {
     refused(&with("columns: { metadata: [key] }"), "needs a `key.format` other than `none`");
+    refused(&with("columns: { timestamp_nanos: millis }"), "`nanos`, `micros`, `number`");
+    refused(&with("columns: { uid: uuid }"), "did you mean `uuid`");
     refused(&with("columns: { metadata: [value] }"), "a list of `position`, `key` and `headers`");
     refused(&with("schema: { evolution: fixed }"), "missing required key `schema.reader_schema_file`");
     refused(&with("errors: { on_poison: dead_letter }"), "missing required key `errors.dead_letter_topic`");

@@ -59,7 +59,7 @@ impl Assembly<'_> {
                     _ => primitive::<Int32Type>(field, values, nulls),
                 }
             }
-            Store::I64(slot) => {
+            Store::I64(slot) | Store::FlooredMicros(slot) => {
                 let values = renew(&mut self.buffers.i64s[*slot as usize]);
                 match field.data_type() {
                     DataType::Time64(_) => primitive::<Time64MicrosecondType>(field, values, nulls),

@@ -259,6 +259,9 @@ fn scalar(w: &Node, r: &Node, store: &Store) -> Option<Step> {
         (Shape::Int, Some(Logical::TimeMillis), Store::I32(to)) => Step::TimeMillis { to: *to },
         (Shape::Int, _, Store::I32(to)) => Step::Int { to: *to },
         (Shape::Int | Shape::Long, Some(Logical::TimeMicros), Store::I64(to)) => Step::TimeMicros { to: *to },
+        (Shape::Int | Shape::Long, _, Store::FlooredMicros(to)) => {
+            Step::FlooredMicros { to: *to, narrow: w.shape == Shape::Int }
+        }
         (Shape::Int, _, Store::I64(to)) => Step::IntToLong { to: *to },
         (Shape::Int, _, Store::F32(to)) => Step::IntToFloat { to: *to },
         (Shape::Int, _, Store::F64(to)) => Step::IntToDouble { to: *to },
@@ -273,6 +276,7 @@ fn scalar(w: &Node, r: &Node, store: &Store) -> Option<Step> {
             Shape::String => Step::Text { to: *to },
             _ => Step::Bytes { to: *to },
         },
+        (Shape::Bytes | Shape::String, Some(Logical::Uuid), Store::Fixed(to)) => Step::UuidOfText { to: *to },
         (Shape::Fixed(_), Some(Logical::Uuid), Store::Bytes(to)) => Step::Uuid { to: *to },
         (Shape::Fixed(_), Some(Logical::Duration), Store::Duration(to)) => Step::Duration { to: *to },
         (Shape::Fixed(fixed), _, Store::Fixed(to)) => Step::Fixed { to: *to, size: fixed.size as u32 },

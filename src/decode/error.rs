@@ -51,6 +51,8 @@ pub enum Fault {
     DecimalOverflow,
     /// A time of day below zero or of 24 hours and more.
     TimeOutOfRange,
+    /// Text that is no UUID, where a column of UUIDs is asked for.
+    BadUuid,
     /// Values nest deeper than 128 levels.
     TooDeep,
     /// Items that cost far more memory than the datum has bytes.
@@ -85,6 +87,9 @@ impl Fault {
             }
             Self::DecimalOverflow => ("decimal_overflow", "a decimal has more digits than its type allows"),
             Self::TimeOutOfRange => ("time_out_of_range", "a time of day is not within 24 hours"),
+            Self::BadUuid => {
+                ("bad_uuid", "a text is no UUID of 36 characters, as `columns.uuid: uuid` needs")
+            }
             Self::TooDeep => ("too_deep", "values nest too deeply"),
             Self::TooManyItems => {
                 ("too_many_items", "items would take far more memory than the datum has bytes")

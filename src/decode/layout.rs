@@ -39,6 +39,8 @@ pub(super) enum Store {
     Boolean(Slot),
     I32(Slot),
     I64(Slot),
+    /// Microseconds of Avro's nanoseconds.
+    FlooredMicros(Slot),
     F32(Slot),
     F64(Slot),
     I128(Slot),
@@ -89,8 +91,12 @@ impl ColumnLayout {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn whole(reader: Arc<AvroSchema>, name: &str) -> Result<Arc<Self>, SchemaError> {
-        let column = whole_column(&reader, name)?;
+    pub fn whole(
+        reader: Arc<AvroSchema>,
+        name: &str,
+        options: ColumnOptions,
+    ) -> Result<Arc<Self>, SchemaError> {
+        let column = whole_column(&reader, name, options)?;
         Ok(Self::of(reader, &[column], false))
     }
 
@@ -166,15 +172,14 @@ impl PoolSizes {
             ColumnKind::Int64 | ColumnKind::TimeMicros | ColumnKind::Timestamp { .. } => {
                 Store::I64(next(&mut self.i64s))
             }
+            ColumnKind::NanosAsMicros { .. } => Store::FlooredMicros(next(&mut self.i64s)),
             ColumnKind::Float32 => Store::F32(next(&mut self.f32s)),
             ColumnKind::Float64 => Store::F64(next(&mut self.f64s)),
             ColumnKind::Decimal128 { .. } => Store::I128(next(&mut self.i128s)),
             ColumnKind::Decimal256 { .. } => Store::I256(next(&mut self.i256s)),
             ColumnKind::Binary | ColumnKind::Utf8 => Store::Bytes(next(&mut self.bytes)),
-            ColumnKind::FixedBinary(size) => {
-                self.fixed.push(*size as usize);
-                Store::Fixed(self.fixed.len() as Slot - 1)
-            }
+            ColumnKind::Uuid => self.fixed(16),
+            ColumnKind::FixedBinary(size) => self.fixed(*size as usize),
             ColumnKind::Duration => {
                 Store::Duration([next(&mut self.i64s), next(&mut self.i64s), next(&mut self.i64s)])
             }
@@ -190,6 +195,11 @@ impl PoolSizes {
                 value: Box::new(self.place(value)),
             },
         }
+    }
+
+    fn fixed(&mut self, size: usize) -> Store {
+        self.fixed.push(size);
+        Store::Fixed(self.fixed.len() as Slot - 1)
     }
 }
 
@@ -212,7 +222,7 @@ impl LayoutNode {
             Store::Null(slot) => fills.push(Fill::Null(*slot)),
             Store::Boolean(slot) => fills.push(Fill::Bit(*slot)),
             Store::I32(slot) => fills.push(Fill::I32(*slot)),
-            Store::I64(slot) => fills.push(Fill::I64(*slot)),
+            Store::I64(slot) | Store::FlooredMicros(slot) => fills.push(Fill::I64(*slot)),
             Store::F32(slot) => fills.push(Fill::F32(*slot)),
             Store::F64(slot) => fills.push(Fill::F64(*slot)),
             Store::I128(slot) => fills.push(Fill::I128(*slot)),
@@ -234,7 +244,7 @@ impl LayoutNode {
             Store::Null(slot) => buffers.nulls[*slot as usize] = len,
             Store::Boolean(slot) => buffers.bits[*slot as usize].truncate(len),
             Store::I32(slot) => buffers.i32s[*slot as usize].truncate(len),
-            Store::I64(slot) => buffers.i64s[*slot as usize].truncate(len),
+            Store::I64(slot) | Store::FlooredMicros(slot) => buffers.i64s[*slot as usize].truncate(len),
             Store::F32(slot) => buffers.f32s[*slot as usize].truncate(len),
             Store::F64(slot) => buffers.f64s[*slot as usize].truncate(len),
             Store::I128(slot) => buffers.i128s[*slot as usize].truncate(len),

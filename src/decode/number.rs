@@ -63,6 +63,25 @@ pub(super) fn uuid(bytes: [u8; 16]) -> [u8; 36] {
     text
 }
 
+/// The bytes of a UUID's text, in 36 characters of either case (RFC 9562); `None` for any other text.
+pub(super) fn uuid_of_text(text: &[u8]) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    let digit = |at: usize| char::from(text[at]).to_digit(16).map(|digit| digit as u8);
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            if text[at] != b'-' {
+                return None;
+            }
+            at += 1;
+        }
+        *byte = digit(at)? << 4 | digit(at + 1)?;
+        at += 2;
+    }
+    Some(bytes)
+}
+
 /// Sign-extends, or drops bytes that repeat the sign; `None` when more than those would have to go.
 #[inline]
 fn widen<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
@@ -211,5 +230,15 @@ mod tests {
     fn uuids_are_written_in_groups() {
         let text = uuid(0x0011_2233_4455_6677_8899_AABB_CCDD_EEFF_u128.to_be_bytes());
         assert_eq!(text, *b"00112233-4455-6677-8899-aabbccddeeff");
+        let bytes = 0x0011_2233_4455_6677_8899_AABB_CCDD_EEFF_u128.to_be_bytes();
+        assert_eq!(uuid_of_text(&text), Some(bytes));
+        assert_eq!(uuid_of_text(&text.to_ascii_uppercase()), Some(bytes));
+        for at in 0..text.len() {
+            let mut wrong = text;
+            wrong[at] = if text[at] == b'-' { b'0' } else { b'-' };
+            assert_eq!(uuid_of_text(&wrong), None, "{at}");
+        }
+        assert_eq!(uuid_of_text(&text[1..]), None);
+        assert_eq!(uuid_of_text(b"00112233445566778899aabbccddeeff"), None);
     }
 }

@@ -127,6 +127,16 @@ pub(super) enum Step {
     Uuid {
         to: Slot,
     },
+    /// Text of a UUID into its 16 bytes.
+    UuidOfText {
+        to: Slot,
+    },
+    /// Nanoseconds into microseconds, rounded down.
+    FlooredMicros {
+        to: Slot,
+        /// An int is read rather than a long.
+        narrow: bool,
+    },
     Decimal128 {
         to: Slot,
         precision: u8,

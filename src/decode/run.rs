@@ -196,6 +196,14 @@ impl<'d, 'p> Run<'d, 'p> {
                 buffers.bytes[*to as usize].push(text.as_bytes())?;
             }
             Step::Uuid { to } => buffers.bytes[*to as usize].push(&number::uuid(self.cursor.array()?))?,
+            Step::UuidOfText { to } => {
+                let bytes = number::uuid_of_text(self.cursor.sized()?).ok_or(Fault::BadUuid)?;
+                buffers.fixed[*to as usize].push(&bytes)?;
+            }
+            Step::FlooredMicros { to, narrow } => {
+                let nanos = if *narrow { self.cursor.int()?.into() } else { self.cursor.long()? };
+                buffers.i64s[*to as usize].push(nanos.div_euclid(1_000));
+            }
             Step::Duration { to } => {
                 for slot in to {
                     let part = u32::from_le_bytes(self.cursor.array()?);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::encoding::{Encoding, Lesson};
+use super::parquet_schema::parquet_schema;
 use super::sink::PieceSink;
 use super::sort::RowSorter;
 use super::type_order::in_type_order;
@@ -54,7 +55,7 @@ impl FileEncoder {
         encoding: &Encoding,
         batches: &[RecordBatch],
     ) -> Result<Self, Failure> {
-        let columns = ArrowSchemaConverter::new().convert(&schema).map_err(|error| fatal(&error))?;
+        let columns = parquet_schema(&schema).map_err(|error| fatal(&error))?;
         let (mut properties, lesson) = encoding.properties(topic, &schema, &columns, batches)?;
         let waiting_bytes = encoding.row_group_bytes().saturating_mul(SORTED_BYTES_PER_ENCODED);
         let row_group_rows = properties.max_row_group_row_count().unwrap_or(usize::MAX);

@@ -5,6 +5,7 @@ mod dictionary;
 mod encoding;
 mod file;
 mod footer;
+mod parquet_schema;
 mod properties;
 mod sample;
 mod sink;
@@ -14,3 +15,5 @@ mod type_order;
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};
 pub use footer::{FileFacts, FooterKey};
+#[cfg(test)]
+pub(crate) use parquet_schema::parquet_schema;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit as ArrowUnit};
 
+use crate::config::settings::{ColumnTypes, NanosAs, TimeAs, UuidAs, WideDecimalAs};
+
 use super::error::SchemaError;
 use super::model::{AvroSchema, Logical, NodeId, RecordType, Shape, TimeUnit};
 
@@ -15,6 +17,8 @@ pub const VALUE_COLUMN: &str = "value";
 pub const PLACEHOLDER: &str = "_empty";
 /// Column names that belong to record metadata; value columns of these names are renamed.
 pub const RESERVED: [&str; 6] = ["_topic", "_partition", "_offset", "_timestamp", "_key", "_headers"];
+/// Arrow's name of the extension type that a column of UUIDs has, under the key that fields have for such names.
+pub const UUID_EXTENSION: (&str, &str) = ("ARROW:extension:name", "arrow.uuid");
 /// Columns of columns. As many as types in a schema text, plus what references add; beyond it stacks are at risk.
 const MAX_DEPTH: usize = 128;
 /// Columns of a schema, inner ones included. Records used in many places multiply, so the text's size is no bound.
@@ -27,6 +31,8 @@ const MAX_FIXED_BYTES: usize = 4_096;
 pub struct ColumnOptions {
     /// Whether every top-level column may be null, as rows for tombstones need.
     pub nullable_top_level: bool,
+    /// How types are written for which engines disagree.
+    pub types: ColumnTypes,
 }
 
 /// One column, or a column inside one.
@@ -59,6 +65,8 @@ pub enum ColumnKind {
     Binary,
     /// `Utf8`: string, enum symbols, UUIDs, big-decimals, and decimals of more than 76 digits.
     Utf8,
+    /// `FixedSizeBinary(16)` of the extension type `arrow.uuid`, which is Parquet's UUID.
+    Uuid,
     /// `FixedSizeBinary` of so many bytes.
     FixedBinary(i32),
     /// `Decimal128`.
@@ -88,6 +96,11 @@ pub enum ColumnKind {
         /// Whether it is an instant (`UTC`) rather than a wall clock of no zone.
         utc: bool,
     },
+    /// `Timestamp`, microseconds, of Avro's nanoseconds: rounded down.
+    NanosAsMicros {
+        /// Whether it is an instant.
+        utc: bool,
+    },
     /// `Struct` of `months`, `days` and `milliseconds`, each `Int64`: many engines lack unsigned integers.
     Duration,
     /// `Struct`: the fields of a record in the order of the schema; for an empty record the placeholder.
@@ -114,7 +127,7 @@ pub fn arrow_schema(schema: &AvroSchema, options: ColumnOptions) -> Result<Schem
 /// [`SchemaError::Unsupported`] when a type contains itself, columns nest deeper than 128, or there are more than
 /// 65,536 of them, inner ones counted.
 pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column>, SchemaError> {
-    let mut mapper = Mapper { schema, path: Vec::new(), within: Vec::new(), count: 0 };
+    let mut mapper = Mapper { schema, types: options.types, path: Vec::new(), within: Vec::new(), count: 0 };
     let root = schema.root();
     let mut columns = match &schema.node(root).shape {
         Shape::Record(record) => {
@@ -135,8 +148,8 @@ pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column
 ///
 /// # Errors
 /// As [`columns()`].
-pub fn whole_column(schema: &AvroSchema, name: &str) -> Result<Column, SchemaError> {
-    let mut mapper = Mapper { schema, path: Vec::new(), within: Vec::new(), count: 0 };
+pub fn whole_column(schema: &AvroSchema, name: &str, options: ColumnOptions) -> Result<Column, SchemaError> {
+    let mut mapper = Mapper { schema, types: options.types, path: Vec::new(), within: Vec::new(), count: 0 };
     let column = mapper.column(name.to_owned(), schema.root())?;
     Ok(Column { nullable: true, ..column })
 }
@@ -145,7 +158,12 @@ impl Column {
     /// The column as an Arrow field.
     #[must_use]
     pub fn field(&self) -> Field {
-        Field::new(&self.name, self.kind.data_type(), self.nullable)
+        let field = Field::new(&self.name, self.kind.data_type(), self.nullable);
+        if self.kind != ColumnKind::Uuid {
+            return field;
+        }
+        let (key, name) = UUID_EXTENSION;
+        field.with_metadata([(key.to_owned(), name.to_owned())])
     }
 }
 
@@ -161,6 +179,7 @@ impl ColumnKind {
             Self::Float64 => DataType::Float64,
             Self::Binary => DataType::Binary,
             Self::Utf8 => DataType::Utf8,
+            Self::Uuid => DataType::FixedSizeBinary(16),
             Self::FixedBinary(size) => DataType::FixedSizeBinary(*size),
             Self::Decimal128 { precision, scale } => DataType::Decimal128(*precision, *scale),
             Self::Decimal256 { precision, scale } => DataType::Decimal256(*precision, *scale),
@@ -174,6 +193,9 @@ impl ColumnKind {
                     TimeUnit::Nanos => ArrowUnit::Nanosecond,
                 };
                 DataType::Timestamp(unit, utc.then(|| "UTC".into()))
+            }
+            Self::NanosAsMicros { utc } => {
+                DataType::Timestamp(ArrowUnit::Microsecond, utc.then(|| "UTC".into()))
             }
             Self::Duration => {
                 let part = |name: &str| Field::new(name, DataType::Int64, false);
@@ -194,6 +216,7 @@ impl ColumnKind {
 
 struct Mapper<'s> {
     schema: &'s AvroSchema,
+    types: ColumnTypes,
     path: Vec<String>,
     /// Records that the path runs through.
     within: Vec<NodeId>,
@@ -247,7 +270,7 @@ impl Mapper<'_> {
     fn kind(&mut self, id: NodeId) -> Result<ColumnKind, SchemaError> {
         let node = self.schema.node(id);
         if let Some(logical) = node.logical {
-            return Ok(logical_kind(logical));
+            return Ok(logical_kind(logical, self.types));
         }
         Ok(match &node.shape {
             Shape::Null | Shape::Union(_) => {
@@ -292,20 +315,33 @@ impl Mapper<'_> {
     }
 }
 
-fn logical_kind(logical: Logical) -> ColumnKind {
+fn logical_kind(logical: Logical, types: ColumnTypes) -> ColumnKind {
     match logical {
         Logical::Decimal { precision, scale } => match precision {
             ..=38 => ColumnKind::Decimal128 { precision: precision as u8, scale: scale as i8 },
-            39..=76 => ColumnKind::Decimal256 { precision: precision as u8, scale: scale as i8 },
+            39..=76 if types.wide_decimal == WideDecimalAs::Decimal => {
+                ColumnKind::Decimal256 { precision: precision as u8, scale: scale as i8 }
+            }
             _ => ColumnKind::Utf8,
         },
+        Logical::Uuid if types.uuid == UuidAs::Uuid => ColumnKind::Uuid,
         Logical::BigDecimal | Logical::Uuid => ColumnKind::Utf8,
         Logical::Date => ColumnKind::Date,
+        Logical::TimeMillis if types.time == TimeAs::Number => ColumnKind::Int32,
+        Logical::TimeMicros if types.time == TimeAs::Number => ColumnKind::Int64,
         Logical::TimeMillis => ColumnKind::TimeMillis,
         Logical::TimeMicros => ColumnKind::TimeMicros,
-        Logical::Timestamp(unit) => ColumnKind::Timestamp { unit, utc: true },
-        Logical::LocalTimestamp(unit) => ColumnKind::Timestamp { unit, utc: false },
+        Logical::Timestamp(unit) => timestamp(unit, true, types),
+        Logical::LocalTimestamp(unit) => timestamp(unit, false, types),
         Logical::Duration => ColumnKind::Duration,
+    }
+}
+
+fn timestamp(unit: TimeUnit, utc: bool, types: ColumnTypes) -> ColumnKind {
+    match (unit, types.timestamp_nanos) {
+        (TimeUnit::Nanos, NanosAs::Micros) => ColumnKind::NanosAsMicros { utc },
+        (TimeUnit::Nanos, NanosAs::Number) => ColumnKind::Int64,
+        _ => ColumnKind::Timestamp { unit, utc },
     }
 }
 

@@ -1,4 +1,5 @@
-//! Owns the way from schema text to a JSON value: as lax as Java's reader, which lets comments pass, and bounded in depth.
+//! Owns the way from schema text to a JSON value: as lax as Java's reader, which lets comments, numbers beyond a double
+//! and halves of surrogate pairs pass, and bounded in depth.
 
 use std::borrow::Cow;
 
@@ -17,11 +18,19 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     if levels > MAX_LEVELS {
         return Err(format!("JSON nests deeper than {MAX_LEVELS} levels"));
     }
-    let mut reader = serde_json::Deserializer::from_str(&text);
+    let value = strictly(&text).or_else(|error| match mended(&text) {
+        Cow::Owned(mended) => strictly(&mended).map_err(|_| error),
+        Cow::Borrowed(_) => Err(error),
+    });
+    value.map_err(|error| format!("not JSON: {error}"))
+}
+
+fn strictly(text: &str) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_str(text);
     // Levels were counted above.
     reader.disable_recursion_limit();
-    let value = Value::deserialize(&mut reader).map_err(|error| format!("not JSON: {error}"))?;
-    reader.end().map_err(|error| format!("not JSON: {error}"))?;
+    let value = Value::deserialize(&mut reader)?;
+    reader.end()?;
     Ok(value)
 }
 
@@ -84,6 +93,74 @@ fn comment_end(bytes: &[u8], start: usize) -> Option<usize> {
     length.map(|length| start + 2 + length)
 }
 
+/// The text with what is JSON to Java alone put in another way: numbers that are infinite as a double as the text that
+/// a default may be spelled with, escaped halves of surrogate pairs as the replacement character.
+fn mended(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut made = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        let (end, instead) = match bytes[at] {
+            b'"' => {
+                made.push_str(&text[copied..at]);
+                let end = (string_end(bytes, at) + 1).min(bytes.len());
+                let string = whole_surrogates(&text[at..end]);
+                made.push_str(&string);
+                (copied, at) = (end, end);
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let end = at + bytes[at..].iter().take_while(|byte| is_part(byte)).count();
+                match text[at..end].parse::<f64>() {
+                    Ok(f64::INFINITY) => (end, "\"Infinity\""),
+                    Ok(f64::NEG_INFINITY) => (end, "\"-Infinity\""),
+                    _ => (end, &text[at..end]),
+                }
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        made.push_str(&text[copied..at]);
+        made.push_str(instead);
+        (copied, at) = (end, end);
+    }
+    made.push_str(&text[copied..]);
+    if made == text { Cow::Borrowed(text) } else { Cow::Owned(made) }
+}
+
+/// A string of JSON without escapes of half a surrogate pair.
+fn whole_surrogates(string: &str) -> String {
+    let mut made = String::with_capacity(string.len());
+    let mut rest = string;
+    while let Some(start) = rest.find('\\') {
+        made.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let length = match (surrogate(rest), rest.get(6..).and_then(surrogate)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(_), _) => {
+                made.push('\u{FFFD}');
+                rest = &rest[6..];
+                continue;
+            }
+            // Any other escape, or a backslash at the end.
+            _ => rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at),
+        };
+        made.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    made.push_str(rest);
+    made
+}
+
+/// The half of a surrogate pair that is escaped at the start of `text`.
+fn surrogate(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    u32::from_str_radix(digits, 16).ok().filter(|unit| (0xD800..=0xDFFF).contains(unit))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -97,6 +174,27 @@ mod tests {
         assert_eq!(read(r#"["http://x/*y*/", "\"//", "\\"]/**/"#), json!(["http://x/*y*/", "\"//", "\\"]));
         assert_eq!(read("1/* é */"), json!(1));
         for bad in ["", "/", "//", "/*", "[1, /* 2]", "\"", "\"\\", "\"é", "[] 1", "1/*/2"] {
+            assert!(super::read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_a_double_and_halves_of_surrogates_pass_as_in_java() {
+        let read = |text: &str| read(text).unwrap();
+        assert_eq!(
+            read(r#"[1e400, -1.5E+999, 1e3, "1e400 \" 1e400", 2]"#),
+            json!(["Infinity", "-Infinity", 1000.0, "1e400 \" 1e400", 2])
+        );
+        let digits = "9".repeat(400);
+        assert_eq!(read(&format!("{{\"a\":{digits}}}")), json!({"a": "Infinity"}));
+        assert_eq!(
+            read(r#"["\ud83d", "x\uDE00y", "\ud83d\ude00", "\ud83d\ud83d\ude00"]"#),
+            json!(["\u{FFFD}", "x\u{FFFD}y", "\u{1F600}", "\u{FFFD}\u{1F600}"])
+        );
+        assert_eq!(read(r#"["\\ud83d", "\ud83d", "é\"\\"]"#), json!(["\\ud83d", "\u{FFFD}", "é\"\\"]));
+        for bad in
+            ["[1e400", "1e400 1", "\"\\ud83d", "-", "1e400e", "[--1e400]", "\"\\u12", "[1e400,\"\\ud83é\"]"]
+        {
             assert!(super::read(bad).is_err(), "{bad}");
         }
     }

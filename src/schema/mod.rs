@@ -21,8 +21,8 @@ mod tests;
 mod text;
 
 pub use columns::{
-    Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, VALUE_COLUMN, arrow_schema, columns,
-    whole_column,
+    Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, UUID_EXTENSION, VALUE_COLUMN, arrow_schema,
+    columns, whole_column,
 };
 pub(crate) use default::encode_default;
 pub use error::SchemaError;

@@ -89,7 +89,7 @@ impl SinkTask {
         seed: u64,
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
-        let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable });
+        let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable, types: settings.types });
         let files = [
             (SchemaId::ValueFile, value_schema, settings.readers.writers_may_read()),
             (SchemaId::ReaderFile, reader_schema, true),

@@ -56,7 +56,8 @@ impl KnownSchema {
     /// # Errors
     /// Poison when it has no columnar form.
     pub fn key_layout(&self) -> Result<Arc<ColumnLayout>, Failure> {
-        let layout = || ColumnLayout::whole(self.avro.clone(), KEY_COLUMN).map_err(Failure::from);
+        let layout =
+            || ColumnLayout::whole(self.avro.clone(), KEY_COLUMN, self.options).map_err(Failure::from);
         self.key_layout.get_or_init(layout).clone()
     }
 

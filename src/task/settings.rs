@@ -1,10 +1,11 @@
 //! Owns what a task needs of a connector's settings, worked out once: the plan hash, the rules, the limits.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::config::settings::{
-    ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison, OnTombstone,
-    PartitionRule, RotateSettings, WireFormat,
+    ColumnTypes, ConnectorSettings, ErrorSettings, Evolution, KeyFormat, MetadataColumns, OnPoison,
+    OnTombstone, PartitionRule, RotateSettings, WireFormat,
 };
 use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
@@ -36,6 +37,8 @@ pub struct TaskSettings {
     pub key: KeyFormat,
     /// Columns beside the value's.
     pub columns: MetadataColumns,
+    /// How the types of values are written.
+    pub types: ColumnTypes,
     /// How readers of values are chosen.
     pub readers: ReaderChoice,
     /// How readers of keys are chosen.
@@ -83,6 +86,7 @@ impl TaskSettings {
             wire: connector.value.wire(),
             key: connector.key,
             columns: connector.columns,
+            types: connector.types,
             readers,
             key_readers: key_readers(readers, connector.key),
             partition_by: connector.partition_by.clone(),
@@ -133,7 +137,7 @@ fn plan_hash(
     reader_schema: Option<&str>,
 ) -> PlanHash {
     // Which files hold schemas does not matter, what they hold does. Debug text is enough: a test holds it still from version to version.
-    let text = format!(
+    let mut text = format!(
         "2|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
         connector.storage.url,
         connector.value.wire(),
@@ -147,6 +151,11 @@ fn plan_hash(
         value_schema,
         reader_schema,
     );
+    // Left out where it changes nothing, so that flushes begun before there were such settings are finished.
+    if connector.types != ColumnTypes::default() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "|{:?}", connector.types);
+    }
     PlanHash(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
@@ -203,5 +212,24 @@ connectors:
         {
             assert_eq!(plan(same), plan(""), "{same}");
         }
+    }
+
+    #[test]
+    fn the_plan_changes_with_the_types_of_columns_and_not_with_their_defaults() {
+        let defaults = "timestamp_nanos: nanos, time: time, wide_decimal: decimal, uuid: string";
+        assert_eq!(plan(&format!("columns: {{ {defaults} }}")), plan(""));
+        let choices = [
+            "timestamp_nanos: micros",
+            "timestamp_nanos: number",
+            "time: number",
+            "wide_decimal: string",
+            "uuid: uuid",
+        ];
+        let mut plans: Vec<u64> =
+            choices.iter().map(|choice| plan(&format!("columns: {{ {choice} }}")).0).collect();
+        plans.push(plan("").0);
+        plans.sort_unstable();
+        plans.dedup();
+        assert_eq!(plans.len(), choices.len() + 1);
     }
 }

@@ -68,8 +68,8 @@ def example() -> Path:
     return path
 
 
-def ours(cases: Iterable[Case], folder: Path) -> list[Outcome]:
-    """Our verdict and files for each case."""
+def ours(cases: Iterable[Case], folder: Path, columns: str | None = None) -> list[Outcome]:
+    """Our verdict and files for each case; `columns` is the setting of this name."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "cases", "wb") as out:
         for case in cases:
@@ -77,7 +77,8 @@ def ours(cases: Iterable[Case], folder: Path) -> list[Outcome]:
             out.write(struct.pack("<I", len(strings)))
             for string in strings:
                 out.write(struct.pack("<I", len(string)) + string)
-    done = subprocess.run([str(example()), str(folder / "cases"), str(folder)], capture_output=True, check=False)
+    command = [str(example()), str(folder / "cases"), str(folder), *([columns] if columns else [])]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, f"the example failed: {done.stderr.decode()[-4000:]}"
     answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
     return [Outcome(**answer, file=folder / f"{number}.parquet") for number, answer in enumerate(answers)]

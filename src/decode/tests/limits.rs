@@ -109,6 +109,61 @@ fn fault_48_mutated_datums_take_memory_by_their_size() {
     assert!(taken > 20, "{taken} datums were taken: the others prove little");
 }
 
+/// Time of this thread alone that a datum takes, nanoseconds: the least of several tries, as other work disturbs.
+fn thread_nanos(plan: &DecodePlan, datum: &[u8]) -> u64 {
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    };
+    let once = || {
+        let mut batch = BatchBuilder::new(plan.layout());
+        let started = now();
+        let _ = plan.decode(&mut batch, datum);
+        now() - started
+    };
+    (0..3).map(|_| once()).min().unwrap()
+}
+
+#[test]
+fn fault_49_a_datum_takes_time_in_proportion_to_its_size() {
+    let text = [varint(1_000), vec![b'x'; 1_000]].concat();
+    let unscaled = [varint(1_024), vec![0x7F; 1_024]].concat();
+    let big = [varint(1_026 + 1), unscaled.clone(), vec![0]].concat();
+    let shapes: [(&str, Vec<u8>); 8] = [
+        (r#"["null","string"]"#, vec![0]),
+        (r#""boolean""#, vec![1]),
+        (r#""string""#, text),
+        (r#"{"type":"bytes","logicalType":"decimal","precision":3000}"#, unscaled),
+        (r#"{"type":"bytes","logicalType":"big-decimal"}"#, big),
+        (r#"{"type":"enum","name":"E","symbols":["A","B"]}"#, vec![2]),
+        (r#"{"type":"array","items":"long"}"#, vec![2, 2, 2, 2, 2, 2, 0]),
+        (r#"{"type":"map","values":"null"}"#, vec![1, 4, 2, b'k', 0]),
+    ];
+    let times = 16;
+    for (item, bytes) in shapes {
+        let (plan, _) = same(&field(&format!(r#"{{"type":"array","items":{item}}}"#)));
+        let count = 12_000 / bytes.len() + 1;
+        let datum = |count: usize| [varint(count as i64), bytes.repeat(count), vec![0]].concat();
+        let blocks = |count: usize| [[varint(1), bytes.clone()].concat().repeat(count), vec![0]].concat();
+        // Taken whole, in blocks of one, and refused at the last byte, after all the work.
+        let cut = |count: usize| datum(count)[..datum(count).len() - 1].to_vec();
+        for (how, made) in
+            [("whole", &datum as &dyn Fn(usize) -> Vec<u8>), ("in blocks", &blocks), ("cut", &cut)]
+        {
+            let (small, large) = (made(count), made(count * times));
+            assert_eq!(cost(&plan, &large).0, how != "cut", "{item} {how}");
+            let (short, long) = (thread_nanos(&plan, &small), thread_nanos(&plan, &large));
+            // Ten times its share leaves room for caches and growing buffers, and none for a square.
+            assert!(
+                long <= 10 * times as u64 * short,
+                "{item} {how}: {short} ns for {}, {long} for {}",
+                small.len(),
+                large.len()
+            );
+        }
+    }
+}
+
 /// On the stack of a test's thread, which is no larger than that of a worker.
 #[test]
 fn fault_58_the_deepest_columns_are_read_and_written() {

@@ -1,5 +1,6 @@
 //! Tests of decoding as a whole: values in, columns out.
 
+mod choices;
 mod differential;
 mod encode;
 mod hostile;

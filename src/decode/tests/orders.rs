@@ -95,7 +95,7 @@ fn a_finished_batch_starts_anew() {
 
 #[test]
 fn fault_43_a_tombstone_can_be_a_row_of_nulls() {
-    let options = ColumnOptions { nullable_top_level: true };
+    let options = ColumnOptions { nullable_top_level: true, ..ColumnOptions::default() };
     let layout = crate::decode::ColumnLayout::new(schema(ORDER), options).unwrap();
     let plan = DecodePlan::compile(&schema(ORDER), &layout).unwrap();
     let mut batch = BatchBuilder::new(&layout);
