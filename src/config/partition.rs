@@ -56,18 +56,18 @@ pub(super) fn field_path(scalar: &Scalar) -> Result<Vec<String>, String> {
 /// # Errors
 /// In words, when a backslash stands before anything else, or a name is empty.
 pub fn path_elements(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut path = vec![String::new()];
+    let (mut path, mut element) = (Vec::new(), String::new());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         let escaped = if c == '\\' { chars.next() } else { None };
-        let last = path.last_mut().expect("a path has at least one element");
         match (c, escaped) {
-            ('\\', Some(escaped @ ('.' | '\\'))) => last.push(escaped),
+            ('\\', Some(escaped @ ('.' | '\\'))) => element.push(escaped),
             ('\\', _) => return Err("must have `.` or a backslash after each backslash"),
-            ('.', _) => path.push(String::new()),
-            (c, _) => last.push(c),
+            ('.', _) => path.push(std::mem::take(&mut element)),
+            (c, _) => element.push(c),
         }
     }
+    path.push(element);
     if path.iter().any(String::is_empty) {
         return Err("must not have an empty name in its path");
     }

@@ -152,19 +152,16 @@ impl FileEncoder {
             self.writer.append_key_value_metadata(pair);
         }
         self.close_row_group()?;
-        let mut tail = self.take_bytes();
         let end_at = self.writer.bytes_written();
         let metadata = self.writer.finish().map_err(|error| fatal(&error))?;
-        let mut size_bytes = self.writer.bytes_written() as u64;
-        let end = self.take_bytes();
-        match in_type_order(metadata, end_at).map_err(|error| fatal(&error))? {
-            Some(rewritten) => {
-                size_bytes = (end_at + rewritten.len()) as u64;
-                tail.push(rewritten.into());
-            }
-            None => tail.extend(end),
+        let mut size_bytes = self.writer.bytes_written();
+        let mut tail = self.take_bytes();
+        if let Some(rewritten) = in_type_order(metadata, end_at).map_err(|error| fatal(&error))? {
+            cut(&mut tail, size_bytes - end_at);
+            size_bytes = end_at + rewritten.len();
+            tail.push(rewritten.into());
         }
-        Ok(EncodedFile { tail, size_bytes })
+        Ok(EncodedFile { tail, size_bytes: size_bytes as u64 })
     }
 
     fn note(&mut self) {
@@ -175,6 +172,19 @@ impl FileEncoder {
             self.learned += 1;
         }
     }
+}
+
+/// Takes so many bytes off the end.
+fn cut(pieces: &mut Vec<Bytes>, mut bytes: usize) {
+    while let Some(last) = pieces.last_mut() {
+        if bytes < last.len() {
+            last.truncate(last.len() - bytes);
+            return;
+        }
+        bytes -= last.len();
+        pieces.pop();
+    }
+    assert_eq!(bytes, 0, "the end of a file leaves with its last bytes");
 }
 
 fn fatal(error: &ParquetError) -> Failure {

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::ops::Deref;
 use std::sync::Arc;
 
 use parquet::basic::{BoundaryOrder, ColumnOrder, Type};
@@ -127,10 +126,8 @@ fn with_bounds_of_type_order(metadata: ParquetMetaData) -> Result<ParquetMetaDat
     for (group, row_group) in builder.take_row_groups().into_iter().enumerate() {
         if let Some(indexes) = &indexes {
             for column in 0..row_group.num_columns() {
-                if let Some(index) = indexes.column_index(group, column)
-                    && let Some(other) = column_index(index)?
-                {
-                    changed.insert((group, column), other);
+                if let Some(index) = indexes.column_index(group, column).filter(|index| is_of_floats(index)) {
+                    changed.insert((group, column), column_index(index)?);
                 }
             }
         }
@@ -171,18 +168,22 @@ fn statistics(found: &Statistics) -> Option<Statistics> {
     })
 }
 
-/// That of a float column, `Some(None)` when it must have none; `None` for others.
-fn column_index(found: &ColumnIndexMetaData) -> Result<Option<Option<ColumnIndexMetaData>>, ParquetError> {
+fn is_of_floats(index: &ColumnIndexMetaData) -> bool {
+    matches!(index, ColumnIndexMetaData::FLOAT(_) | ColumnIndexMetaData::DOUBLE(_))
+}
+
+/// As [`float_index`]; others stay as they are.
+fn column_index(found: &ColumnIndexMetaData) -> Result<Option<ColumnIndexMetaData>, ParquetError> {
     let order = found.get_boundary_order().unwrap_or(BoundaryOrder::UNORDERED);
-    Ok(Some(match found {
+    match found {
         ColumnIndexMetaData::FLOAT(index) => {
-            float_index(index, Type::FLOAT, order, |bound| (bound as f32).to_le_bytes().to_vec())?
+            float_index(index, Type::FLOAT, order, |bound| (bound as f32).to_le_bytes().to_vec())
         }
         ColumnIndexMetaData::DOUBLE(index) => {
-            float_index(index, Type::DOUBLE, order, |bound| bound.to_le_bytes().to_vec())?
+            float_index(index, Type::DOUBLE, order, |bound| bound.to_le_bytes().to_vec())
         }
-        _ => return Ok(None),
-    }))
+        other => Ok(Some(other.clone())),
+    }
 }
 
 /// `None` when a page has nothing but NaN: it has no bounds then, and an index has bounds for every page.
@@ -192,7 +193,7 @@ fn float_index<T: Copy + Into<f64>>(
     order: BoundaryOrder,
     bytes: impl Fn(f64) -> Vec<u8>,
 ) -> Result<Option<ColumnIndexMetaData>, ParquetError> {
-    let pages: &ColumnIndex = found.deref();
+    let pages: &ColumnIndex = found;
     let mut builder = ColumnIndexBuilder::new(kind);
     builder.set_boundary_order(order);
     for page in 0..pages.num_pages() as usize {
@@ -392,7 +393,7 @@ mod tests {
     #[test]
     fn fault_56_the_values_themselves_stay_as_they_are() {
         let values = vec![Some(-0.0), Some(f64::NAN), None, Some(0.0), Some(f64::INFINITY)];
-        let file = file(&[values.clone()]);
+        let file = file(std::slice::from_ref(&values));
         let mut reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
         let batch = reader.next().unwrap().unwrap();
         let doubles = batch.column(0).as_primitive::<Float64Type>();

@@ -1,6 +1,8 @@
 //! Owns writing a schema as text: in the parsing canonical form (Avro 1.12, "Parsing Canonical Form for Schemas"), and
 //! whole, with everything that reading data can depend on. Does not own fingerprints.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use super::model::{AvroSchema, EnumType, FixedType, Logical, Name, NodeId, RecordType, Shape, TimeUnit};
@@ -205,7 +207,8 @@ impl<'s> Form<'s> {
         self.text.push_str(r#","logicalType":"#);
         self.quoted(word);
         if let Logical::Decimal { precision, scale } = logical {
-            self.text.push_str(&format!(r#","precision":{precision},"scale":{scale}"#));
+            // Writing to a string cannot fail.
+            let _ = write!(self.text, r#","precision":{precision},"scale":{scale}"#);
         }
     }
 

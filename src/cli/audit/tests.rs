@@ -242,7 +242,7 @@ async fn a_missing_head_is_a_gap_for_the_broker_to_tell() {
     let lake = Lake::new();
     lake.write((5, 12), "", Some(&[5]));
     let alone = lake.examine(None).await;
-    assert!(alone.ok && shown(&alone).contains("proved from the first offset found"), "{}", shown(&alone));
+    assert!(alone.ok && shown(&alone).contains("proved: from the first offset found"), "{}", shown(&alone));
     let report = lake.examine_with(None, Some(&broker)).await;
     assert!(!report.ok && shown(&report).contains("gap: no file holds [0, 5)"), "{}", shown(&report));
     assert_eq!(only(&report).gaps[0].broker, GapContent::Record(0));

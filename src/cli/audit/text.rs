@@ -141,7 +141,7 @@ fn write_more(out: &mut dyn Write, all: usize) -> io::Result<()> {
 
 fn verdict(report: &AuditReport) -> &'static str {
     if report.ok && report.partitions.iter().any(|one| one.broker_begins.is_none()) {
-        "proved from the first offset found: each offset is there at most once, ranges are contiguous, every file is \
+        "proved: from the first offset found on, each offset is there at most once, ranges are contiguous, every file is \
          readable"
     } else if report.ok {
         "proved: each offset is there at most once, ranges are contiguous from the broker's first offset on, every file \

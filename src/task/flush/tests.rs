@@ -372,9 +372,9 @@ fn fault_57_a_type_that_contains_itself_never_becomes_a_reader() {
         assert!(basis.refused.is_empty(), "the schema itself says so, whenever it is asked");
         assert_eq!(bench.replay(&basis, values()).unwrap(), files, "{evolution}");
     }
-    let fixed =
-        "schema: { evolution: fixed, reader_schema_file: reader.avsc }\n    errors: { on_poison: fail }";
-    let mut bench = Bench::new(fixed, &[(1, NODE), (2, LONG)]);
+    let reader = tempfile::NamedTempFile::new().unwrap();
+    let fixed = format!("schema: {{ evolution: fixed, reader_schema_file: '{}' }}", reader.path().display());
+    let mut bench = Bench::new(&fixed, &[(1, NODE), (2, LONG)]);
     bench.schemas.pin(SchemaId::ReaderFile, LONG, true).unwrap();
     let (files, _) = bench.flush(Basis::default(), values());
     assert_eq!(rows(&files), [3], "a reader schema leaves the field out");
