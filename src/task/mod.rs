@@ -17,6 +17,7 @@ pub mod message;
 pub mod names;
 mod open_file;
 pub mod partitioner;
+mod plan;
 mod recovery;
 pub mod rotation;
 pub mod schemas;

@@ -48,7 +48,7 @@ pub(super) fn from_commit(
         }
         if intent.plan != plan {
             return Err(fatal(format!(
-                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, schema, columns, partition_by or errors changed); start once with the former settings to finish it, or delete the files of exactly this range and commit offset {offset} without metadata to abandon it",
+                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, schema, columns, partition_by or errors changed), or by another version of sluice; start once with the former ones to finish it, or delete the files of exactly this range and commit offset {offset} without metadata to abandon it",
                 intent.end
             )));
         }

@@ -10,6 +10,7 @@ use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
 use crate::schema_id::SchemaId;
 use crate::task::intent::PlanHash;
+use crate::task::plan::plan_hash;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
@@ -124,28 +125,4 @@ fn key_readers(readers: ReaderChoice, key: KeyFormat) -> ReaderChoice {
         ReaderChoice::Latest if !numbered => ReaderChoice::Lossless,
         other => other,
     }
-}
-
-/// Two configurations with the same hash map the same records to the same files with the same rows.
-fn plan_hash(
-    connector: &ConnectorSettings,
-    value_schema: Option<&str>,
-    reader_schema: Option<&str>,
-) -> PlanHash {
-    // Which files hold schemas does not matter, what they hold does. Debug text is enough: the hash only ever meets hashes made by the same program, and the version is part of it.
-    let text = format!(
-        "2|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
-        connector.storage.url,
-        connector.value.wire(),
-        connector.registry.as_ref().map(|registry| &registry.api),
-        connector.key,
-        connector.schema,
-        connector.columns,
-        connector.partition_by,
-        connector.errors.on_poison,
-        connector.errors.on_tombstone,
-        value_schema,
-        reader_schema,
-    );
-    PlanHash(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }

@@ -1,0 +1,145 @@
+//! Owns the plan hash: what stands in an intent for every setting that maps records to files. Intents outlive the program
+//! that wrote them, so the text that is hashed is spelled out here and changes with nothing else.
+
+use serde_json::{Value, json};
+
+use crate::config::settings::{
+    ApicurioIds, ConnectorSettings, Evolution, KeyFormat, OnPoison, OnTombstone, PartitionRule, RegistryApi,
+    TimeSource, WireFormat,
+};
+use crate::task::intent::PlanHash;
+
+/// Changes with the meaning of anything in the text, or with the files that the same settings make.
+const FORM: u32 = 3;
+
+/// Two configurations with the same hash map the same records to the same files with the same rows. Of files with schemas
+/// the texts count, not where they lie.
+pub(super) fn plan_hash(
+    connector: &ConnectorSettings,
+    value_schema: Option<&str>,
+    reader_schema: Option<&str>,
+) -> PlanHash {
+    let text = canonical(connector, value_schema, reader_schema).to_string();
+    PlanHash(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
+/// Lists only: the order is part of the form.
+fn canonical(
+    connector: &ConnectorSettings,
+    value_schema: Option<&str>,
+    reader_schema: Option<&str>,
+) -> Value {
+    let columns = &connector.columns;
+    json!([
+        FORM,
+        connector.storage.url.as_str(),
+        wire(connector.value.wire()),
+        connector.registry.as_ref().map(|registry| api(&registry.api)),
+        key(connector.key),
+        match connector.schema.evolution {
+            Evolution::Lossless => "lossless",
+            Evolution::PerVersion => "per_version",
+            Evolution::Latest => "latest",
+            Evolution::Fixed(_) => "fixed",
+        },
+        [columns.position, columns.key, columns.headers],
+        connector.partition_by.iter().map(rule).collect::<Vec<_>>(),
+        match connector.errors.on_poison {
+            OnPoison::Fail => "fail",
+            OnPoison::Skip => "skip",
+            OnPoison::DeadLetter => "dead_letter",
+        },
+        match connector.errors.on_tombstone {
+            OnTombstone::Skip => "skip",
+            OnTombstone::Fail => "fail",
+            OnTombstone::DeadLetter => "dead_letter",
+            OnTombstone::Row => "row",
+        },
+        value_schema,
+        reader_schema,
+    ])
+}
+
+fn wire(wire: WireFormat) -> &'static str {
+    match wire {
+        WireFormat::Confluent => "confluent",
+        WireFormat::Apicurio => "apicurio",
+        WireFormat::SingleObject => "single_object",
+        WireFormat::Glue => "glue",
+        WireFormat::Header => "header",
+        WireFormat::None => "none",
+    }
+}
+
+fn api(api: &RegistryApi) -> Value {
+    match api {
+        RegistryApi::Confluent { context } => json!(["confluent", context]),
+        RegistryApi::Apicurio { ids: ApicurioIds::Global } => json!(["apicurio", "global"]),
+        RegistryApi::Apicurio { ids: ApicurioIds::Content } => json!(["apicurio", "content"]),
+        RegistryApi::Glue { region } => json!(["glue", region]),
+    }
+}
+
+fn key(key: KeyFormat) -> Value {
+    match key {
+        KeyFormat::None => json!(["none"]),
+        KeyFormat::Bytes => json!(["bytes"]),
+        KeyFormat::String => json!(["string"]),
+        KeyFormat::Avro(format) => json!(["avro", wire(format)]),
+    }
+}
+
+fn rule(rule: &PartitionRule) -> Value {
+    match rule {
+        PartitionRule::Field { path, name } => json!(["field", path, name]),
+        PartitionRule::Time { source, pattern, timezone } => {
+            let source = match source {
+                TimeSource::Record => json!(["record"]),
+                TimeSource::Wallclock => json!(["wallclock"]),
+                TimeSource::Field(path) => json!(["field", path]),
+            };
+            json!(["time", source, pattern, timezone.name()])
+        }
+        PartitionRule::Record { full, name } => json!(["record", full, name]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(reader_schema_file: &str) -> ConnectorSettings {
+        let text = format!(
+            "version: 1
+connectors:
+  - name: orders
+    kafka: {{ topics: [orders], properties: {{ bootstrap.servers: 'k:1' }} }}
+    value: {{ format: avro }}
+    registry: {{ url: 'http://r:1' }}
+    schema: {{ evolution: fixed, reader_schema_file: {reader_schema_file} }}
+    partition_by: [{{ field: a.b }}, {{ time: at, path: 'dt=%Y', timezone: Europe/Berlin }}, {{ record: name }}]
+    storage: {{ url: 's3://lake/raw' }}
+"
+        );
+        crate::config::load_str(&text, &|_| None).unwrap().connectors.remove(0)
+    }
+
+    /// An intent is followed after an upgrade only while this text stays as it is.
+    #[test]
+    fn the_text_of_a_plan_is_as_it_was() {
+        let text = canonical(&connector("/a.avsc"), None, Some("\"string\"")).to_string();
+        let expected = concat!(
+            r#"[3,"s3://lake/raw","confluent",["confluent",null],["none"],"fixed",[true,false,false],"#,
+            r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin"],["record",false,"record"]],"#,
+            r#""fail","skip",null,"\"string\""]"#,
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn where_a_schema_file_lies_does_not_matter_what_it_says_does() {
+        let plan = |file, schema| plan_hash(&connector(file), None, Some(schema));
+        assert_eq!(plan("/a.avsc", "\"string\""), plan("/elsewhere/b.avsc", "\"string\""));
+        assert_ne!(plan("/a.avsc", "\"string\""), plan("/a.avsc", "\"bytes\""));
+    }
+}
