@@ -109,19 +109,18 @@ mod tests {
     use super::*;
 
     fn connector(reader_schema_file: &str) -> ConnectorSettings {
-        let text = format!(
-            "version: 1
+        let text = "version: 1
 connectors:
   - name: orders
-    kafka: {{ topics: [orders], properties: {{ bootstrap.servers: 'k:1' }} }}
-    value: {{ format: avro }}
-    registry: {{ url: 'http://r:1' }}
-    schema: {{ evolution: fixed, reader_schema_file: {reader_schema_file} }}
-    partition_by: [{{ field: a.b }}, {{ time: at, path: 'dt=%Y', timezone: Europe/Berlin }}, {{ record: name }}]
-    storage: {{ url: 's3://lake/raw' }}
-"
-        );
-        crate::config::load_str(&text, &|_| None).unwrap().connectors.remove(0)
+    kafka: { topics: [orders], properties: { bootstrap.servers: 'k:1' } }
+    value: { format: avro }
+    registry: { url: 'http://r:1' }
+    partition_by: [{ field: a.b }, { time: at, path: 'dt=%Y', timezone: Europe/Berlin }, { record: name }]
+    storage: { url: 's3://lake/raw' }
+";
+        let mut connector = crate::config::load_str(text, &|_| None).unwrap().connectors.remove(0);
+        connector.schema.evolution = Evolution::Fixed(reader_schema_file.into());
+        connector
     }
 
     /// An intent is followed after an upgrade only while this text stays as it is.
