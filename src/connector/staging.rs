@@ -41,7 +41,11 @@ struct Actor {
 
 enum Step {
     /// The reservation counts the bytes as long as they wait, also when nobody takes them any more.
-    Append { file: usize, bytes: Bytes, reservation: Reservation },
+    Append {
+        file: usize,
+        bytes: Bytes,
+        reservation: Reservation,
+    },
     Seal(Vec<SealedFile>),
     Publish,
 }

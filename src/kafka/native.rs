@@ -243,11 +243,7 @@ impl Drop for RunOwner {
     }
 }
 
-fn cut_into_runs(
-    messages: Vec<NativeMessage>,
-    with_headers: bool,
-    in_flight: &InFlight<'_>,
-) -> Vec<Run> {
+fn cut_into_runs(messages: Vec<NativeMessage>, with_headers: bool, in_flight: &InFlight<'_>) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut open: Vec<NativeMessage> = Vec::new();
     for message in messages {
@@ -270,11 +266,7 @@ fn cut_into_runs(
     runs
 }
 
-fn close_run(
-    messages: Vec<NativeMessage>,
-    with_headers: bool,
-    in_flight: &InFlight<'_>,
-) -> Option<Run> {
+fn close_run(messages: Vec<NativeMessage>, with_headers: bool, in_flight: &InFlight<'_>) -> Option<Run> {
     let first = messages.first()?;
     let tp = TopicPartition { topic: Arc::from(first.topic()), partition: first.get().partition };
     let records: Vec<RawRecord> =

@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn without_a_commit_the_files_say_where_to_begin() {
-        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
+        let begin =
+            |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
         let beginning = begin(flush(30, 40, 2, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.found, beginning.intent), (at(40), "files", None));
         assert!(begin(flush(1, 5, 1, 1)).is_err());
@@ -233,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_flush_with_missing_files_is_made_again() {
-        let begin = |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
+        let begin =
+            |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
         let beginning = begin(flush(30, 40, 1, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.intended), (at(30), false));
         assert_eq!(beginning.intent.map(|intent| intent.end), Some(at(40)));

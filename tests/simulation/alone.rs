@@ -87,9 +87,7 @@ pub(crate) fn position(committed: Option<i64>, low: i64, high: i64) -> BrokerPos
 /// The commit among what is asked for: offset and metadata.
 pub(crate) fn commit_of(effects: &[Effect]) -> Option<(CommitId, i64, String)> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Commit { commit, offset, metadata, .. } => {
-            Some((*commit, offset.as_i64(), metadata.clone()))
-        }
+        Effect::Commit { commit, offset, metadata, .. } => Some((*commit, offset.as_i64(), metadata.clone())),
         _ => None,
     })
 }
@@ -101,4 +99,3 @@ pub(crate) fn start_of(effects: &[Effect]) -> Option<i64> {
         _ => None,
     })
 }
-

@@ -282,7 +282,9 @@ impl Consumer {
         match self.lanes.get(&commit.tp).filter(|lane| lane.epoch == commit.epoch) {
             None => Err("no longer ours"),
             Some(lane) if commit.offset.as_i64() < lane.committed => Err("backwards"),
-            Some(lane) if commit.offset.as_i64() > lane.delivered.max(lane.vacant_until) => Err("beyond what was handed over"),
+            Some(lane) if commit.offset.as_i64() > lane.delivered.max(lane.vacant_until) => {
+                Err("beyond what was handed over")
+            }
             Some(_) => Ok(()),
         }
     }

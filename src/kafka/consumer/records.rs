@@ -26,7 +26,8 @@ impl ConsumerThread {
         // Nothing came last time: the first message ends a longer wait at once, and commands do.
         let (wait, most) = if self.calm { (CALM_WAIT, 1) } else { (BATCH_WAIT, usize::MAX) };
         let lanes = &self.lanes;
-        let of = |tp: &TopicPartition| lanes.get(tp).map(|lane| lane.in_flight_bytes.clone()).unwrap_or_default();
+        let of =
+            |tp: &TopicPartition| lanes.get(tp).map(|lane| lane.in_flight_bytes.clone()).unwrap_or_default();
         let in_flight = InFlight { all: &in_flight, of: &of };
         let runs = queue.consume(wait, most, self.settings.with_headers, &in_flight);
         self.calm = runs.is_empty();
@@ -121,7 +122,8 @@ impl ConsumerThread {
 /// What an offset means that the broker does not have; `at` is where we are, `ends` what the broker has.
 fn out_of_range(at: Option<i64>, ends: Option<(i64, i64)>) -> String {
     let Some((low, high)) = ends else {
-        return "the broker does not tell what it has; compare the topic's offsets with the group's".to_owned();
+        return "the broker does not tell what it has; compare the topic's offsets with the group's"
+            .to_owned();
     };
     match at {
         Some(at) if at > high => format!(

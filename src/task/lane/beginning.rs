@@ -2,13 +2,11 @@
 
 use super::{Lane, LaneState, Replay};
 use crate::error::{Failure, Stage};
+use crate::position::Offset;
 use crate::task::Shared;
 use crate::task::claim::Claim;
 use crate::task::clock::Now;
-use crate::position::Offset;
-use crate::task::message::{
-    Attempt, BrokerPosition, CommitError, CommitId, Effect, Event, PublishedFlush,
-};
+use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Effect, Event, PublishedFlush};
 use crate::task::recovery;
 use crate::task::recovery::Beginning;
 use crate::task::tracker::OffsetTracker;
