@@ -18,6 +18,7 @@ pub mod message;
 pub mod names;
 mod open_file;
 pub mod partitioner;
+mod plan;
 mod recovery;
 pub mod rotation;
 pub mod schemas;
@@ -89,7 +90,8 @@ impl SinkTask {
         seed: u64,
     ) -> Result<Self, Failure> {
         let nullable = settings.errors.on_tombstone == crate::config::settings::OnTombstone::Row;
-        let mut schemas = SchemaBook::new(ColumnOptions { nullable_top_level: nullable, types: settings.types });
+        let mut schemas =
+            SchemaBook::new(ColumnOptions { nullable_top_level: nullable, types: settings.types });
         let files = [
             (SchemaId::ValueFile, value_schema, settings.readers.writers_may_read()),
             (SchemaId::ReaderFile, reader_schema, true),
@@ -165,6 +167,7 @@ impl SinkTask {
                 if let Some(old) = self.lanes.remove(&tp) {
                     forget(old, &mut self.shared);
                 }
+                names::check_topic(&tp).map_err(|failure| (Some(tp.clone()), failure))?;
                 let lane = Lane::new(tp.clone(), epoch, stop, &mut self.shared);
                 self.lanes.insert(tp, lane);
                 Ok(())

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use crate::position::{OffsetRange, TopicPartition};
+use crate::error::{Failure, Stage};
+use crate::position::{Offset, OffsetRange, TopicPartition};
 
 /// Left and right side of a partition directory whose value is null.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -34,6 +35,26 @@ pub fn object_name(tp: &TopicPartition, range: OffsetRange, directory: &str, ord
     name
 }
 
+/// Whether files of the partition can have names at all: a topic's name is part of them.
+///
+/// # Errors
+/// Fatal when even the shortest is too long for one path segment.
+pub fn check_topic(tp: &TopicPartition) -> Result<(), Failure> {
+    let nowhere = OffsetRange { start: Offset::ZERO, end: Offset::ZERO };
+    let segment_bytes = object_name(tp, nowhere, "", 0).len() - tp.topic.len() - 1;
+    if segment_bytes <= LONGEST_SEGMENT_BYTES {
+        return Ok(());
+    }
+    let most = LONGEST_SEGMENT_BYTES - (segment_bytes - tp.topic.len());
+    Err(Failure::fatal(
+        Stage::Recover,
+        format!(
+            "{tp}: the topic's name has {} bytes, and names of files leave room for {most}; take the topic out of kafka.topics, or copy it to one of a shorter name",
+            tp.topic.len()
+        ),
+    ))
+}
+
 /// Bytes that an object name adds to its directory, for the check of the longest key.
 #[must_use]
 pub fn name_overhead_bytes(tp: &TopicPartition) -> usize {
@@ -51,7 +72,7 @@ pub fn parse_object_name(path: &str) -> Option<(TopicPartition, OffsetRange, usi
     let mut offset = || {
         let digits =
             parts.next().filter(|digits| digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit()))?;
-        crate::position::Offset::new(digits.parse().ok()?)
+        Offset::new(digits.parse().ok()?)
     };
     let (start, end) = (offset()?, offset()?);
     if start > end {
@@ -112,7 +133,6 @@ fn needs_escape(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::Offset;
 
     fn unescape(escaped: &str) -> String {
         let mut out = Vec::new();
@@ -143,6 +163,16 @@ mod tests {
         assert_eq!(parse_object_name(&name), Some((tp.clone(), range(0, 1_500_000), 0)));
         let second = object_name(&tp, range(5, i64::MAX - 1), "", 12);
         assert_eq!(parse_object_name(&second), Some((tp, range(5, i64::MAX - 1), 12)));
+    }
+
+    #[test]
+    fn a_topic_whose_files_can_have_no_name_is_refused_at_once() {
+        let check = |bytes: usize, partition| check_topic(&TopicPartition::new("t".repeat(bytes), partition));
+        assert_eq!((check(219, 7), check(218, 12)), (Ok(()), Ok(())));
+        for (bytes, partition, most) in [(220, 7, 219), (219, 12, 218), (249, 0, 219)] {
+            let failure = check(bytes, partition).unwrap_err();
+            assert!(failure.to_string().contains(&format!("room for {most};")), "{failure}");
+        }
     }
 
     #[test]

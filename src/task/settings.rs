@@ -1,6 +1,5 @@
 //! Owns what a task needs of a connector's settings, worked out once: the plan hash, the rules, the limits.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::config::settings::{
@@ -11,6 +10,7 @@ use crate::encode::Encoding;
 use crate::schema::evolution::ReaderChoice;
 use crate::schema_id::SchemaId;
 use crate::task::intent::PlanHash;
+use crate::task::plan::plan_hash;
 
 /// Open files at the most in one flush; reaching it ends the flush.
 const OPEN_FILES_PER_FLUSH: usize = 5_000;
@@ -127,109 +127,5 @@ fn key_readers(readers: ReaderChoice, key: KeyFormat) -> ReaderChoice {
         ReaderChoice::Fixed(_) => ReaderChoice::Lossless,
         ReaderChoice::Latest if !numbered => ReaderChoice::Lossless,
         other => other,
-    }
-}
-
-/// Two configurations with the same hash map the same records to the same files with the same rows.
-fn plan_hash(
-    connector: &ConnectorSettings,
-    value_schema: Option<&str>,
-    reader_schema: Option<&str>,
-) -> PlanHash {
-    // Which files hold schemas does not matter, what they hold does. Debug text is enough: a test holds it still from version to version.
-    let mut text = format!(
-        "2|{}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
-        connector.storage.url,
-        connector.value.wire(),
-        connector.registry.as_ref().map(|registry| &registry.api),
-        connector.key,
-        connector.schema,
-        connector.columns,
-        connector.partition_by,
-        connector.errors.on_poison,
-        connector.errors.on_tombstone,
-        value_schema,
-        reader_schema,
-    );
-    // Left out where it changes nothing, so that flushes begun before there were such settings are finished.
-    if connector.types != ColumnTypes::default() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "|{:?}", connector.types);
-    }
-    PlanHash(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(lines: &str) -> PlanHash {
-        let text = format!(
-            "version: 1
-connectors:
-  - name: a
-    kafka: {{ topics: [t], properties: {{ bootstrap.servers: 'localhost:9092' }} }}
-    value: {{ format: avro }}
-    registry: {{ url: 'http://localhost:8081' }}
-    storage: {{ url: 's3://lake/raw' }}
-    {lines}
-"
-        );
-        let settings = crate::config::load_str(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
-        TaskSettings::of(&settings.connectors[0], None, None).plan
-    }
-
-    const TIMES: &str =
-        "partition_by: [{ field: a.b }, { time: record, path: 'dt=%Y-%m-%d', timezone: Europe/Berlin }]";
-
-    /// When this fails, a flush that another version has left pending cannot be finished by this one. If that must be,
-    /// let the changelog say so: "drain before the upgrade".
-    #[test]
-    fn fault_107_a_plan_keeps_its_hash_from_version_to_version() {
-        assert_eq!(
-            [plan(""), plan(TIMES)],
-            [PlanHash(977_740_741_559_406_925), PlanHash(16_880_575_553_245_410_235)]
-        );
-    }
-
-    #[test]
-    fn a_plan_holds_what_shapes_files_and_nothing_else() {
-        let others = [
-            TIMES,
-            "partition_by: [{ field: a.c }]",
-            "schema: { evolution: per_version }",
-            "errors: { on_poison: skip }",
-            "errors: { on_tombstone: row }",
-            "key: { format: avro }",
-            "columns: { metadata: [headers] }",
-        ];
-        let mut plans: Vec<u64> = others.iter().map(|lines| plan(lines).0).chain([plan("").0]).collect();
-        plans.sort_unstable();
-        plans.dedup();
-        assert_eq!(plans.len(), others.len() + 1, "each is another plan");
-        for same in
-            ["rotate: { rows: 7, every: 1s }", "parquet: { compression: zstd, sort_by: [n] }", "tasks: 7"]
-        {
-            assert_eq!(plan(same), plan(""), "{same}");
-        }
-    }
-
-    #[test]
-    fn the_plan_changes_with_the_types_of_columns_and_not_with_their_defaults() {
-        let defaults = "timestamp_nanos: nanos, time: time, wide_decimal: decimal, uuid: string";
-        assert_eq!(plan(&format!("columns: {{ {defaults} }}")), plan(""));
-        let choices = [
-            "timestamp_nanos: micros",
-            "timestamp_nanos: number",
-            "time: number",
-            "wide_decimal: string",
-            "uuid: uuid",
-        ];
-        let mut plans: Vec<u64> =
-            choices.iter().map(|choice| plan(&format!("columns: {{ {choice} }}")).0).collect();
-        plans.push(plan("").0);
-        plans.sort_unstable();
-        plans.dedup();
-        assert_eq!(plans.len(), choices.len() + 1);
     }
 }
