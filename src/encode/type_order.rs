@@ -272,6 +272,8 @@ mod tests {
     use crate::config::settings::{ByteSize, ColumnSettings, Compression, Dictionary, ParquetSettings};
     use crate::encode::{Encoding, FileEncoder};
 
+    type Bounds = Option<(f64, f64)>;
+
     /// A file with a row group for each list of values, which stand in three columns beside a whole number.
     fn file(groups: &[Vec<Option<f64>>]) -> Bytes {
         let settings = ParquetSettings {
@@ -345,7 +347,7 @@ mod tests {
 
     #[test]
     fn fault_56_bounds_leave_nan_out_and_count_both_zeros() {
-        let cases: [(&[f64], Option<(f64, f64)>); 8] = [
+        let cases: [(&[f64], Bounds); 8] = [
             (&[1.0, -3.0], Some((-3.0, 1.0))),
             (&[0.0, 2.0], Some((-0.0, 2.0))),
             (&[-2.0, -0.0], Some((-2.0, 0.0))),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::KafkaSettings;
@@ -63,7 +64,7 @@ impl ClusterReader {
     pub fn partitions(&self, topic: &str) -> Result<Vec<TopicPartition>, Failure> {
         let metadata = self.persist(|| self.consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT))?;
         let found = metadata.topics().iter().filter(|found| found.name() == topic);
-        let partitions = found.flat_map(|found| found.partitions());
+        let partitions = found.flat_map(MetadataTopic::partitions);
         Ok(partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect())
     }
 

@@ -83,6 +83,7 @@ impl LocalRegistry {
 
     /// Deletes a version softly: its id is still known, the version only to those who ask for deleted ones, too. Gives
     /// whether it was there.
+    #[must_use]
     pub fn delete_softly(&self, subject: &str, version: usize) -> bool {
         self.store.lock().delete(subject, version)
     }

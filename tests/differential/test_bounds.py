@@ -42,7 +42,7 @@ def test_fault_56_float_columns_are_declared_in_the_order_that_every_engine_know
         alone = written(tmp_path / f"{kind}-nan", kind, [struct.pack(form, math.nan)] * 3)
         bounds = pq.read_metadata(alone).row_group(0).column(0).statistics
         assert bounds is None or not bounds.has_min_max, "NaN is no bound"
-        count = duckdb.sql(f"SELECT count(*) FROM read_parquet('{alone}') WHERE isnan(f)").fetchone()
+        count = duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE isnan(f)", [str(alone)]).fetchone()
         assert count == (3,)
 
 
