@@ -84,6 +84,7 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
     let process = Process {
         runtime: runtime.handle().clone(),
         budget: MemoryBudget::new(256 << 20),
+        connectors: 1,
         scratch_dir: std::env::temp_dir(),
         until_end: false,
         connectors: 2,
