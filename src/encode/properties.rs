@@ -1,8 +1,10 @@
 //! Owns the translation of `parquet:` settings into the Parquet writer's properties.
 
-use parquet::basic::{BrotliLevel, Compression as ParquetCompression, GzipLevel, ZstdLevel};
+use parquet::basic::{
+    BrotliLevel, Compression as ParquetCompression, ConvertedType, GzipLevel, LogicalType, ZstdLevel,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+use parquet::schema::types::{ColumnDescriptor, ColumnPath, SchemaDescriptor};
 
 use crate::config::settings::{Compression, Dictionary, ParquetSettings};
 use crate::error::{Failure, Stage};
@@ -40,6 +42,11 @@ pub(super) fn writer_properties(
         }
     }
     Ok(builder.build())
+}
+
+/// Whether the values of a column are text, so that bounds that are cut short must stay text.
+pub(super) fn is_text(column: &ColumnDescriptor) -> bool {
+    column.logical_type_ref() == Some(&LogicalType::String) || column.converted_type() == ConvertedType::UTF8
 }
 
 fn compression(setting: Compression) -> Result<ParquetCompression, Failure> {
