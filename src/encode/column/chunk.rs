@@ -58,12 +58,12 @@ struct FinishedPage {
 }
 
 /// How much a page has.
-pub(super) struct PageCounts<'a> {
+pub(super) struct PageCounts {
     pub(super) entries: usize,
     pub(super) values: usize,
     pub(super) rows: usize,
-    pub(super) definition: &'a Option<LevelHistogram>,
-    pub(super) repetition: &'a Option<LevelHistogram>,
+    pub(super) definition: Option<LevelHistogram>,
+    pub(super) repetition: Option<LevelHistogram>,
 }
 
 impl Chunk {
@@ -97,7 +97,7 @@ impl Chunk {
         &mut self,
         body: &[u8],
         facts: PageFacts,
-        counts: &PageCounts<'_>,
+        counts: &PageCounts,
         compressor: &mut Compressor,
     ) -> Result<(), ParquetError> {
         let page = Page::DataPage {
@@ -116,8 +116,8 @@ impl Chunk {
         if let Some(bytes) = facts.string_bytes {
             *self.string_bytes.get_or_insert(0) += bytes;
         }
-        add(&mut self.definition, counts.definition);
-        add(&mut self.repetition, counts.repetition);
+        add(&mut self.definition, counts.definition.as_ref());
+        add(&mut self.repetition, counts.repetition.as_ref());
         self.index_page(facts, counts);
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Chunk {
         Ok(FinishedPage { bytes: bytes.into(), encoding })
     }
 
-    fn index_page(&mut self, facts: PageFacts, counts: &PageCounts<'_>) {
+    fn index_page(&mut self, facts: PageFacts, counts: &PageCounts) {
         let nulls = (counts.entries - counts.values) as i64;
         match facts.bounds {
             None => self.index.append(true, Vec::new(), Vec::new(), nulls, None),
@@ -219,7 +219,7 @@ impl Chunk {
                 self.note_bounds(least, greatest);
             }
         }
-        self.index.append_histograms(counts.repetition, counts.definition);
+        self.index.append_histograms(&counts.repetition, &counts.definition);
         self.offsets.append_row_count(counts.rows as i64);
         self.offsets.append_unencoded_byte_array_data_bytes(facts.string_bytes);
     }
@@ -313,7 +313,7 @@ impl Chunk {
     }
 }
 
-fn add(sum: &mut Option<LevelHistogram>, page: &Option<LevelHistogram>) {
+fn add(sum: &mut Option<LevelHistogram>, page: Option<&LevelHistogram>) {
     if let (Some(sum), Some(page)) = (sum, page) {
         sum.add(page);
     }

@@ -159,12 +159,11 @@ impl ColumnEncoder {
         }
         let mut body = std::mem::take(&mut compressor.body);
         body.clear();
-        let (definition, repetition) =
-            (self.definition.histogram().clone(), self.repetition.histogram().clone());
+        let (definition, repetition) = (self.definition.histogram(), self.repetition.histogram());
         self.repetition.take_into(&mut body);
         self.definition.take_into(&mut body);
         let facts = self.values.take_page(&mut body);
-        let counts = PageCounts { entries, values, rows, definition: &definition, repetition: &repetition };
+        let counts = PageCounts { entries, values, rows, definition, repetition };
         self.chunk.add_page(&body, facts, &counts, compressor)?;
         compressor.body = body;
         Ok(())

@@ -82,8 +82,8 @@ impl PageLevels {
     }
 
     /// How many there are of each level; `None` where there is only one.
-    pub(super) fn histogram(&self) -> &Option<LevelHistogram> {
-        &self.histogram
+    pub(super) fn histogram(&self) -> Option<LevelHistogram> {
+        self.histogram.clone()
     }
 
     /// Appends what a data page of version 1 says of them, and forgets them.
