@@ -5,10 +5,11 @@ PEER ?= flink
 BENCH = cd tests && "$$($(PYTHON) run --environment)" -m bench
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-linear bench-idle bench-instructions bench-peer help build demo fmt manual lint deny advisories unit simulate differential e2e faults services test
+.PHONY: advisories bench bench-idle bench-instructions bench-linear bench-peer build demo deny differential e2e faults fmt fuzz help lint manual
+.PHONY: services simulate test unit
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the binary, optimised: target/release/sluice
 	cargo build --release --locked

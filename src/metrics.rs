@@ -77,6 +77,12 @@ impl Metrics {
         Arc::clone(self.lock().entry(name.to_owned()).or_default())
     }
 
+    /// What the counters of the connector say; zeros when there are none with this name.
+    #[must_use]
+    pub fn totals(&self, name: &str) -> ConnectorTotals {
+        self.lock().get(name).map(|connector| connector.totals()).unwrap_or_default()
+    }
+
     /// Forgets a connector that is no longer configured.
     pub fn forget(&self, name: &str) {
         self.lock().remove(name);

@@ -1,5 +1,5 @@
-//! Keeps docs/settings.md in step with the documentation of `src/config/settings.rs`, which it is made of. `make manual`
-//! writes it anew.
+//! Keeps docs/settings.md in step with the documentation of `src/config/settings.rs` and what lies in its folder, which it is
+//! made of. `make manual` writes it anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +25,7 @@ struct Entry {
 #[test]
 fn the_manual_says_what_the_code_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = std::fs::read_to_string(root.join("src/config/settings.rs")).unwrap();
+    let source = documented(root);
     let manual = root.join("docs/settings.md");
     let wanted = render(&source);
     if std::env::var_os("SLUICE_WRITE_MANUAL").is_some() {
@@ -38,7 +38,7 @@ fn the_manual_says_what_the_code_says() {
 #[test]
 fn every_key_of_the_code_is_in_the_manual() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manual = render(&std::fs::read_to_string(root.join("src/config/settings.rs")).unwrap());
+    let manual = render(&documented(root));
     let mut keys = Vec::new();
     for entry in std::fs::read_dir(root.join("src/config")).unwrap() {
         let path = entry.unwrap().path();
@@ -69,6 +69,19 @@ fn documentation_becomes_sections_and_lists() {
     let expected = "## The file\n\nSee [`a`](#a) and [`chrono::format::strftime`](https://docs.rs/chrono/latest/chrono/format/strftime/index.html).\n\n\
                     ## `a`\n\nThings.\n\nMore.\n\n- `a.b`: one\n  thing.\n\n## `a.e`\n\n- `f`: a form.\n  - `g`: inside.\n";
     assert!(body.ends_with(expected), "{body}");
+}
+
+/// The settings with what they are made of, as one text.
+fn documented(root: &Path) -> String {
+    let mut text = std::fs::read_to_string(root.join("src/config/settings.rs")).unwrap();
+    let folder = std::fs::read_dir(root.join("src/config/settings")).unwrap();
+    let mut rest: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    rest.sort();
+    for path in rest {
+        let source = std::fs::read_to_string(path).unwrap();
+        text.extend(source.lines().filter(|line| !line.starts_with("//!")).flat_map(|line| [line, "\n"]));
+    }
+    text
 }
 
 fn render(source: &str) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::config::settings::{DaemonSettings, Secret};
+use crate::config::settings::{DaemonSettings, HttpSettings, Secret};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Probes carry no token.
@@ -42,6 +42,12 @@ impl Access {
             read_only: daemon.http.read_only,
             loopback: daemon.listen.ip().is_loopback(),
         }
+    }
+
+    /// Takes up what a changed configuration says. Where the daemon listens stays as it is until the process ends.
+    pub(crate) fn take_up(&mut self, http: &HttpSettings) {
+        self.token.clone_from(&http.token);
+        self.read_only = http.read_only;
     }
 
     /// Whether commands are taken at all.

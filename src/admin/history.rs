@@ -54,7 +54,7 @@ impl History {
         shared.last = Some(now);
         let (daemon, metrics) = look();
         for connector in &daemon.connectors {
-            let totals = metrics.connector(&connector.name).totals();
+            let totals = metrics.totals(&connector.name);
             let track = shared.connectors.entry(connector.name.clone()).or_default();
             let before = track.totals.replace(totals);
             // What came before the first look is no rate.

@@ -88,7 +88,7 @@ async fn status(State(state): State<AdminState>, uri: Uri) -> Html<String> {
         takes_commands: access.takes_commands(),
         refreshes: uri.query() != Some("refresh=off"),
         log_level: state.logs.as_ref().map(|logs| logs.level().as_str()),
-        totals: &|name| state.metrics.connector(name).totals(),
+        totals: &|name| state.metrics.totals(name),
     };
     Html(page::status_page(&(state.snapshot)(), &around))
 }
@@ -130,7 +130,7 @@ struct ConnectorStatus {
 
 impl ConnectorStatus {
     fn new(snapshot: ConnectorSnapshot, state: &AdminState) -> Self {
-        let counters = state.metrics.connector(&snapshot.name).totals();
+        let counters = state.metrics.totals(&snapshot.name);
         Self { snapshot, counters }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::admin::TlsListener;
 use crate::cli::output::{Align, Table, complain, count_of, printable, to_stdout};
 use crate::cli::{CheckArguments, EXIT_DONE, EXIT_USAGE, environment, reason_of, runtime};
 use crate::config;
@@ -44,7 +45,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let findings = if arguments.offline {
-        settings.connectors.iter().flat_map(schema_files).collect()
+        endpoints(&settings).into_iter().chain(settings.connectors.iter().flat_map(schema_files)).collect()
     } else {
         let runtime = runtime()?;
         let findings = runtime.block_on(reach(&settings, DEADLINE));
@@ -66,8 +67,21 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 
 /// What `--offline` would find in a configuration that reads well, a line a problem.
 pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
-    let findings = settings.connectors.iter().flat_map(schema_files);
+    let findings = settings.connectors.iter().flat_map(schema_files).chain(endpoints(settings));
     findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
+}
+
+/// What would keep the endpoints from being served as configured, a line a problem.
+pub(super) fn endpoint_problems(settings: &Settings) -> Vec<String> {
+    let findings = endpoints(settings).into_iter();
+    findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
+}
+
+/// Certificate and key of the endpoints.
+fn endpoints(settings: &Settings) -> Option<Finding> {
+    let files = settings.daemon.http.tls.as_ref()?;
+    let found = format!("certificate {} with its key", files.certificate.display());
+    Some(Finding::of_daemon("http.tls", TlsListener::load(files).map(|_| found)))
 }
 
 /// The answer to one question.
@@ -103,7 +117,7 @@ impl Finding {
 /// Asks everything at the same time; the findings come in the order of the configuration.
 async fn reach(settings: &Settings, deadline: Duration) -> Vec<Finding> {
     let scratch_dir = &settings.daemon.scratch_dir;
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = endpoints(settings).into_iter().collect();
     // Local files are made where they belong; only uploads wait in the scratch directory.
     if settings.connectors.iter().any(|connector| connector.storage.url.scheme() != "file") {
         findings.push(Finding::of_daemon("scratch_dir", try_scratch_dir(scratch_dir)));

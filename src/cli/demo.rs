@@ -2,7 +2,7 @@
 //! product's own code, but for the broker, which is librdkafka's mock cluster.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::cli::{DemoArguments, EXIT_DONE, EXIT_FAILED, runtime};
+use crate::cli::output::{complain, thousands, to_stdout};
+use crate::cli::{DemoArguments, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, runtime};
 use crate::config;
 use crate::config::settings::Settings;
 use crate::connector::{FileWritten, Process};
@@ -39,6 +40,13 @@ const SEED: u64 = 42;
 /// When the in-process services cannot be set up or the output directory is not usable.
 pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let output = output_directory(arguments)?;
+    if std::fs::read_dir(&output)?.next().is_some() {
+        complain(format_args!(
+            "sluice: {} is not empty; name another directory with --output",
+            output.display()
+        ));
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let runtime = runtime()?;
     let cluster = MockCluster::new(1).context("cannot start the in-process broker")?;
     cluster.create_topic(TOPIC, PARTITIONS, 1).context("cannot create the topic")?;
@@ -47,11 +55,10 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let schema = registry.register("orders-value", ORDER_SCHEMA)?;
     let settings = settings(&cluster.bootstrap_servers(), registry.url().as_str(), &output)?;
 
-    println!(
-        "sluice demo: {} orders, Kafka (in process) -> {}",
-        thousands(arguments.records),
-        output.display()
-    );
+    to_stdout(|out| {
+        let records = thousands(arguments.records);
+        writeln!(out, "sluice demo: {records} orders, Kafka (in process) -> {}", output.display())
+    })?;
     let (sender, files) = channel();
     let process = Process {
         runtime: runtime.handle().clone(),
@@ -76,7 +83,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     if let DaemonEnd::Failed(failures) = &end {
         for (_, failure) in failures {
-            eprintln!("sluice: {failure}");
+            complain(format_args!("sluice: {failure}"));
         }
     }
     let avro_bytes = produced?;
@@ -90,17 +97,14 @@ fn output_directory(arguments: &DemoArguments) -> anyhow::Result<PathBuf> {
         None => std::env::temp_dir().join(format!("sluice-demo-{}", std::process::id())),
     };
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
-    let occupied = std::fs::read_dir(&directory)?.next().is_some();
-    if occupied {
-        bail!("{} is not empty; name another directory with --output", directory.display());
-    }
-    Ok(directory)
+    Ok(directory.canonicalize()?)
 }
 
 fn settings(brokers: &str, registry: &str, output: &Path) -> anyhow::Result<Settings> {
     let url = url::Url::from_directory_path(output)
         .map_err(|()| anyhow::anyhow!("{} is not an absolute path", output.display()))?;
+    // A URL leaves `'` and `$` as they are; in the configuration each is written twice.
+    let url = url.as_str().replace('\'', "''").replace('$', "$$");
     let text = format!(
         "version: 1
 daemon: {{ listen: 127.0.0.1:0, memory: 512MiB }}
@@ -237,22 +241,7 @@ fn report(
     writeln!(
         text,
         "  duckdb -c \"SELECT shipping.country, count(*) AS orders, sum(total) AS total FROM read_parquet('{}/orders/*.parquet') GROUP BY 1 ORDER BY 1\"",
-        output.display()
+        output.display().to_string().replace('\'', "''")
     )?;
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    Ok(to_stdout(|out| out.write_all(text.as_bytes()))?)
 }

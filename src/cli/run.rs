@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::check::offline_problems;
+use crate::cli::check::{endpoint_problems, offline_problems};
 use crate::cli::inspect::published_footer;
 use crate::cli::output::complain;
 use crate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunArguments, environment, runtime};
 use crate::config;
-use crate::config::settings::Settings;
+use crate::config::settings::{LogFormat, Settings};
 use crate::connector::Process;
 use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::logging;
@@ -35,11 +36,16 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
+    let problems = endpoint_problems(&settings);
+    if !problems.is_empty() {
+        problems.iter().for_each(complain);
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let logs = logging::start(settings.daemon.log_format, settings.daemon.log_level)?;
     raise_open_file_limit();
     let runtime = runtime()?;
     let signals = Arc::new(Signals::default());
-    runtime.spawn(listen(signals.clone()));
+    listen(&runtime, &signals);
     let process = Process {
         runtime: runtime.handle().clone(),
         budget: MemoryBudget::new(settings.daemon.memory.0),
@@ -67,9 +73,19 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let code = match end {
         DaemonEnd::Done => EXIT_DONE,
         DaemonEnd::Failed(failures) => {
-            for (connector, failure) in failures {
-                logs.say(&format!("sluice: connector {connector}: {failure}"));
+            // Told in the log already; who reads the last line on a terminal sees what to do.
+            if settings.daemon.log_format == LogFormat::Text {
+                for (connector, failure) in failures {
+                    logs.say(&format!("sluice: connector {connector}: {failure}"));
+                }
             }
+            EXIT_FAILED
+        }
+        DaemonEnd::Interrupted(connectors) => {
+            tracing::warn!(
+                connectors = connectors.join(" "),
+                "stopped before the end was reached: run it again to go on where it stopped"
+            );
             EXIT_FAILED
         }
         DaemonEnd::TimedOut => EXIT_FAILED,
@@ -102,24 +118,22 @@ fn reread(path: &Path) -> Result<Settings, Vec<String>> {
     }
 }
 
-async fn listen(signals: Arc<Signals>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; end the process with kill -9, no record is lost");
-        return;
-    };
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {
-                signals.reload.store(true, Ordering::SeqCst);
-                continue;
-            }
+/// Hears signals from now on. Each is registered by itself: one that cannot be heard keeps its usual effect.
+fn listen(runtime: &Runtime, signals: &Arc<Signals>) {
+    let _entered = runtime.enter();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        match signal(kind) {
+            Ok(stream) => drop(runtime.spawn(hear(stream, kind, signals.clone()))),
+            Err(error) => tracing::warn!(signal = kind.as_raw_value(), %error, "a signal cannot be heard"),
         }
-        if signals.shutdown.swap(true, Ordering::SeqCst) {
+    }
+}
+
+async fn hear(mut stream: Signal, kind: SignalKind, signals: Arc<Signals>) {
+    while stream.recv().await.is_some() {
+        if kind == SignalKind::hangup() {
+            signals.reload.store(true, Ordering::SeqCst);
+        } else if signals.shutdown.swap(true, Ordering::SeqCst) {
             tracing::warn!("second signal: ending at once; what is not committed will be read again");
             signals.abort.store(true, Ordering::SeqCst);
         }

@@ -12,6 +12,8 @@ use super::settings::{DaemonSettings, HttpSettings, LogFormat, LogLevel, TlsFile
 use super::tree::Scalar;
 use super::value;
 
+const HTTP_KEYS: &[&str] = &["token", "read_only", "tls"];
+const TLS_KEYS: &[&str] = &["certificate_file", "key_file"];
 pub(super) const KEYS: &[&str] = &["listen", "http", "log", "memory", "shutdown_timeout", "scratch_dir"];
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
@@ -27,7 +29,7 @@ pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     DaemonSettings {
         listen: section.read("listen", listen).unwrap_or_else(|| SocketAddr::from(LISTEN)),
-        http: http(&section.section("http", &["token", "read_only", "tls"])),
+        http: http(&section.section("http", HTTP_KEYS)),
         log_format: log.read("format", value::choice(&formats)).unwrap_or(LogFormat::Json),
         log_level: log.read("level", value::choice(&levels)).unwrap_or(LogLevel::Info),
         memory: section.read("memory", memory).unwrap_or_else(|| share_of_memory(MEMORY_PERCENT)),
@@ -39,7 +41,7 @@ pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
 }
 
 fn http(section: &Section<'_>) -> HttpSettings {
-    let tls = section.section("tls", &["certificate_file", "key_file"]);
+    let tls = section.section("tls", TLS_KEYS);
     if section.has("tls") {
         tls.report_missing("certificate_file", "");
         tls.report_missing("key_file", "");

@@ -1,6 +1,8 @@
 //! Owns the form and defaults of `kafka:`. Does not own which of librdkafka's properties are refused
 //! ([`super::properties`]).
 
+use regex::Regex;
+
 use super::problem::Place;
 use super::properties;
 use super::section::Section;
@@ -81,10 +83,89 @@ fn names(section: &Section<'_>) -> Option<Vec<String>> {
 }
 
 fn regex(scalar: &Scalar) -> Result<String, String> {
-    let regex = value::text(scalar)?;
-    if regex.starts_with('^') && regex.len() > 1 {
-        Ok(regex)
-    } else {
-        Err(format!("must begin with `^`, such as `'^shop\\..*'`; found {}", scalar.shown()))
+    let pattern = value::text(scalar)?;
+    if !pattern.starts_with('^') || pattern.len() == 1 {
+        return Err(format!("must begin with `^`, such as `'^shop\\..*'`; found {}", scalar.shown()));
+    }
+    if let Some(reason) = not_portable(&pattern) {
+        return Err(format!("{reason}; found {}", scalar.shown()));
+    }
+    match Regex::new(&pattern) {
+        Ok(_) => Ok(pattern),
+        Err(error) => Err(format!("is not a regular expression: {}", last_line(&error))),
+    }
+}
+
+/// Why the Kafka client would read the pattern otherwise than we do: it knows POSIX extended expressions only.
+fn not_portable(pattern: &str) -> Option<&'static str> {
+    let mut letters = pattern.chars().peekable();
+    let mut in_brackets = false;
+    while let Some(letter) = letters.next() {
+        let next = letters.peek().copied();
+        match (letter, in_brackets) {
+            ('\\', true) => return Some("must not hold a backslash within `[ ]`; write the character alone"),
+            ('\\', false)
+                if next.is_none_or(|c| c.is_alphanumeric() || matches!(c, '<' | '>' | '`' | '\'')) =>
+            {
+                return Some("must not hold classes such as `\\d`; write `[0-9]`");
+            }
+            ('\\', false) => drop(letters.next()),
+            ('[', false) => {
+                in_brackets = true;
+                letters.next_if_eq(&'^');
+                // Here it stands for itself.
+                letters.next_if_eq(&']');
+            }
+            ('[', true) if next == Some(':') => while letters.next().is_some_and(|c| c != ']') {},
+            ('[', true) => return Some("must not hold `[` within `[ ]`"),
+            ('&' | '~' | '-', true) if next == Some(letter) => {
+                return Some("must not hold `&&`, `~~` or `--` within `[ ]`");
+            }
+            (']', true) => in_brackets = false,
+            ('(', false) if next == Some('?') => {
+                return Some("must not hold groups such as `(?:…)`; write `(…)`");
+            }
+            ('*' | '+' | '?' | '}', false) if matches!(next, Some('*' | '+' | '?')) => {
+                return Some("must not hold two repetitions in a row, such as `.*?`");
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What is wrong, without the picture of where.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_the_same_to_us_and_to_the_client() {
+        for portable in
+            ["^shop\\..*$", "^(a|b)[0-9]+$", "^[^]a-z]x{2,3}$", "^[[:alpha:]_-]+$", "^a\\*b", "^[.]x*"]
+        {
+            assert_eq!(not_portable(portable), None, "{portable}");
+            assert!(Regex::new(portable).is_ok(), "{portable}");
+        }
+        for other in [
+            "^\\d+$",
+            "^(?:a|b)$",
+            "^.*?x",
+            "^a+?",
+            "^[\\d]",
+            "^[a&&b]",
+            "^[a[b]]",
+            "^\\p{L}",
+            "^x\\",
+            "^a{2}?",
+            "^\\<a",
+        ] {
+            assert!(not_portable(other).is_some(), "{other}");
+        }
     }
 }

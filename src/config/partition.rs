@@ -1,5 +1,6 @@
 //! Owns the form of `partition_by:`, of field paths and of time patterns. Does not own making directories of values.
 
+use chrono::DateTime;
 use chrono::format::{Fixed, Item, StrftimeItems};
 use chrono_tz::Tz;
 
@@ -146,11 +147,6 @@ fn pattern(scalar: &Scalar) -> Result<String, String> {
             scalar.shown()
         ));
     }
-    if text.split('/').any(|segment| segment.starts_with('.')) {
-        return Err(
-            "must not have a part that begins with `.`: readers of the lake skip such directories".to_owned()
-        );
-    }
     if text.contains('\\') || text.contains(char::is_control) {
         return Err("must not hold a backslash or control characters".to_owned());
     }
@@ -167,6 +163,17 @@ fn pattern(scalar: &Scalar) -> Result<String, String> {
     }
     if slashes(&items) != text.matches('/').count() {
         return Err("must not hold a specifier that writes slashes (`%D`, `%x`); write `%Y-%m-%d`".to_owned());
+    }
+    let sample = DateTime::UNIX_EPOCH.format_with_items(items.iter()).to_string();
+    if sample.contains(|c: char| c.is_control() || c == '\\') {
+        return Err("must not hold a specifier that writes control characters (`%n`, `%t`)".to_owned());
+    }
+    // Hive style names may begin with `_`: engines look at the `=`.
+    let skipped = |part: &str| part.starts_with('.') || part.starts_with('_') && !part.contains('=');
+    if sample.split('/').any(skipped) {
+        let form =
+            "must not write a part that begins with `.` or `_`: readers of the lake skip such directories";
+        return Err(format!("{form}; found {}", scalar.shown()));
     }
     Ok(text)
 }
@@ -240,7 +247,7 @@ mod tests {
         }
         for text in [
             "dt=%Q", "%", "static", "/%Y", "%Y/", "%Y//%m", "../%Y", "%Y/..", "%Y/./%m", "%D", "%x", "%z",
-            "%Z", "%+", r"%Y\%m", ".%Y", "",
+            "%.3f", "dt=%Y%n", "_%Y", "%Z", "%+", r"%Y\%m", ".%Y", "",
         ] {
             assert!(pattern(&plain(text)).is_err(), "{text}");
         }

@@ -326,6 +326,11 @@ fn sections_agree_with_one_another() {
     refused(&format!("{regex}    errors: {{ dead_letter_topic: t.dead }}\n"), "must not be a topic");
     refused(&SMALLEST.replace("topics: [t]", "topics: [t]\n      topics_regex: ^t"), "cannot stand beside");
     refused(&SMALLEST.replace("topics: [t]", "topics_regex: t"), "must begin with `^`");
+    refused(
+        &SMALLEST.replace("topics: [t]", "topics_regex: '^shop('"),
+        "is not a regular expression: unclosed group",
+    );
+    refused(&SMALLEST.replace("topics: [t]", "topics_regex: '^\\d+$'"), "write `[0-9]`");
     refused(&with("partition_by: [{ field: a, time: record }]"), "cannot stand beside `field`");
     refused(&with("partition_by: [{ name: a }]"), "missing required key `partition_by.field` (or `time`)");
     refused(&with("partition_by: [{ time: record }]"), "missing required key `partition_by.path`");

@@ -11,6 +11,7 @@ mod staging;
 mod status;
 mod timing;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -325,7 +326,8 @@ fn tasks_of(
 ) -> Result<Tasks, Failure> {
     let (mut senders, mut tasks) = (Vec::new(), Vec::new());
     for number in 0..settings.tasks.get() {
-        let seed = 0x5bd1_e995_u64.wrapping_mul(number as u64 + 1) ^ u64::from(std::process::id());
+        // Of the process's own random keys: tasks and replicas must not wait in step.
+        let seed = RandomState::new().hash_one(number);
         let mut task = SinkTask::new(task_settings.clone(), schemas[0], schemas[1], budget.clone(), seed)?;
         for schema in named_schemas {
             task.pin_fingerprint(schema)?;

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::admin::history::History;
 use crate::admin::snapshot::{ConnectorState, DaemonSnapshot};
 use crate::admin::{Access, AdminCommand, AdminState, Footers, TlsListener};
-use crate::config::settings::{ConnectorSettings, Settings, StorageSettings};
+use crate::config::settings::{ConnectorSettings, DaemonSettings, Settings, StorageSettings};
 use crate::connector::{Connector, ConnectorStatus, Process};
 use crate::error::Failure;
 use crate::logging::LogControl;
@@ -39,6 +39,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub enum DaemonEnd {
     /// Every connector drained, or reached its end in a bounded run.
     Done,
+    /// A bounded run was stopped before these connectors reached their ends; what they published is committed.
+    Interrupted(Vec<String>),
     /// Some connector failed; the names and failures.
     Failed(Vec<(String, Failure)>),
     /// The drain did not end in time; offsets are right, unsettled records will be read again.
@@ -101,6 +103,8 @@ struct Shown {
 
 struct Daemon {
     settings: Settings,
+    /// What the process started with: some of it stays in force until it ends.
+    started_with: DaemonSettings,
     metrics: Metrics,
     surroundings: Surroundings,
     start: Start,
@@ -118,6 +122,7 @@ impl Daemon {
     fn new(settings: &Settings, metrics: &Metrics, surroundings: Surroundings, start: Start) -> Self {
         let mut daemon = Self {
             settings: settings.clone(),
+            started_with: settings.daemon.clone(),
             metrics: metrics.clone(),
             surroundings,
             start,
@@ -151,8 +156,7 @@ impl Daemon {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown.collect();
     }
 
-    /// Starts the endpoints; trouble with them is logged and does not keep records from being delivered, except that
-    /// an address in use is told loudly.
+    /// Starts the endpoints; trouble with them is logged and does not keep records from being delivered.
     fn serve_admin(&mut self, runtime: &tokio::runtime::Handle) -> Option<mpsc::Receiver<AdminCommand>> {
         let daemon = &self.settings.daemon;
         let listener = match TcpListener::bind(daemon.listen) {
@@ -265,12 +269,14 @@ impl Daemon {
             connector.look(&around);
         }
         if self.connectors.iter().any(Supervised::has_left) {
-            for connector in self.connectors.extract_if(.., |connector| connector.has_left()) {
+            let left: Vec<Supervised> =
+                self.connectors.extract_if(.., |connector| connector.has_left()).collect();
+            self.show();
+            for connector in left {
                 tracing::info!(connector = connector.name(), "connector removed");
                 self.metrics.forget(connector.name());
                 self.history.forget(connector.name());
             }
-            self.show();
         }
         if !draining && !self.connectors.iter().any(Supervised::gives_way) {
             for connector in &mut self.connectors {
@@ -342,7 +348,7 @@ impl Daemon {
 
     fn take_up(&mut self, settings: Settings) -> ReloadReport {
         let mut report = ReloadReport {
-            needs_restart: fixed_until_restart(&self.settings.daemon, &settings.daemon),
+            needs_restart: fixed_until_restart(&self.started_with, &settings.daemon),
             ..ReloadReport::default()
         };
         self.take_up_daemon(&settings);
@@ -384,7 +390,7 @@ impl Daemon {
     }
 
     fn take_up_daemon(&self, settings: &Settings) {
-        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Access::new(&settings.daemon);
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).take_up(&settings.daemon.http);
         // A level set by hand stays until the file says something else than before.
         if settings.daemon.log_level != self.settings.daemon.log_level
             && let Some(logs) = &self.surroundings.logs
@@ -424,7 +430,12 @@ impl Daemon {
             .iter()
             .filter_map(|connector| Some((connector.name().to_owned(), connector.failure()?.clone())))
             .collect();
-        if failures.is_empty() { DaemonEnd::Done } else { DaemonEnd::Failed(failures.into_iter().collect()) }
+        if !failures.is_empty() {
+            return DaemonEnd::Failed(failures.into_iter().collect());
+        }
+        let before_end = self.connectors.iter().filter(|connector| !connector.has_reached_end());
+        let names: Vec<String> = before_end.map(|connector| connector.name().to_owned()).collect();
+        if self.bounded && !names.is_empty() { DaemonEnd::Interrupted(names) } else { DaemonEnd::Done }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the life of one connector: starting, running, failing, starting again, giving way to other settings. Does not own
 //! what the connector does, nor which connectors there are.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use crate::admin::snapshot::ConnectorState;
 use crate::config::settings::{ConnectorSettings, TopicSelection};
 use crate::connector::{Connector, ConnectorStatus};
 use crate::error::{Failure, Stage};
+use crate::kafka::ConsumerEnd;
 use crate::metrics::ConnectorMetrics;
 
 /// Starts a connector; blocks until it runs or cannot. The flag ends the wait for services early.
@@ -51,6 +53,7 @@ pub(super) struct Supervised {
     paused: bool,
     backoff: RestartBackoff,
     rebalances_seen: u64,
+    reached_end: bool,
 }
 
 enum Life {
@@ -102,6 +105,7 @@ impl Supervised {
             paused: false,
             backoff: RestartBackoff::default(),
             rebalances_seen: 0,
+            reached_end: false,
         }
     }
 
@@ -129,6 +133,11 @@ impl Supervised {
 
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.life, Life::Done | Life::Failed(_))
+    }
+
+    /// Whether it delivered all that a bounded run asks for.
+    pub(super) fn has_reached_end(&self) -> bool {
+        self.reached_end
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -172,6 +181,10 @@ impl Supervised {
         match action {
             ConnectorAction::Pause => self.set_paused(true),
             ConnectorAction::Resume => self.set_paused(false),
+            // What is no longer configured has no settings to come back with.
+            ConnectorAction::Restart if self.target().is_none() => {
+                tracing::warn!(connector = self.name(), "not restarted: it is being removed");
+            }
             ConnectorAction::Restart => self.restart(None),
             ConnectorAction::Flush => {
                 if let Life::Running { connector, .. } = &self.life {
@@ -186,7 +199,10 @@ impl Supervised {
         self.life = match std::mem::replace(&mut self.life, Life::Held) {
             Life::Starting(handle, since) if handle.is_finished() => self.started(handle, since, around),
             Life::Running { connector, since, .. } if connector.has_ended() => match connector.join() {
-                Ok(_) => self.ended(),
+                Ok(end) => {
+                    self.reached_end = end == ConsumerEnd::ReachedEnd;
+                    self.ended()
+                }
                 Err(failure) => self.fail(failure, since, around),
             },
             Life::Running { connector, since, drain: Some(drain) } => {
@@ -316,8 +332,8 @@ impl Supervised {
     }
 
     fn back_off(&mut self, failure: Failure, lived: Duration, now: Instant) -> Life {
-        let random = u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ self.name().bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        // Of the process's own random keys: replicas that fail together have the same names and process ids.
+        let random = RandomState::new().hash_one(self.name());
         let wait = self.backoff.next(lived, random);
         self.metrics.restarts.add(1);
         self.status.set_restart(Some(now + wait));

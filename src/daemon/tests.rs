@@ -278,3 +278,42 @@ fn a_shutdown_ends_those_that_wait_to_be_started_again() {
     let end = theatre.daemon.supervise(&signals, None);
     assert!(matches!(end, DaemonEnd::Failed(failures) if failures.len() == 1 && failures[0].0 == "a"));
 }
+
+#[test]
+fn a_bounded_run_that_is_stopped_before_its_end_is_not_done() {
+    let mut theatre = started(&two());
+    theatre.daemon.bounded = true;
+    let signals = Arc::new(Signals::default());
+    signals.shutdown.store(true, Ordering::SeqCst);
+    let end = theatre.daemon.supervise(&signals, None);
+    assert_eq!(end, DaemonEnd::Interrupted(vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
+fn a_restart_does_not_bring_back_what_a_reload_removed() {
+    let mut theatre = started(&two());
+    theatre.stubborn.lock().unwrap().push("a".to_owned());
+    assert_eq!(theatre.reload(Ok(settings(&[("b", "")], ""))).unwrap().removed, ["a"]);
+    let restart = AdminCommand::Connector { connector: "a".to_owned(), action: ConnectorAction::Restart };
+    theatre.daemon.obey(restart, false);
+    theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
+    theatre.look_until("it has left", |theatre| theatre.states().len() == 1);
+    assert_eq!(*theatre.diary.lock().unwrap(), ["drain a"]);
+}
+
+#[test]
+fn what_needs_a_restart_is_told_until_it_is_in_force_or_taken_back() {
+    let mut theatre = started(&two());
+    let changed = || settings(&[("a", ""), ("b", "")], "memory: 1GiB");
+    assert_eq!(theatre.reload(Ok(changed())).unwrap().needs_restart, ["daemon.memory"]);
+    assert_eq!(theatre.reload(Ok(changed())).unwrap().needs_restart, ["daemon.memory"]);
+    assert!(theatre.reload(Ok(two())).unwrap().needs_restart.is_empty());
+}
+
+#[test]
+fn the_rules_of_access_stay_those_of_the_address_that_is_listened_on() {
+    let mut theatre = started(&two());
+    let before = theatre.daemon.access.lock().unwrap().clone();
+    theatre.reload(Ok(settings(&[("a", ""), ("b", "")], "listen: 0.0.0.0:9464"))).unwrap();
+    assert_eq!(format!("{:?}", theatre.daemon.access.lock().unwrap()), format!("{before:?}"));
+}

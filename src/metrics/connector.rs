@@ -62,8 +62,8 @@ pub struct ConnectorMetrics {
     pub file_sizes: Histogram<Bytes>,
     /// When files last became visible, ms since the epoch; 0: never.
     pub last_published_ms: AtomicU64,
-    registry: Mutex<Option<Registry>>,
-    store: Mutex<Option<Store>>,
+    registry: Mutex<(Option<Registry>, RegistryCounts)>,
+    store: Mutex<(Option<Store>, Vec<RequestCount>)>,
 }
 
 /// The counters of a connector at one moment, for the API.
@@ -106,14 +106,21 @@ pub struct ConnectorTotals {
 }
 
 impl ConnectorMetrics {
-    /// Shows this registry client's counters from now on, instead of the one before.
+    /// Counts on with this registry client, from where the one before has come to.
     pub fn watch_registry(&self, registry: Registry) {
-        *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
+        let mut watched = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = watched.0.replace(registry) {
+            watched.1 = watched.1 + before.counts();
+        }
     }
 
-    /// Shows the requests to this store from now on, instead of the one before.
+    /// Counts on with the requests to this store, from where the one before has come to.
     pub fn watch_store(&self, store: Store) {
-        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        let mut watched = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = watched.0.replace(store) {
+            let earlier = std::mem::take(&mut watched.1);
+            watched.1 = added(earlier, before.requests());
+        }
     }
 
     /// Counts a failure.
@@ -146,11 +153,46 @@ impl ConnectorMetrics {
     }
 
     pub(super) fn store_requests(&self) -> Vec<RequestCount> {
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        store.as_ref().map(Store::requests).unwrap_or_default()
+        let watched = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        added(watched.1.clone(), watched.0.as_ref().map(Store::requests).unwrap_or_default())
     }
 
     pub(super) fn registry_counts(&self) -> Option<RegistryCounts> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Registry::counts)
+        let watched = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.0.as_ref().map(|registry| watched.1 + registry.counts())
+    }
+}
+
+/// Both together, by operation and outcome.
+fn added(mut earlier: Vec<RequestCount>, later: Vec<RequestCount>) -> Vec<RequestCount> {
+    for one in later {
+        let same =
+            |other: &&mut RequestCount| (other.operation, other.outcome) == (one.operation, one.outcome);
+        match earlier.iter_mut().find(same) {
+            Some(other) => other.count += one.count,
+            None => earlier.push(one),
+        }
+    }
+    earlier
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_client_counted_stays() {
+        let of = |operation, outcome, count| RequestCount { operation, outcome, count };
+        let sum = added(
+            vec![of("put", "ok", 2), of("put", "busy", 1)],
+            vec![of("put", "ok", 3), of("get", "ok", 1)],
+        );
+        assert_eq!(sum, [of("put", "ok", 5), of("put", "busy", 1), of("get", "ok", 1)]);
+        let before = RegistryCounts { requests: 2, hits: 1, ..RegistryCounts::default() };
+        let after = RegistryCounts { requests: 1, changed: 1, ..RegistryCounts::default() };
+        assert_eq!(
+            before + after,
+            RegistryCounts { requests: 3, hits: 1, changed: 1, ..RegistryCounts::default() }
+        );
     }
 }

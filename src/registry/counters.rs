@@ -19,6 +19,21 @@ pub struct RegistryCounts {
     pub changed: u64,
 }
 
+impl std::ops::Add for RegistryCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            failures: self.failures + other.failures,
+            hits: self.hits + other.hits,
+            negative_hits: self.negative_hits + other.negative_hits,
+            fetches: self.fetches + other.fetches,
+            changed: self.changed + other.changed,
+        }
+    }
+}
+
 /// The live side of [`RegistryCounts`].
 #[derive(Debug, Default)]
 pub(super) struct RegistryCounters {

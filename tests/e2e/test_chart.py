@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from harness.certificates import Authority
 from harness.sluice import REPOSITORY, Sluice
 from services.tools import helm, output
 
@@ -19,6 +20,8 @@ EVERYTHING = [
     "config.daemon.http.token=${file:secrets/token}",
     "config.daemon.http.tls.certificate_file=secrets/tls.crt",
     "config.daemon.http.tls.key_file=secrets/tls.key",
+    "serviceMonitor.authorization.credentials.name=sluice-secrets",
+    "serviceMonitor.tlsConfig.serverName=sluice",
     "replicas=3",
 ]
 
@@ -35,6 +38,18 @@ def test_helm_finds_nothing_to_say() -> None:
     for mistake in ("replicas=-1", "replica=2", "config.connectors=null", "image.pullPolicy=Sometimes"):
         with pytest.raises(AssertionError):
             rendered(mistake)
+    with pytest.raises(AssertionError, match="minItems"):
+        output([helm(), "template", "lake", CHART, "--set-json", "networkPolicy.from=[]"])
+
+
+def test_what_could_not_work_is_refused_with_what_to_set() -> None:
+    scraped = ["serviceMonitor.enabled=true", "config.daemon.http.token=a-token-of-some-length"]
+    certificate = ["serviceMonitor.enabled=true", "config.daemon.http.tls.certificate_file=tls.crt"]
+    local = ["config.connectors[0].name=orders", "config.connectors[0].storage.url=file:///var/lib/sluice/lake"]
+    for values, words in (scraped, "serviceMonitor.authorization"), (certificate, "serviceMonitor.tlsConfig"), (local, "extraVolumes"):
+        with pytest.raises(AssertionError, match=words):
+            rendered(*values)
+    rendered(*local, "extraVolumes[0].name=lake", "extraVolumeMounts[0].name=lake", "extraVolumeMounts[0].mountPath=/var/lib/sluice/lake")
 
 
 def test_what_is_rendered_holds_together() -> None:
@@ -79,8 +94,10 @@ def test_the_drain_has_the_time_it_needs() -> None:
 def test_sluice_takes_the_configuration_of_the_chart(binary: Path, tmp_path: Path, values: list[str]) -> None:
     manifests = rendered(*values)
     (tmp_path / "secrets").mkdir()
-    for name in ("token", "tls.crt", "tls.key"):
-        (tmp_path / "secrets" / name).write_text("a-token-of-some-length")
+    (tmp_path / "secrets/token").write_text("a-token-of-some-length")
+    pair = Authority(tmp_path / "authority").issue("endpoints").read_bytes()
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / "secrets" / name).write_bytes(pair)
     sluice = Sluice(tmp_path, {})
     config = sluice.write_text(manifests["ConfigMap"]["data"]["connectors.yaml"])
     container = manifests["Deployment"]["spec"]["template"]["spec"]["containers"][0]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import duckdb
 import pytest
+from harness.admin import Admin
 from harness.delivery import assert_delivered, assert_names_hide_the_unfinished, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.lake import Lake, LocalLake
@@ -91,20 +90,10 @@ def test_sigterm_publishes_what_is_buffered_and_commits(lab: Lab, kind: str) -> 
 def test_health_and_readiness_are_answered(lab: Lab) -> None:
     topic, lake = lab.topic("health"), lab.local()
     config = lab.sluice.write([lab.connector(lake, [topic]).settings])
-    address = next(line.split('"')[1] for line in config.read_text().splitlines() if "listen" in line)
-
-    def status(path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as reply:
-                return int(reply.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
+    admin = Admin.of(config)
     daemon = lab.sluice.daemon(config)
-    until("/healthz says yes", lambda: status("/healthz") == 200)
-    until("/readyz says yes", lambda: status("/readyz") == 200)
+    until("/healthz says yes", lambda: admin.ask("/healthz").status == 200)
+    until("/readyz says yes", admin.ready)
     drain(daemon)
 
 

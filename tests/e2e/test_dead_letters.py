@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from harness.admin import Admin
 from harness.delivery import assert_delivered
 from harness.lab import Lab
 from harness.registry import encoded, framed
@@ -48,18 +46,6 @@ def test_a_dead_letter_has_everything_of_the_record_and_where_it_was(lab: Lab) -
     }
 
 
-def metric(address: str, name: str) -> float:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as reply:
-        text = reply.read().decode()
-    return sum(float(value) for value in re.findall(rf"^{name}{{[^}}]*}} (\S+)$", text, re.MULTILINE))
-
-
-def address_of(config: Path) -> str:
-    found = re.search(r'"?listen"?: "([^"]+)"', config.read_text())
-    assert found
-    return found[1]
-
-
 def test_letters_are_counted_when_they_are_acknowledged_and_hold_the_offset_until_then(lab: Lab) -> None:
     topic, lake, letters = lab.topic("missing"), lab.local(), lab.name("dead")
     schema_id = lab.register(topic, SCHEMA)
@@ -71,12 +57,12 @@ def test_letters_are_counted_when_they_are_acknowledged_and_hold_the_offset_unti
     daemon = lab.sluice.daemon(config)
     until("the missing topic is told", lambda: f"dead-letter topic {letters}" in daemon.log.read_text(), 90)
     assert "create it" in daemon.log.read_text()
-    assert metric(address_of(config), "sluice_dead_letters_total") == 0
+    assert Admin.of(config).metrics().sum("sluice_dead_letters_total") == 0
     assert lab.topics.committed(connector.group, topic).get(0, 0) == 0
     lab.topics.create(letters)
     until("everything is settled", lambda: lab.topics.lag(connector.group, [topic]) == 0, 120)
-    assert metric(address_of(config), "sluice_dead_letters_total") == len(lab.topics.records(letters)) >= 1
-    assert metric(address_of(config), "sluice_skipped_total") >= 1, "a skipped tombstone counts as skipped"
+    assert Admin.of(config).metrics().sum("sluice_dead_letters_total") == len(lab.topics.records(letters)) >= 1
+    assert Admin.of(config).metrics().sum("sluice_skipped_total") >= 1, "a skipped tombstone counts as skipped"
     drain(daemon)
     assert_delivered(lake, topic, [positions[0], positions[3]])
 

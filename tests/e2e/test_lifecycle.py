@@ -13,6 +13,7 @@ from typing import Any
 from harness.admin import Admin
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import Lab
+from harness.registry_gate import RegistryGate
 from harness.sluice import BINARY, assert_no_panic, drain
 from harness.waiting import until
 from services.process import die_with_parent, free_port
@@ -204,3 +205,20 @@ def test_the_log_level_changes_while_it_runs_and_lines_are_json(lab: Lab) -> Non
     published = next(line for line in lines if line["message"] == "flush published")
     assert {"topic", "partition", "start", "end", "reason", "rows", "bytes", "file", "took_ms", "connector"} <= published.keys()
     assert (published["reason"], published["start"], published["end"]) == ("rows", 0, 5)
+
+
+def test_a_bounded_run_that_is_stopped_before_its_end_does_not_say_done(lab: Lab) -> None:
+    topic, lake = lab.topic("stopped"), lab.local()
+    produced = lab.produce(topic, 0, EVENT, events(50))
+    busy = (503, "application/json", b"{}")
+    with RegistryGate(lab.stack.registry.url, answer=lambda _number, path: busy if "/schemas/" in path else None) as gate:
+        connector = lab.connector(lake, [topic], registry={"url": gate.url})
+        config = lab.sluice.write([connector.settings])
+        run = lab.sluice.daemon(config, None, "--until-end")
+        until("it waits for a schema", lambda: any("/schemas/" in path for path in gate.paths))
+        run.signal(signal.SIGTERM)
+        assert run.wait_end(60) == 1, run.log_tail()
+    assert "stopped before the end was reached" in run.log.read_text()
+    registry = {"url": lab.stack.registry.url}
+    lab.sluice.until_end(lab.sluice.write([{**connector.settings, "registry": registry}]))
+    assert_delivered(lake, topic, produced)

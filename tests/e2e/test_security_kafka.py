@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from harness.admin import Admin
 from harness.certificates import Authority
 from harness.delivery import assert_delivered
-from harness.endpoints import Endpoints
 from harness.lab import QUICK_GROUP, Lab
 from harness.registry import encoded, framed
 from harness.secured import Secured
@@ -87,8 +87,8 @@ def test_fault_15_a_refusal_is_told_with_what_to_do_and_moves_nothing(lab: Lab, 
     ends = {"check": lab.sluice.run("check", "--config", config, seconds=60), "run": lab.sluice.run("run", "--until-end", "--config", config, seconds=60)}
     assert (ends["check"].code, ends["run"].code) == (2, 1), ends
 
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
-    reason = until("the daemon says why", lambda: (said := endpoints.not_ready().get(connector.settings["name"], "")) and refused.words[0] in said and said)
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    reason = until("the daemon says why", lambda: (said := admin.not_ready().get(connector.settings["name"], "")) and refused.words[0] in said and said)
     assert daemon.running()
     for said in (reason, daemon.log.read_text(), *(finished.err for finished in ends.values())):
         line = next(line for line in said.splitlines() if refused.words[0] in line)
@@ -109,12 +109,12 @@ def test_fault_15_what_was_refused_goes_on_by_itself_when_the_broker_is_put_righ
     connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate={"every": "300ms"})
     secured.allow_reading(user, topic, connector.group)
     config = lab.sluice.write([connector.settings])
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
-    until("it is refused", lambda: "SCRAM" in endpoints.not_ready().get(connector.settings["name"], ""))
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    until("it is refused", lambda: "SCRAM" in admin.not_ready().get(connector.settings["name"], ""))
     change = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"in-the-configuration")
     secured.topics.admin.alter_user_scram_credentials([change])[user].result(30)
     until("it is let in", lambda: secured.topics.lag(connector.group, [topic]) == 0)
-    until("it is ready", lambda: endpoints.not_ready() == {})
+    until("it is ready", lambda: admin.not_ready() == {})
     drain(daemon)
     assert_delivered(lake, topic, produced)
 
@@ -154,8 +154,8 @@ def test_a_missing_rule_is_named_and_moves_nothing(lab: Lab, secured: Secured, m
     bounded = lab.sluice.run("run", "--until-end", "--config", config, seconds=90)
     assert bounded.code == 1, bounded
 
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
-    failed = until("the daemon says why", lambda: (said := endpoints.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    failed = until("the daemon says why", lambda: (said := admin.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
     assert daemon.running()
     for said in (failed, bounded.err.splitlines()[-1]):
         for word in words:
@@ -164,7 +164,7 @@ def test_a_missing_rule_is_named_and_moves_nothing(lab: Lab, secured: Secured, m
     assert not lake.files()
 
     secured.allow_reading(user, topic, connector.group)
-    assert endpoints.post(f"/api/connectors/{connector.settings['name']}/restart")[0] < 300
+    assert admin.post(f"/api/connectors/{connector.settings['name']}/restart").status < 300
     until("it goes on", lambda: secured.topics.lag(connector.group, [topic]) == 0)
     drain(daemon)
     assert_delivered(lake, topic, produced)
@@ -179,15 +179,15 @@ def test_a_missing_rule_on_the_dead_letter_topic_is_named_and_moves_nothing(lab:
     connector = lab.connector(lake, [topic], kafka=kafka, rotate={"every": "300ms"}, errors=errors)
     secured.allow_reading(user, topic, connector.group)
     config = lab.sluice.write([connector.settings])
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
-    failed = until("the daemon says why", lambda: (said := endpoints.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    failed = until("the daemon says why", lambda: (said := admin.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
     assert dead in failed and "allow WRITE" in failed, failed
     assert "uthorization failed" in failed, failed
     assert secured.topics.committed(connector.group, topic).get(0, 0) == 0
     assert not secured.topics.records(dead)
 
     secured.allow(user, "TOPIC", dead, "WRITE")
-    assert endpoints.post(f"/api/connectors/{connector.settings['name']}/restart")[0] < 300
+    assert admin.post(f"/api/connectors/{connector.settings['name']}/restart").status < 300
     until("it goes on", lambda: secured.topics.lag(connector.group, [topic]) == 0)
     drain(daemon)
     assert_delivered(lake, topic, produced[:-1])
@@ -203,17 +203,17 @@ def test_fault_16_a_commit_that_is_denied_stops_the_connector_and_publishes_noth
     connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate={"rows": 100, "every": "1h"})
     secured.allow_reading(user, topic, connector.group)
     config = lab.sluice.write([connector.settings])
-    daemon, endpoints = lab.sluice.daemon(config), Endpoints(config)
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
     until("the first flush is settled", lambda: secured.topics.lag(connector.group, [topic]) == 0)
     secured.forbid(user, "GROUP", connector.group, "READ")
     produced += produce(lab, secured, topic, 5_000)
-    failed = until("the daemon says why", lambda: (said := endpoints.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
+    failed = until("the daemon says why", lambda: (said := admin.not_ready().get(connector.settings["name"], "")).startswith("failed") and said)
     assert connector.group in failed and "allow READ on the group" in failed, failed
     assert secured.topics.committed(connector.group, topic) == {0: 100}
     assert sum(file.end - file.start for file in lake.files()) <= 200, "at most one flush may be uncommitted"
 
     secured.allow(user, "GROUP", connector.group, "READ")
-    assert endpoints.post(f"/api/connectors/{connector.settings['name']}/restart")[0] < 300
+    assert admin.post(f"/api/connectors/{connector.settings['name']}/restart").status < 300
     until("it goes on", lambda: secured.topics.lag(connector.group, [topic]) == 0)
     drain(daemon)
     assert_delivered(lake, topic, produced)

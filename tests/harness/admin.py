@@ -88,6 +88,15 @@ class Admin:
         """Whether every connector is ready."""
         return self.ask("/readyz").status == 200
 
+    def not_ready(self) -> dict[str, str]:
+        """Why each connector is not ready: by `/readyz`, which must say 200 when none is named and 503 else."""
+        answer = self.ask("/readyz")
+        if answer.status == 0:
+            return {"daemon": "nobody listens"}
+        reasons = {entry["connector"]: entry["reason"] for entry in answer.json()["not_ready"]}
+        assert answer.status == (503 if reasons else 200), answer
+        return reasons
+
     def metrics(self) -> Metrics:
         """The metrics at this moment."""
         return Metrics(self.ask("/metrics").body)

@@ -86,10 +86,10 @@ class Sluice:
         assert finished.code == 0, finished
         return finished
 
-    def daemon(self, config: Path, environment: Mapping[str, str] | None = None) -> Service:
-        """Starts `run`; the fixture that made this object kills it when the test is over."""
+    def daemon(self, config: Path, environment: Mapping[str, str] | None = None, *arguments: str) -> Service:
+        """Starts `run` with further arguments; the fixture that made this object kills it when the test is over."""
         log = self.folder / f"daemon-{len(self.daemons)}.log"
-        command = [str(BINARY), "run", "--config", str(config)]
+        command = [str(BINARY), "run", "--config", str(config), *arguments]
         daemon = Service("sluice", command, log, {**self.environment, **(environment or {})})
         self.daemons.append(daemon)
         daemon.start()

@@ -25,3 +25,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "sluice.scheme" -}}
 {{- if ((.Values.config.daemon | default dict).http | default dict).tls }}, scheme: HTTPS{{ end -}}
 {{- end }}
+
+{{- /* A lake inside the pod would go with it, while its offsets stay committed. */ -}}
+{{- define "sluice.lasting" -}}
+{{- if not .Values.extraVolumeMounts -}}
+{{- $defaults := (.Values.config.defaults | default dict).storage | default dict -}}
+{{- range .Values.config.connectors -}}
+{{- if hasPrefix "file:" ((.storage | default dict).url | default $defaults.url | default "" | toString) -}}
+{{- fail (printf "connector %s writes to a local directory, which goes with the pod: mount a volume there with extraVolumes and extraVolumeMounts" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* A scrape without the token, or one that does not trust the certificate, would fail for ever. */ -}}
+{{- define "sluice.scrapable" -}}
+{{- $http := (.Values.config.daemon | default dict).http | default dict -}}
+{{- if and $http.token (not .Values.serviceMonitor.authorization) -}}
+{{- fail "config.daemon.http.token is set: serviceMonitor.authorization must name the Secret that holds it" -}}
+{{- end -}}
+{{- if and $http.tls (not .Values.serviceMonitor.tlsConfig) -}}
+{{- fail "config.daemon.http.tls is set: serviceMonitor.tlsConfig must say whom to trust" -}}
+{{- end -}}
+{{- end }}
