@@ -84,10 +84,9 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
     let process = Process {
         runtime: runtime.handle().clone(),
         budget: MemoryBudget::new(256 << 20),
-        connectors: 1,
+        connectors: 2,
         scratch_dir: std::env::temp_dir(),
         until_end: false,
-        connectors: 2,
         files: None,
     };
     let (metrics, signals) = (Metrics::new(), Arc::new(Signals::default()));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 
 use super::encoding::{Encoding, Lesson};
 use super::parquet_schema::parquet_schema;
+use super::row_group::RowGroupEncoder;
 use super::sink::PieceSink;
 use super::sort::RowSorter;
 use super::type_order::in_type_order;
@@ -23,9 +23,11 @@ const SORTED_BYTES_PER_ENCODED: usize = 2;
 
 /// Encodes record batches of one schema into one Parquet file.
 pub struct FileEncoder {
-    writer: ArrowWriter<PieceSink>,
+    writer: SerializedFileWriter<PieceSink>,
+    open: RowGroupEncoder,
     sorter: Option<RowSorter>,
     row_group_bytes: usize,
+    row_group_rows: usize,
     rows: u64,
     lesson: Lesson,
     /// Row groups that the lesson has seen.
@@ -63,18 +65,18 @@ impl FileEncoder {
         if let Some(sorter) = &sorter {
             properties = sorter.declare(properties);
         }
-        // The embedded Arrow schema would make some readers see other types than the Parquet ones.
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties)
-            .with_parquet_schema(columns)
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(PieceSink::default(), schema, options)
-            .map_err(|error| fatal(&error))?;
+        // No Arrow schema is embedded: it would make some readers see other types than the Parquet ones.
+        let writer =
+            SerializedFileWriter::new(PieceSink::default(), columns.root_schema_ptr(), Arc::new(properties))
+                .map_err(|error| fatal(&error))?;
+        let open = RowGroupEncoder::new(schema, &writer, true);
         let row_group_bytes = encoding.row_group_bytes();
         Ok(Self {
             writer,
+            open,
             sorter,
             row_group_bytes,
+            row_group_rows,
             rows: 0,
             lesson,
             learned: 0,
@@ -91,14 +93,14 @@ impl FileEncoder {
         self.rows += batch.num_rows() as u64;
         if let Some(sorter) = &mut self.sorter {
             if let Some(sorted) = sorter.push(batch)? {
-                self.writer.write(&sorted).map_err(|error| fatal(&error))?;
+                self.encode(&sorted)?;
                 self.close_row_group()?;
             }
             return Ok(());
         }
-        self.writer.write(batch).map_err(|error| fatal(&error))?;
-        if self.writer.in_progress_size() >= self.row_group_bytes {
-            self.writer.flush().map_err(|error| fatal(&error))?;
+        self.encode(batch)?;
+        if self.open.estimated_bytes() >= self.row_group_bytes {
+            self.open.close(&mut self.writer).map_err(|error| fatal(&error))?;
         }
         self.note();
         Ok(())
@@ -110,9 +112,9 @@ impl FileEncoder {
     /// Fatal when it cannot be encoded.
     pub fn close_row_group(&mut self) -> Result<(), Failure> {
         if let Some(sorted) = self.sorter.as_mut().map(RowSorter::take).transpose()?.flatten() {
-            self.writer.write(&sorted).map_err(|error| fatal(&error))?;
+            self.encode(&sorted)?;
         }
-        self.writer.flush().map_err(|error| fatal(&error))?;
+        self.open.close(&mut self.writer).map_err(|error| fatal(&error))?;
         self.note();
         Ok(())
     }
@@ -164,9 +166,24 @@ impl FileEncoder {
         Ok(EncodedFile { tail, size_bytes: size_bytes as u64 })
     }
 
+    /// Appends rows, in as many row groups as the limit of rows asks for.
+    fn encode(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let len = (self.row_group_rows - self.open.rows()).min(batch.num_rows() - from);
+            let ordinal = self.writer.flushed_row_groups().len();
+            self.open.write(&batch.slice(from, len), ordinal).map_err(|error| fatal(&error))?;
+            if self.open.rows() >= self.row_group_rows {
+                self.open.close(&mut self.writer).map_err(|error| fatal(&error))?;
+            }
+            from += len;
+        }
+        Ok(())
+    }
+
     fn note(&mut self) {
-        self.open_bytes = self.writer.in_progress_size();
-        self.open_memory_bytes = self.writer.memory_size();
+        self.open_bytes = self.open.estimated_bytes();
+        self.open_memory_bytes = self.open.memory_bytes();
         for row_group in self.writer.flushed_row_groups().iter().skip(self.learned) {
             self.lesson.learn(row_group);
             self.learned += 1;

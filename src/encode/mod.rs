@@ -1,16 +1,21 @@
 //! From Arrow record batches to the bytes of a Parquet file. Computes; no I/O: whoever owns the encoder takes the
 //! bytes as row groups close.
 
+mod column;
 mod dictionary;
 mod encoding;
 mod file;
 mod footer;
 mod parquet_schema;
 mod properties;
+mod row_group;
 mod sample;
+mod shred;
 mod sink;
 mod sort;
 mod type_order;
+#[cfg(test)]
+mod tests;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};

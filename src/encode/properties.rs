@@ -1,8 +1,10 @@
 //! Owns the translation of `parquet:` settings into the Parquet writer's properties.
 
-use parquet::basic::{BrotliLevel, Compression as ParquetCompression, GzipLevel, Type, ZstdLevel};
+use parquet::basic::{
+    BrotliLevel, Compression as ParquetCompression, ConvertedType, GzipLevel, LogicalType, Type, ZstdLevel,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+use parquet::schema::types::{ColumnDescriptor, ColumnPath, SchemaDescriptor};
 
 use crate::config::path_elements;
 use crate::config::settings::{Compression, Dictionary, ParquetSettings};
@@ -59,6 +61,11 @@ pub(super) fn writer_properties(
 /// Fatal when it is no path.
 pub(super) fn elements(key: &str, path: &str) -> Result<Vec<String>, Failure> {
     path_elements(path).map_err(|reason| Failure::fatal(Stage::Encode, format!("{key}: {path} {reason}")))
+}
+
+/// Whether the values of a column are text, so that bounds that are cut short must stay text.
+pub(super) fn is_text(column: &ColumnDescriptor) -> bool {
+    column.logical_type_ref() == Some(&LogicalType::String) || column.converted_type() == ConvertedType::UTF8
 }
 
 fn compression(setting: Compression) -> Result<ParquetCompression, Failure> {

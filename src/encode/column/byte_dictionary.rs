@@ -1,0 +1,113 @@
+//! Owns the dictionary of a column of byte strings: which number a value has. Numbers are given in the order in which
+//! values come, so that the same rows make the same bytes.
+
+use super::bounds::Bounds;
+use super::words::{EXACT_BYTES, hash, identity};
+
+const FIRST_SLOTS: usize = 256;
+/// A chain this long is no accident but made so; the dictionary is given up.
+const LONGEST_CHAIN: usize = 256;
+
+/// The different values of a column chunk.
+pub(super) struct ByteDictionary {
+    /// The dictionary page: every value after its length.
+    page: Vec<u8>,
+    values: Vec<Value>,
+    /// Number + 1 of a value, zero where there is none; a power of two long.
+    slots: Vec<u32>,
+    /// Whether a chain was too long.
+    overfull: bool,
+}
+
+struct Value {
+    identity: [u64; 2],
+    /// Of the value in the page.
+    at: u32,
+    len: u32,
+    /// Last data page that has it.
+    page: u32,
+}
+
+impl Default for ByteDictionary {
+    fn default() -> Self {
+        Self { page: Vec::new(), values: Vec::new(), slots: vec![0; FIRST_SLOTS], overfull: false }
+    }
+}
+
+impl ByteDictionary {
+    /// The number of a value; the bounds of data page `page` get to know it.
+    #[inline]
+    pub(super) fn number(&mut self, value: &[u8], page: u32, bounds: &mut Bounds) -> u32 {
+        let identity = identity(value);
+        let mask = self.slots.len() - 1;
+        let mut slot = hash(identity, value.len()) as usize & mask;
+        let mut chain = 0;
+        loop {
+            let Some(number) = self.slots[slot].checked_sub(1) else {
+                return self.add(slot, value, identity, page, bounds);
+            };
+            let known = &mut self.values[number as usize];
+            if known.identity == identity
+                && known.len as usize == value.len()
+                && (value.len() <= EXACT_BYTES || self.page[known.at as usize..][..value.len()] == *value)
+            {
+                if known.page != page {
+                    known.page = page;
+                    bounds.include(value);
+                }
+                return number;
+            }
+            chain += 1;
+            self.overfull |= chain > LONGEST_CHAIN;
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Different values.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Size of the dictionary page, bytes; as good as endless when it is no use to go on.
+    pub(super) fn page_bytes(&self) -> usize {
+        if self.overfull { usize::MAX } else { self.page.len() }
+    }
+
+    /// The dictionary page.
+    pub(super) fn into_page(self) -> Vec<u8> {
+        self.page
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.page.capacity()
+            + self.values.capacity() * size_of::<Value>()
+            + self.slots.capacity() * size_of::<u32>()
+    }
+
+    #[cold]
+    fn add(&mut self, slot: usize, value: &[u8], identity: [u64; 2], page: u32, bounds: &mut Bounds) -> u32 {
+        bounds.include(value);
+        self.page.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        let at = self.page.len() as u32;
+        self.page.extend_from_slice(value);
+        self.values.push(Value { identity, at, len: value.len() as u32, page });
+        self.slots[slot] = self.values.len() as u32;
+        if self.values.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        self.values.len() as u32 - 1
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 4 - 1;
+        let mut slots = vec![0; mask + 1];
+        for (number, value) in self.values.iter().enumerate() {
+            let mut slot = hash(value.identity, value.len as usize) as usize & mask;
+            while slots[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            slots[slot] = number as u32 + 1;
+        }
+        self.slots = slots;
+    }
+}
