@@ -50,7 +50,7 @@ impl Partitioner {
         Self { rules, longest_directory_bytes: LONGEST_KEY_BYTES.saturating_sub(name_bytes) }
     }
 
-    /// The schema of the files of batches with this one: see [`file_schema`].
+    /// The schema of the files of batches with this one: a column that a directory would hide has another name there.
     #[must_use]
     pub fn file_schema(&self, schema: &SchemaRef) -> SchemaRef {
         file_schema(&self.rules, schema)
