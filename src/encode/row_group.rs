@@ -30,6 +30,8 @@ pub(super) struct RowGroupEncoder {
     rows: usize,
 }
 
+// One a leaf, and the larger one is the rarer.
+#[allow(clippy::large_enum_variant)]
 enum Column {
     Ours(ColumnEncoder),
     Library(ArrowColumnWriter),

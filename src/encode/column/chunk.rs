@@ -304,7 +304,7 @@ impl Chunk {
         for page in &self.pages {
             match stats.last_mut() {
                 Some(last) if last.page_type == PageType::DATA_PAGE && last.encoding == page.encoding => {
-                    last.count += 1
+                    last.count += 1;
                 }
                 _ => stats.push(of(PageType::DATA_PAGE, page)),
             }

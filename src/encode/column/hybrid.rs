@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn runs_are_short() {
         let mut out = Vec::new();
-        encode(&[3_u32; 10_000], 2, &mut out);
+        encode(&vec![3_u32; 10_000], 2, &mut out);
         assert_eq!(out.len(), 4);
         out.clear();
         encode_bits(&BooleanBuffer::new_set(8_000), &mut out);

@@ -110,15 +110,12 @@ impl<T: Integer> PageValues for IntegerValues<T> {
     }
 
     fn take_page(&mut self, body: &mut Vec<u8>) -> PageFacts {
-        let encoding = match &self.dictionary {
-            Some(dictionary) => {
-                self.indices.take_into(dictionary.values.len(), body);
-                Encoding::RLE_DICTIONARY
-            }
-            None => {
-                body.append(&mut self.plain);
-                Encoding::PLAIN
-            }
+        let encoding = if let Some(dictionary) = &self.dictionary {
+            self.indices.take_into(dictionary.values.len(), body);
+            Encoding::RLE_DICTIONARY
+        } else {
+            body.append(&mut self.plain);
+            Encoding::PLAIN
         };
         let plain = |value: T| {
             let mut bytes = Vec::with_capacity(size_of::<T>());

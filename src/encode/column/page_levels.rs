@@ -67,7 +67,7 @@ impl PageLevels {
                 Levels::Uniform(level) => out.append_n(len, *level == 1),
                 Levels::Bits { bits, .. } => out.append_buffer(&bits.slice(from, len)),
                 Levels::Listed(listed) => {
-                    listed[from..from + len].iter().for_each(|level| out.append(*level == 1))
+                    listed[from..from + len].iter().for_each(|level| out.append(*level == 1));
                 }
             },
             Collected::Bytes(out) => match levels {

@@ -122,15 +122,12 @@ impl PageValues for ByteValues {
     }
 
     fn take_page(&mut self, body: &mut Vec<u8>) -> PageFacts {
-        let encoding = match &self.dictionary {
-            Some(dictionary) => {
-                self.indices.take_into(dictionary.len(), body);
-                Encoding::RLE_DICTIONARY
-            }
-            None => {
-                self.plain.take_into(body);
-                Encoding::PLAIN
-            }
+        let encoding = if let Some(dictionary) = &self.dictionary {
+            self.indices.take_into(dictionary.len(), body);
+            Encoding::RLE_DICTIONARY
+        } else {
+            self.plain.take_into(body);
+            Encoding::PLAIN
         };
         self.page += 1;
         let string_bytes = Some(std::mem::take(&mut self.string_bytes));
@@ -206,7 +203,9 @@ impl PageValues for BooleanValues {
         match places {
             Places::Run(range) => self.bits.append_buffer(&values.slice(range.start, range.len())),
             Places::Listed(places) => {
-                places.iter().for_each(|place| self.bits.append(values.value(*place as usize)))
+                for place in places {
+                    self.bits.append(values.value(*place as usize));
+                }
             }
         }
     }

@@ -103,7 +103,8 @@ fn check_bounds(metadata: &ParquetMetaData, column: usize, bounds: &[(Vec<u8>, V
             assert_eq!(greatest.map(Vec::as_slice), statistics.max_bytes_opt(), "column {column}");
         }
     }
-    let goes = |side: fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>, against: Ordering| {
+    type Side = fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>;
+    let goes = |side: Side, against: Ordering| {
         bounds.windows(2).all(|pair| order(side(&pair[0]), side(&pair[1])) != against)
     };
     let both = |against| goes(|bounds| &bounds.0, against) && goes(|bounds| &bounds.1, against);
