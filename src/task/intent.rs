@@ -114,6 +114,9 @@ fn read_all(ids: Vec<WireId>) -> Result<Vec<SchemaId>, IntentError> {
 
 impl Intent {
     /// The metadata string, well under the broker's limit of 4 KiB.
+    ///
+    /// # Panics
+    /// Never: nothing of it lacks a JSON form.
     #[must_use]
     pub fn to_metadata(&self) -> String {
         let wire = Wire {

@@ -176,7 +176,7 @@ impl ConsumerThread {
         failpoint!("recover.read.after");
         let mut errors = Vec::new();
         let descriptions = if committed.is_ok() && ends.is_ok() {
-            self.describe(reads.iter().map(|(tp, _, _)| &*tp.topic).collect(), &mut errors)
+            self.describe(&reads.iter().map(|(tp, _, _)| &*tp.topic).collect(), &mut errors)
         } else {
             HashMap::new()
         };
@@ -199,10 +199,10 @@ impl ConsumerThread {
     /// One request for all topics. The client stays polled meanwhile, as for a commit.
     fn describe(
         &self,
-        topics: BTreeSet<&str>,
+        topics: &BTreeSet<&str>,
         errors: &mut Vec<KafkaError>,
     ) -> HashMap<String, TopicDescription> {
-        native::describe_topics(&self.consumer, &topics, DESCRIBE_TIMEOUT, || self.serve(errors))
+        native::describe_topics(&self.consumer, topics, DESCRIBE_TIMEOUT, || self.serve(errors))
     }
 
     /// Lets callbacks happen. Rebalances are only recorded.
