@@ -6,6 +6,8 @@ use std::path::Path;
 
 /// Types that have no key of their own.
 const WITHOUT_KEY: [&str; 2] = ["Settings", "WrittenAt"];
+/// The files beside settings.rs, in the order of the keys of a connector.
+const PARTS: [&str; 6] = ["http", "kafka", "formats", "columns", "lake", "errors"];
 const LINKS: [(&str, &str); 1] =
     [("chrono::format::strftime", "https://docs.rs/chrono/latest/chrono/format/strftime/index.html")];
 
@@ -74,10 +76,11 @@ fn documentation_becomes_sections_and_lists() {
 /// The settings with what they are made of, as one text.
 fn documented(root: &Path) -> std::io::Result<String> {
     let mut text = std::fs::read_to_string(root.join("src/config/settings.rs"))?;
-    let folder = std::fs::read_dir(root.join("src/config/settings"))?;
-    let mut rest = folder.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    rest.sort();
-    for path in rest {
+    let folder = root.join("src/config/settings");
+    let found = std::fs::read_dir(&folder)?.count();
+    assert_eq!(found, PARTS.len(), "the files of src/config/settings, in the order of the manual: {PARTS:?}");
+    for part in PARTS {
+        let path = folder.join(part).with_extension("rs");
         let source = std::fs::read_to_string(path)?;
         text.extend(source.lines().filter(|line| !line.starts_with("//!")).flat_map(|line| [line, "\n"]));
     }

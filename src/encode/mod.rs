@@ -13,9 +13,9 @@ mod sample;
 mod shred;
 mod sink;
 mod sort;
-mod type_order;
 #[cfg(test)]
 mod tests;
+mod type_order;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};

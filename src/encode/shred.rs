@@ -263,9 +263,7 @@ impl Levels {
                 let set = bits.slice(from, len).count_set_bits();
                 usize::from(*one == level) * set + usize::from(*zero == level) * (len - set)
             }
-            Self::Listed(levels) => {
-                levels[from..from + len].iter().map(|at| usize::from(*at == level)).sum()
-            }
+            Self::Listed(levels) => levels[from..from + len].iter().map(|at| usize::from(*at == level)).sum(),
         }
     }
 }

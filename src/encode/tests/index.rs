@@ -84,6 +84,9 @@ fn bounds_of(index: &ColumnIndexMetaData, page: usize) -> Option<(Vec<u8>, Vec<u
     }
 }
 
+/// The least or the greatest value of a page.
+type Side = fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>;
+
 /// The bounds of the pages together are those of the chunk, and their order is what it is said to be.
 fn check_bounds(metadata: &ParquetMetaData, column: usize, bounds: &[(Vec<u8>, Vec<u8>)]) {
     let chunk = metadata.row_group(0).column(column);
@@ -103,7 +106,6 @@ fn check_bounds(metadata: &ParquetMetaData, column: usize, bounds: &[(Vec<u8>, V
             assert_eq!(greatest.map(Vec::as_slice), statistics.max_bytes_opt(), "column {column}");
         }
     }
-    type Side = fn(&(Vec<u8>, Vec<u8>)) -> &Vec<u8>;
     let goes = |side: Side, against: Ordering| {
         bounds.windows(2).all(|pair| order(side(&pair[0]), side(&pair[1])) != against)
     };

@@ -449,15 +449,12 @@ fn broker_position(
 }
 
 /// What a commit's error means for its flush.
-///
-/// `IllegalGeneration` and `StaleMemberEpoch` are no refusal of the owner: the group has gone on by one step while the
-/// commit waited behind the request to join (a broker answers one request of a connection after the other), and a
-/// partition that stays ours is still ours. Whoever has really lost it is told so before a client may join again, and
-/// the guard in front of each commit then holds the repeated one back.
 fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
     match code {
-        RDKafkaErrorCode::UnknownMemberId
+        RDKafkaErrorCode::IllegalGeneration
+        | RDKafkaErrorCode::UnknownMemberId
+        | RDKafkaErrorCode::StaleMemberEpoch
         | RDKafkaErrorCode::FencedInstanceId
         | RDKafkaErrorCode::FencedMemberEpoch
         | RDKafkaErrorCode::AssignmentLost

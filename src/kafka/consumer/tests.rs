@@ -94,16 +94,3 @@ fn fault_19_an_answer_that_comes_after_the_seek_passes_no_record_over() {
         thread.queue = None;
     }
 }
-
-#[test]
-fn fault_25_a_step_of_the_group_is_no_refusal_of_a_member() {
-    use RDKafkaErrorCode::{FencedMemberEpoch, IllegalGeneration, StaleMemberEpoch, UnknownMemberId};
-
-    let settings = kafka_settings("localhost:9");
-    for code in [UnknownMemberId, FencedMemberEpoch] {
-        assert!(matches!(commit_error(code, &settings), CommitError::Refused(_)), "{code}");
-    }
-    for code in [IllegalGeneration, StaleMemberEpoch] {
-        assert!(matches!(commit_error(code, &settings), CommitError::Unknown(_)), "{code}");
-    }
-}
