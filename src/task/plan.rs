@@ -153,7 +153,7 @@ connectors:
 
     /// An intent is followed after an upgrade only while this text stays as it is.
     #[test]
-    fn the_text_of_a_plan_is_as_it_was() {
+    fn fault_107_the_text_of_a_plan_is_as_it_was() {
         let text = canonical(&connector("/a.avsc"), None, Some("\"string\"")).to_string();
         let expected = concat!(
             r#"[3,"s3://lake/raw","confluent",["confluent",null],["none"],"fixed",[true,false,false],"#,
