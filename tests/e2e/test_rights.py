@@ -63,7 +63,7 @@ def test_the_documented_rules_suffice_and_each_is_needed(lab: Lab, secured: Secu
     config = lab.sluice.write([connector.settings])
     for rule in rules:
         kafka_tool("kafka-acls.sh", secured.kafka.brokers, *(names.put_into(word) for word in rule))
-    assert rules_of(secured, names.user) == [("GROUP", names.group, "READ"), ("TOPIC", topic, "READ"), ("TOPIC", dead, "WRITE")]
+    assert rules_of(secured, names.user) == sorted([("GROUP", names.group, "READ"), ("TOPIC", topic, "READ"), ("TOPIC", dead, "WRITE")])
     checked = lab.sluice.run("check", "--config", config, seconds=60)
     assert checked.code == 0, checked
     daemon, admin = lab.sluice.daemon(config), Admin.of(config)
