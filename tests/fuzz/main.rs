@@ -28,13 +28,6 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     let files = fs::read_dir(folder("corpus", target)).unwrap();
     let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     paths.sort();
-    if target == "schema" {
-        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas");
-        let folders = fs::read_dir(schemas).unwrap().map(|folder| folder.unwrap().path());
-        let files = folders.filter(|folder| folder.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
-        paths.extend(files.map(|file| file.unwrap().path()));
-        paths.sort();
-    }
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
