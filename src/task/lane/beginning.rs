@@ -142,13 +142,7 @@ impl Lane {
     /// find another beginning, and what lies between the two would be passed over.
     fn confirm(&mut self, beginning: Beginning, shared: &mut Shared) {
         let commit = shared.next_commit();
-        shared.effects.push_back(Effect::Commit {
-            tp: self.tp.clone(),
-            epoch: self.epoch,
-            commit,
-            offset: beginning.offset,
-            metadata: String::new(),
-        });
+        self.ask_to_commit(commit, beginning.offset, String::new(), shared);
         self.state = LaneState::Confirming(beginning, commit);
     }
 

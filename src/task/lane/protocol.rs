@@ -75,6 +75,17 @@ impl Lane {
 
     pub(super) fn commit(&self, commit: CommitId, offset: Offset, metadata: String, shared: &mut Shared) {
         self.tracker.check_commit(offset);
+        self.ask_to_commit(commit, offset, metadata, shared);
+    }
+
+    /// Without the check: also for a lane whose tracker has not begun.
+    pub(super) fn ask_to_commit(
+        &self,
+        commit: CommitId,
+        offset: Offset,
+        metadata: String,
+        shared: &mut Shared,
+    ) {
         shared.effects.push_back(Effect::Commit {
             tp: self.tp.clone(),
             epoch: self.epoch,
