@@ -15,7 +15,7 @@ from typing import Any
 from differential import oracles
 from differential.generate import SchemaMaker
 from differential.oracles import Case
-from differential.test_extremes import SCHEMAS, uncommented
+from differential.real import real_schemas
 
 SEED = int(os.environ.get("SLUICE_SEED") or 1)
 CHANGED = int(os.environ.get("SLUICE_TEXTS") or 6_000)
@@ -67,8 +67,8 @@ def changed(random: Random, schema: Any, others: list[Any]) -> Any:
 def test_what_java_takes_we_take(tmp_path: Path) -> None:
     random = Random(SEED)
     print(f"seed {SEED}, {CHANGED} texts")
-    texts = [file.read_text() for file in sorted(SCHEMAS.rglob("*.avsc"))]
-    schemas = [json.loads(uncommented(text), strict=False) for text in texts if len(text) < 15_000]
+    texts = [text for _, text in real_schemas()]
+    schemas = [json.loads(text) for text in texts if len(text) < 15_000]
     schemas += [SchemaMaker(random).schema() for _ in range(100)]
     texts += [json.dumps(changed(random, random.choice(schemas), schemas), ensure_ascii=random.random() < 0.5) for _ in range(CHANGED)]
     verdicts = oracles.java({"do": "parse", "schema": text} for text in texts)
