@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from differential import engines
 from differential.model import Type
+from engines.predicates import Predicate
 
 
 class Refused(Exception):
@@ -28,8 +29,8 @@ class Reader(Protocol):
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         """The compared rows, in the file's order."""
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        """How many rows the SQL predicate holds for."""
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        """How many rows the predicate holds for."""
 
 
 def compared(table: pa.Table, type: Type) -> list[list[Any]]:
@@ -103,8 +104,8 @@ class DuckDb:
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         return compared(self.connection.sql(f"SELECT * FROM '{file}'").to_arrow_table(), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        return self.connection.execute(f"SELECT count(*) FROM '{file}' WHERE {predicate}").fetchone()[0]
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        return self.connection.execute(f"SELECT count(*) FROM '{file}' WHERE {predicate.sql(self.name)}").fetchall()[0][0]
 
 
 class PyArrow:
@@ -123,8 +124,14 @@ class PyArrow:
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         return compared(engines.with_pyarrow(file), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        raise NotImplementedError
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        import pyarrow.parquet as pq
+        from pyarrow import compute
+
+        column = compute.field(predicate.column)
+        if predicate.operator == "is null":
+            return pq.read_table(file, filters=column.is_null()).num_rows
+        return pq.read_table(file, filters=[(predicate.column, predicate.operator, predicate.value)]).num_rows
 
 
 class Polars:
@@ -143,9 +150,10 @@ class Polars:
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         return compared(self.polars.read_parquet(file).to_arrow(), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        scan = self.polars.scan_parquet(file)
-        return self.polars.SQLContext(t=scan).execute(f"SELECT count(*) AS c FROM t WHERE {predicate}").collect()["c"][0]
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        column, value = self.polars.col(predicate.column), self.polars.lit(predicate.value)
+        wanted = {"=": column == value, "<": column < value, ">=": column >= value, "is null": column.is_null()}[predicate.operator]
+        return self.polars.scan_parquet(file).filter(wanted).collect().height
 
 
 class DataFusion:
@@ -157,7 +165,7 @@ class DataFusion:
         import datafusion
 
         self.version = datafusion.__version__
-        options = {"datafusion.execution.parquet.pushdown_filters": "true", "datafusion.execution.time_zone": "UTC"}
+        options = {"datafusion.execution.parquet.pushdown_filters": "true", "datafusion.execution.time_zone": "UTC", "datafusion.execution.target_partitions": "1"}
         self.context = datafusion.SessionContext(datafusion.SessionConfig(options))
 
     def table(self, file: Path) -> str:
@@ -172,8 +180,8 @@ class DataFusion:
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         return compared(self.context.table(self.table(file)).to_arrow_table(), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        found = self.context.sql(f"SELECT count(*) FROM {self.table(file)} WHERE {predicate}").to_arrow_table()
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        found = self.context.sql(f"SELECT count(*) FROM {self.table(file)} WHERE {predicate.sql(self.name)}").to_arrow_table()
         return found.column(0)[0].as_py()
 
 
@@ -200,5 +208,5 @@ class ClickHouse:
         data = self.ask(f"SELECT * FROM file('{file}', Parquet) SETTINGS {settings}", "ArrowStream")
         return compared(pa.ipc.open_stream(data).read_all(), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        return int(self.ask(f"SELECT count() FROM file('{file}', Parquet) WHERE {predicate} SETTINGS session_timezone='UTC'", "TSV"))
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        return int(self.ask(f"SELECT count() FROM file('{file}', Parquet) WHERE {predicate.sql(self.name)} SETTINGS session_timezone='UTC'", "TSV"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from differential.model import Type
+from engines.predicates import Predicate
 from engines.readers import compared
 from engines.trino import declaration
 
@@ -50,8 +51,8 @@ class Spark:
     def rows(self, file: Path, type: Type) -> list[list[Any]]:
         return compared(self.frame(file, type).toArrow(), type)
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        return self.frame(file, type).where(predicate).count()
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        return self.frame(file, type).where(predicate.sql("Spark")).count()
 
 
 class Hive(Spark):

@@ -17,6 +17,7 @@ from typing import Any
 
 from differential.columns import spelled
 from differential.model import Type
+from engines.predicates import Predicate
 from services.cache import FetchError, checked, fetched, program
 from services.process import Service, free_port
 
@@ -147,8 +148,8 @@ class Trino:
         rows = self.ask(f"SELECT * FROM {self.table(file, type)}")[1]
         return [[value(part, item) for (_, part), item in zip(type.fields, row, strict=True)] for row in rows]
 
-    def count(self, file: Path, type: Type, predicate: str) -> int:
-        return self.ask(f"SELECT count(*) FROM {self.table(file, type)} WHERE {predicate}")[1][0][0]
+    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
+        return self.ask(f"SELECT count(*) FROM {self.table(file, type)} WHERE {predicate.sql(self.name)}")[1][0][0]
 
 
 class TrinoError(Exception):
