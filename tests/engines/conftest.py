@@ -21,7 +21,7 @@ def engine() -> Iterator[Callable[[str], Reader]]:
 
     def ask(name: str) -> Reader:
         if name not in started:
-            started[name] = start(name, folder, started)
+            started[name] = start(name, folder)
             print(f"{name} {started[name].version}")
         return started[name]
 
@@ -36,7 +36,7 @@ def files() -> Files:
     return Files(run_folder())
 
 
-def start(name: str, folder: Path, started: dict[str, Reader]) -> Reader:
+def start(name: str, folder: Path) -> Reader:
     """Starts it."""
     local = {"pyarrow": readers.PyArrow, "DuckDB": readers.DuckDb, "Polars": readers.Polars, "DataFusion": readers.DataFusion, "ClickHouse": readers.ClickHouse}
     if name in local:
@@ -46,6 +46,8 @@ def start(name: str, folder: Path, started: dict[str, Reader]) -> Reader:
 
         (folder / "trino").mkdir()
         return Trino(folder / "trino")
+    from engines.hive import Hive
     from engines.spark import Spark, session
 
-    return Spark(session(folder / "spark"))
+    # One session serves both, whichever is asked for first.
+    return (Hive if name == "Hive" else Spark)(session(folder / "spark"))

@@ -4,6 +4,7 @@ same rows, and the same counts where it leaves some out by them."""
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +18,7 @@ import pytest
 
 from differential.generate import encoded
 from differential.model import parse
-from differential.test_extremes import EDGES
+from differential.test_extremes import EDGES, TOO_DEEP_FOR_DUCKDB
 from engines.columns import Files, Maker, Written, written
 from engines.predicates import Predicate
 from engines.readers import Reader
@@ -47,6 +48,13 @@ SCHEMA = {
 BLOOM = ", ".join(f"{name}: {{ bloom_filter: true }}" for name in ("id", "g", "s", "d", "w", "us", "raw"))
 ROWS = 50_000
 CODECS = ("none", "snappy", "zstd(9)", "gzip", "lz4", "brotli")
+NOT_READ = {"Spark": ("brotli",), "Trino": ("lz4", "brotli")}
+"""Codecs that docs/types.md says an engine does not read."""
+DEEP = {"deep maps"}
+TOO_DEEP = {"DuckDB": TOO_DEEP_FOR_DUCKDB, "Polars": DEEP, "DataFusion": DEEP, "Spark": DEEP, "ClickHouse": DEEP | {"deep optional lists", "deep lists alone"}}
+"""Only counted: DuckDB takes too long, the others cannot hand such columns over as Arrow."""
+NOT_DECLARED = {("Trino", "odd names")}
+"""A declaration that Trino refuses, for a comma in a name."""
 MOMENT = datetime(2024, 5, 6, 7, 8, 9, 123_456)
 
 
@@ -130,8 +138,6 @@ def null_or(value: Any) -> list[Any]:
 
 def bits(value: float) -> int:
     """The bits of a double."""
-    import struct
-
     return struct.unpack("<Q", struct.pack("<d", value))[0]
 
 
@@ -165,16 +171,9 @@ def test_filters_find_the_same_rows(reader: Reader, files: Files) -> None:
     file = files.of("filtered", filtered)
     rows = python_rows(ROWS)
     names = [field["name"] for field in SCHEMA["fields"]]
-    wrong = []
-    for predicate in PREDICATES:
-        wanted = sum(predicate.holds(row[names.index(predicate.column)]) for row in rows)
-        try:
-            found = reader.count(file.file, file.type, predicate)
-        except Exception as error:
-            wrong.append(f"{predicate}: {error}"[:400])
-            continue
-        if found != wanted:
-            wrong.append(f"{predicate}: {found} rows, not {wanted}")
+    wanted = [sum(predicate.holds(row[names.index(predicate.column)]) for row in rows) for predicate in PREDICATES]
+    found = reader.counts(file.file, file.type, PREDICATES)
+    wrong = [f"{predicate}: {count} rows, not {right}" for predicate, count, right in zip(PREDICATES, found, wanted, strict=True) if count != right]
     assert not wrong, "\n".join(wrong)
 
 
@@ -185,19 +184,32 @@ def test_every_row_arrives_from_many_row_groups(reader: Reader, files: Files) ->
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_codec_is_read(reader: Reader, files: Files, codec: str) -> None:
     values = [neutral(row) for row in python_rows(1_500)]
+    refused = codec in NOT_READ.get(reader.name, ())
     for dictionary in ("always", "never"):
         settings = f"{{}}\n    parquet: {{ compression: {codec}, dictionary: {dictionary}, row_group: {{ rows: 1000 }} }}"
-        same(reader, files.of(settings, partial(written, schema=SCHEMA, values=values, settings=settings)), settings)
+        file = files.of(settings, partial(written, schema=SCHEMA, values=values, settings=settings))
+        if refused:
+            with pytest.raises(Exception, match="."):
+                reader.rows(file.file, file.type)
+        else:
+            same(reader, file, settings)
 
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_edges_are_read(reader: Reader, files: Files, edge: str) -> None:
     schema = json.loads(json.dumps(EDGES[edge]).replace(', {"name": "f3", "type": []}', ""))
+    if schema["type"] != "record":
+        schema = {"type": "record", "name": "R", "fields": [{"name": "value", "type": schema}]}
     maker = Maker(Random(3), items=2)
-    type = parse(schema if schema["type"] == "record" else {"type": "record", "name": "R", "fields": [{"name": "value", "type": schema}]})
-    whole = schema if schema["type"] == "record" else {"type": "record", "name": "R", "fields": [{"name": "value", "type": schema}]}
-    values = [maker.value(type) for _ in range(5)]
-    same(reader, files.of(edge, partial(written, schema=whole, values=values)), edge)
+    type = parse(schema)
+    file = files.of(edge, partial(written, schema=schema, values=[maker.value(type) for _ in range(5)]))
+    if (reader.name, edge) in NOT_DECLARED:
+        with pytest.raises(Exception, match="must not contain commas"):
+            reader.rows(file.file, file.type)
+    elif edge in TOO_DEEP.get(reader.name, ()):
+        assert reader.counts(file.file, file.type, [Predicate(type.fields[0][0], "is null")]) == [0]
+    else:
+        same(reader, file, edge)
 
 
 def same(reader: Reader, file: Written, what: str) -> None:

@@ -7,21 +7,21 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
+import struct
 import urllib.request
-import zipfile
 from datetime import date, datetime
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
-from differential.columns import spelled
+from differential.columns import RESERVED, names, spelled
 from differential.model import Type
 from engines.predicates import Predicate
-from services.cache import FetchError, checked, fetched, program
+from engines.readers import together
+from services.cache import FetchError
 from services.process import Service, free_port
+from services.trino import VERSION, fetch
 
-VERSION = "476"
 WIDE = Context(prec=200)
 PRIMITIVES = {
     "null": "boolean",
@@ -35,26 +35,6 @@ PRIMITIVES = {
     "string": "varchar",
     "enum": "varchar",
 }
-
-
-def fetch() -> Path:
-    """The folder with `lib` and `plugin`; Maven brings it the first time (400 MB)."""
-
-    def unpack(folder: Path) -> None:
-        for artifact, kind in (("trino-server-core", "tar.gz"), ("trino-hive", "zip")):
-            goal = [f"-Dartifact=io.trino:{artifact}:{VERSION}:{kind}", f"-DoutputDirectory={folder}", "-Dtransitive=false"]
-            checked([program("mvn"), "-q", "-B", "dependency:get", goal[0], goal[2]])
-            checked([program("mvn"), "-q", "-B", "dependency:copy", goal[0], goal[1]])
-        checked(["tar", "-xzf", str(folder / f"trino-server-core-{VERSION}.tar.gz"), "-C", str(folder), "--strip-components=1"])
-        for plugin in (folder / "plugin").iterdir():
-            shutil.rmtree(plugin)
-        # Not `shutil.unpack_archive`, which leaves out names with two points in them.
-        with zipfile.ZipFile(folder / f"trino-hive-{VERSION}.zip") as archive:
-            archive.extractall(folder / "plugin")
-        for archive in (*folder.glob("*.tar.gz"), *folder.glob("*.zip")):
-            archive.unlink()
-
-    return fetched(f"trino-{VERSION}", unpack)
 
 
 def java() -> Path:
@@ -130,13 +110,14 @@ class Trino:
                 return columns, rows
             request = urllib.request.Request(page["nextUri"], headers=headers)
 
-    def table(self, file: Path, type: Type, declared: dict[str, str] | None = None) -> str:
-        """The table over one file, made the first time; `declared` has types other than those of docs/types.md."""
+    def table(self, file: Path, type: Type) -> str:
+        """The table over one file, made the first time."""
         if file not in self.tables:
             name = f"t{next(self.numbers)}"
             (self.folder / "lake" / name).mkdir()
             shutil.copy(file, self.folder / "lake" / name)
-            columns = ", ".join(f'"{column}" {(declared or {}).get(column) or declaration(part)}' for column, part in type.fields)
+            shown = names((column for column, _ in type.fields), RESERVED)
+            columns = ", ".join(f"{quoted(column)} {declaration(part)}" for column, (_, part) in zip(shown, type.fields, strict=True))
             self.ask(f"CREATE TABLE {name} ({columns}) WITH (format = 'PARQUET', external_location = 'local:///{name}')")
             self.tables[file] = name
         return self.tables[file]
@@ -148,8 +129,8 @@ class Trino:
         rows = self.ask(f"SELECT * FROM {self.table(file, type)}")[1]
         return [[value(part, item) for (_, part), item in zip(type.fields, row, strict=True)] for row in rows]
 
-    def count(self, file: Path, type: Type, predicate: Predicate) -> int:
-        return self.ask(f"SELECT count(*) FROM {self.table(file, type)} WHERE {predicate.sql(self.name)}")[1][0][0]
+    def counts(self, file: Path, type: Type, predicates: list[Predicate]) -> list[int]:
+        return [count for _, count in sorted(self.ask(together(self.name, self.table(file, type), predicates))[1])]
 
 
 class TrinoError(Exception):
@@ -160,7 +141,7 @@ def declaration(type: Type) -> str:
     """The type of a column in a table's declaration."""
     logical = type.logical or ""
     if logical == "decimal":
-        return f"decimal({type.precision},{type.scale})" if type.precision <= 38 else "varchar" if type.precision > 76 else f"decimal({type.precision},{type.scale})"
+        return "varchar" if type.precision > 76 else f"decimal({type.precision},{type.scale})"
     if logical in ("uuid", "big-decimal"):
         return "varchar"
     if logical == "date":
@@ -176,18 +157,23 @@ def declaration(type: Type) -> str:
     if type.kind == "map":
         return f"map(varchar, {declaration(type.items)})"
     if type.kind == "record":
-        return row(type.fields) if type.fields else "row(_empty boolean)"
+        return row(list(zip(names(name for name, _ in type.fields), (part for _, part in type.fields), strict=True))) if type.fields else "row(_empty boolean)"
     if type.kind == "union":
         parts = [part for part in type.branches if part.kind != "null"]
         if len(parts) < 2:
             return declaration(parts[0]) if parts else "boolean"
-        return row([(part.word, part) for part in parts])
+        return row(list(zip(names(part.word for part in parts), parts, strict=True)))
     return PRIMITIVES[type.kind]
 
 
 def row(members: list[tuple[str, Type]]) -> str:
     """A row of these members."""
-    return "row(" + ", ".join(f'"{name}" {declaration(part)}' for name, part in members) + ")"
+    return "row(" + ", ".join(f"{quoted(name)} {declaration(part)}" for name, part in members) + ")"
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def value(type: Type, raw: Any) -> Any:
@@ -230,6 +216,4 @@ def floating(kind: str, raw: Any) -> str:
 
 def struct_float(number: float) -> float:
     """The nearest 32-bit float."""
-    import struct
-
     return struct.unpack("<f", struct.pack("<f", number))[0]
