@@ -4,13 +4,15 @@ table says so."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from differential import shown
+from differential.generate import encoded
 from differential.model import Type
-from engines.columns import CHOSEN, Files, told
+from engines.columns import CHOSEN, STAMPS, Files, told, written
 from engines.readers import Reader
 
 ENGINES = ("pyarrow", "DuckDB", "Polars", "DataFusion", "ClickHouse", "Spark", "Trino")
@@ -35,25 +37,25 @@ def test_every_type_is_shown_as_the_table_says_with_every_value(reader: Reader, 
     for row in shown.rows():
         said = row.shown.get(reader.name)
         for schema in row.schemas:
-            written = files.of_type(schema, row.choice)
+            file = files.of_type(schema, row.choice)
             try:
-                found = dict(reader.shown(written.file, written.type))["f"]
-                compared = reader.rows(written.file, written.type)
+                found = dict(reader.shown(file.file, file.type))["f"]
+                compared = reader.rows(file.file, file.type)
             except Exception as error:
                 if said not in ("refused", "none"):
                     wrong.append(f"{row.of}: {schema}: {error}"[:1_000])
                 continue
             if said is not None and said not in (shown.bare(found), "*"):
                 wrong.append(f"{row.of}: {schema}: shown as {found}, said to be {said}")
-            wrong += differences(f"{row.of}: {schema}", reader, written.type, compared, written.wanted(reader.name, row.choice))
+            wrong += differences(f"{row.of}: {schema}", reader, file.type, compared, file.wanted(reader.name, row.choice))
     assert not wrong, "\n".join(wrong)
 
 
 def test_what_the_table_leaves_out_arrives_with_every_value(reader: Reader, files: Files) -> None:
     wrong = []
     for schema in (*PLAIN, *FIXED, *RECORDS, NESTED):
-        written = files.of_type(schema)
-        wrong += differences(str(schema), reader, written.type, reader.rows(written.file, written.type), written.wanted(reader.name))
+        file = files.of_type(schema)
+        wrong += differences(str(schema), reader, file.type, reader.rows(file.file, file.type), file.wanted(reader.name))
     assert not wrong, "\n".join(wrong)
 
 
@@ -61,9 +63,32 @@ def test_the_choices_for_spark_suit_every_engine(reader: Reader, files: Files) -
     columns = "{ timestamp_nanos: micros, time: number, wide_decimal: string }"
     wrong = []
     for schema, read_as in CHOSEN:
-        written = files.of_type(schema, columns, read_as)
-        wrong += differences(str(schema), reader, written.type, reader.rows(written.file, written.type), written.wanted(reader.name, columns))
+        file = files.of_type(schema, columns, read_as)
+        wrong += differences(str(schema), reader, file.type, reader.rows(file.file, file.type), file.wanted(reader.name, columns))
     assert not wrong, "\n".join(wrong)
+
+
+def test_spark_reads_nanoseconds_as_numbers_when_it_is_told_to(engine: Callable[[str], Reader], files: Files) -> None:
+    spark: Any = engine("Spark")
+    spark.spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    try:
+        for word in STAMPS:
+            file = files.of_type({"type": "long", "logicalType": word})
+            assert dict(spark.shown(file.file, file.type))["f"] == "bigint"
+            assert not differences(word, spark, file.type, spark.rows(file.file, file.type), file.wanted())
+    finally:
+        spark.spark.conf.unset("spark.sql.legacy.parquet.nanosAsLong")
+
+
+def test_a_decimal_that_polars_refuses_keeps_no_other_column_away(tmp_path: Path) -> None:
+    import polars
+
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 39}
+    schema = {"type": "record", "name": "R", "fields": [{"name": "d", "type": decimal}, {"name": "n", "type": "int"}]}
+    file = written(tmp_path, schema, [[encoded(b"\1"), 7]]).file
+    assert polars.scan_parquet(file).select("n").collect().rows() == [(7,)]
+    with pytest.raises(polars.exceptions.ComputeError, match="Decimal"):
+        polars.read_parquet(file)
 
 
 def differences(what: str, reader: Reader, type: Type, found: list[Any], wanted: list[Any]) -> list[str]:
