@@ -147,7 +147,7 @@ impl PageValues for ByteValues {
 
     fn memory_bytes(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, ByteDictionary::memory_bytes);
-        dictionary + self.indices.memory_bytes() + self.plain.buffer.capacity()
+        dictionary + self.indices.memory_bytes() + self.plain.buffer.capacity() + self.bounds.memory_bytes()
     }
 }
 
