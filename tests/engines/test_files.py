@@ -206,6 +206,8 @@ def test_edges_are_read(reader: Reader, files: Files, edge: str) -> None:
     if (reader.name, edge) in NOT_DECLARED:
         with pytest.raises(Exception, match="must not contain commas"):
             reader.rows(file.file, file.type)
+    elif (reader.name, edge) == ("DuckDB", "deep lists alone"):
+        assert len(reader.shown(file.file, file.type)) == 1
     elif edge in TOO_DEEP.get(reader.name, ()):
         assert reader.counts(file.file, file.type, [Predicate(type.fields[0][0], "is null")]) == [0]
     else:
