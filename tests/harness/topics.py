@@ -94,6 +94,10 @@ class Topics:
         """How many members the group has."""
         return len(self.admin.describe_consumer_groups([group])[group].result(30).members)
 
+    def state(self, group: str) -> str:
+        """The state of the group, as the coordinator names it: `STABLE`, `PREPARING_REBALANCING`, `EMPTY`…"""
+        return str(self.admin.describe_consumer_groups([group])[group].result(30).state.name)
+
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commits offsets for a group without members, as an operator does."""
         consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": group, "enable.auto.commit": False})

@@ -76,9 +76,19 @@ impl ConsumerThread {
         &mut self,
         commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>,
     ) -> Result<(), Failure> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        // A commit carries whatever id the client has when it is sent, and the group takes it from any member.
+        let is_member = native::member_id(&self.consumer) == self.member;
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for commit in commits {
-            match self.guard(&commit.0, commit.1, commit.3) {
+            let guarded = if is_member {
+                self.guard(&commit.0, commit.1, commit.3)
+            } else {
+                Err("the group has put us out since the partition was taken over".to_owned())
+            };
+            match guarded {
                 Ok(()) => passed.push(commit),
                 Err(reason) => refused.push((commit, reason)),
             }
