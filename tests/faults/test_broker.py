@@ -16,7 +16,6 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewPartitions,
     ResourcePatternType,
     ResourceType,
 )
@@ -143,8 +142,7 @@ def test_fault_8_new_partitions_are_taken_up_from_their_beginning(lab: Lab, star
     until("the first partition is started", lambda: "partition started" in daemon.log.read_text())
     produced = lab.produce(topic, 0, SCHEMA, orders(50))
     until("the first partition is committed", delivered(lab, connector.group, topic))
-    lab.topics.admin.create_partitions([NewPartitions(topic, 3)])[topic].result(30)
-    until("the partitions are there", lambda: len(lab.topics.end_offsets(topic)) == 3)
+    lab.topics.grow(topic, 3)
     # Most likely before the daemon sees the partitions; either way it may not pass anything over.
     produced |= lab.produce(topic, 1, SCHEMA, orders(50, 1)) | lab.produce(topic, 2, SCHEMA, orders(50, 2))
     until("all is committed", lambda: lab.topics.committed(connector.group, topic) == {0: 50, 1: 50, 2: 50})
