@@ -354,7 +354,7 @@ impl ConsumerThread {
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
-            if self.reached_bounds() {
+            if self.reached_bounds()? {
                 return Ok(ConsumerEnd::ReachedEnd);
             }
             self.consume()?;

@@ -7,6 +7,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use super::starts::Start;
 use super::*;
 use crate::config::settings::{Secret, StartPosition};
+use crate::kafka::native::InFlight;
 
 const RECORDS: i64 = 200;
 const BEGINNING: i64 = 20;
@@ -72,6 +73,50 @@ fn offsets_handed_over(thread: &mut ConsumerThread, inputs: &Receiver<Input>) ->
         }
     }
     offsets
+}
+
+/// A partition at whose end only a marker is left gives no record that would end the doubt after an error.
+#[test]
+fn fault_10_doubt_after_an_error_ends_without_a_record() {
+    let cluster = cluster();
+    let (mut thread, inputs) = thread(&cluster.bootstrap_servers());
+    thread.assign(&[("t".to_owned(), 0)]).unwrap();
+    let (tp, epoch) = (TopicPartition::new("t", 0), Epoch(thread.epochs));
+    let offset = Offset::new(BEGINNING).unwrap();
+    thread.starts.add(Start { tp: tp.clone(), epoch, attempt: Attempt(1), offset });
+    thread.start_waiting();
+    assert_eq!(offsets_handed_over(&mut thread, &inputs).last(), Some(&(RECORDS - 1)));
+    let end = Offset::new(RECORDS).unwrap();
+    thread.lanes.get_mut(&tp).unwrap().doubt = Doubt::Open;
+    thread.next_positions_look = Instant::now();
+    thread.look_at_positions();
+    let lane = thread.lanes.get_mut(&tp).unwrap();
+    assert_eq!((lane.doubt, lane.delivered), (Doubt::Sought, end), "sought back to where we are");
+    // As if what lies between were markers: the client passes over it and hands nothing over.
+    let before = Offset::new(RECORDS - 10).unwrap();
+    lane.delivered = before;
+    thread.seek_back(&tp);
+    let began = Instant::now();
+    while thread
+        .consumer
+        .position()
+        .is_ok_and(|list| list.elements()[0].offset() != KafkaOffset::Offset(RECORDS))
+        && began.elapsed() < PATIENCE
+    {
+        thread.poll_client().unwrap();
+        thread.start_waiting();
+        let (queue, count) = (thread.queue.as_mut().unwrap(), Arc::default());
+        let of = |_: &TopicPartition| Arc::default();
+        drop(queue.consume(BATCH_WAIT, usize::MAX, false, &InFlight { all: &count, of: &of }));
+    }
+    thread.next_positions_look = Instant::now();
+    thread.look_at_positions();
+    let reached: Vec<Offset> = inputs
+        .try_iter()
+        .filter_map(|input| if let Input::Reached { position, .. } = input { Some(position) } else { None })
+        .collect();
+    assert_eq!(reached, [end]);
+    thread.queue = None;
 }
 
 /// A partition that is taken over at its end loses records here: the client asks where the end is, the seek outdates the
