@@ -1,5 +1,6 @@
 //! The consumer thread's steps by hand, against the client library's own mock of a broker.
 
+use rdkafka::Offset as KafkaOffset;
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
