@@ -301,6 +301,30 @@ fn fault_66_what_no_batch_can_hold_is_told_from_a_full_batch() {
     );
 }
 
+/// Arrow reckons positions of fixed columns with 32 bits, too.
+#[test]
+fn fault_66_a_batch_of_fixed_values_is_full_before_its_positions_overflow() {
+    let (plan, mut batch) = same(r#"{"type":"fixed","name":"F","size":4096}"#);
+    let datum = [7; 4096];
+    for _ in 0..MAX_OFFSET / 4096 {
+        plan.decode(&mut batch, &datum).unwrap();
+    }
+    assert_eq!(plan.decode(&mut batch, &datum), Err(DecodeError::BatchFull));
+    assert_eq!(batch.finish().num_rows(), MAX_OFFSET / 4096);
+    plan.decode(&mut batch, &datum).unwrap();
+}
+
+/// What was read of it before it proved bad, and room that was not needed, does not go on to the files' encoder.
+#[test]
+fn fault_46_a_batch_holds_no_bytes_of_a_row_that_was_taken_back() {
+    let json = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"string"},{"name":"b","type":"int"}]}"#;
+    let (plan, mut batch) = same(json);
+    let text = [varint(50), vec![b'x'; 50]].concat();
+    plan.decode(&mut batch, &bytes(&[&text, &[2]])).unwrap();
+    plan.decode(&mut batch, &text).unwrap_err();
+    assert_eq!(batch.finish().column(0).as_string::<i32>().values().len(), 50);
+}
+
 #[test]
 fn fault_67_odd_maps_and_lists_go_through() {
     let json = r#"{"type":"record","name":"R","fields":[

@@ -353,3 +353,24 @@ fn verdicts_on_types_that_contain_themselves_come_to_an_end() {
     let parse = |json: &str| AvroSchema::parse(json, &[]).unwrap();
     assert!(matches!(absorbs(&parse(endless), &parse(empty)), Absorption::Incompatible { .. }));
 }
+
+/// Each level of the writer has two types that are read as the reader's one, and both are compiled.
+#[test]
+fn unions_that_multiply_without_bound_are_refused() {
+    fn writer(level: usize, space: &str) -> String {
+        let inside = match level {
+            0 => r#""int""#.to_owned(),
+            _ if space == "b" => format!(r#"["a.R{0}","b.R{0}"]"#, level - 1),
+            _ => format!("[{},{}]", writer(level - 1, "a"), writer(level - 1, "b")),
+        };
+        let fields = format!(r#"[{{"name":"f","type":{inside}}}]"#);
+        format!(r#"{{"type":"record","name":"R{level}","namespace":"{space}","fields":{fields}}}"#)
+    }
+    fn reader(level: usize) -> String {
+        let inside = if level == 0 { r#""int""#.to_owned() } else { reader(level - 1) };
+        format!(r#"{{"type":"record","name":"R{level}","fields":[{{"name":"f","type":{inside}}}]}}"#)
+    }
+    assert!(read_as(&writer(8, "a"), &reader(8)).is_ok());
+    let error = read_as(&writer(20, "a"), &reader(20)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("more than 262144 steps"), "{error}");
+}
