@@ -177,8 +177,8 @@ mod tests {
         assert_eq!(ask("/", &[("authorization", "Basic YW55OjAxMjM0NTY3ODlhYmNkZWY=")]), Verdict::Granted);
         for wrong in
             ["Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer ", "Basic !!", "Basic YQ==", TOKEN]
-            .into_iter()
-            .chain(["Digest YW55OjAxMjM0NTY3ODlhYmNkZWY=", "Basic MDEyMzQ1Njc4OWFiY2RlZjphbnk="])
+                .into_iter()
+                .chain(["Digest YW55OjAxMjM0NTY3ODlhYmNkZWY=", "Basic MDEyMzQ1Njc4OWFiY2RlZjphbnk="])
         {
             assert_eq!(ask("/", &[("authorization", wrong)]), Verdict::NeedsToken, "{wrong}");
         }

@@ -196,12 +196,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
     const FOR_EVER: Duration = Duration::from_secs(3600);
     /// Without an end by time.
-    const PATIENT: Limits = Limits {
-        asking_time: FOR_EVER,
-        connection_time: FOR_EVER,
-        drain_time: FOR_EVER,
-        ..LIMITS
-    };
+    const PATIENT: Limits =
+        Limits { asking_time: FOR_EVER, connection_time: FOR_EVER, drain_time: FOR_EVER, ..LIMITS };
 
     struct Running {
         address: std::net::SocketAddr,

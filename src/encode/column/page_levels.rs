@@ -173,10 +173,13 @@ mod tests {
     #[test]
     fn levels_come_in_pieces_of_any_kind() {
         let listed = |levels: &[u8]| Levels::Listed(Rc::new(levels.to_vec()));
-        let bits = |zero, one| Levels::Bits { zero, one, bits: [false, true, false, true].into_iter().collect() };
-        let narrow = [Levels::Uniform(0), Levels::Uniform(1), bits(0, 1), listed(&[1, 0, 1]), Levels::Uniform(0)];
+        let bits =
+            |zero, one| Levels::Bits { zero, one, bits: [false, true, false, true].into_iter().collect() };
+        let narrow =
+            [Levels::Uniform(0), Levels::Uniform(1), bits(0, 1), listed(&[1, 0, 1]), Levels::Uniform(0)];
         check(1, &narrow, &[3, 5, 3, 2, 4]);
-        let wide = [Levels::Uniform(2), Levels::Uniform(0), bits(1, 3), listed(&[0, 3, 1]), Levels::Uniform(3)];
+        let wide =
+            [Levels::Uniform(2), Levels::Uniform(0), bits(1, 3), listed(&[0, 3, 1]), Levels::Uniform(3)];
         check(3, &wide, &[2, 9, 3, 2, 1]);
     }
 }

@@ -169,8 +169,7 @@ fn rows_of_another_type_are_refused() {
     let batch = one_column(texts(10, 8));
     let other = one_column(Arc::new((0..10).collect::<Int64Array>()) as ArrayRef);
     let columns = ArrowSchemaConverter::new().convert(&batch.schema()).unwrap();
-    let file =
-        SerializedFileWriter::new(Vec::new(), columns.root_schema_ptr(), Arc::default()).unwrap();
+    let file = SerializedFileWriter::new(Vec::new(), columns.root_schema_ptr(), Arc::default()).unwrap();
     let mut rows = RowGroupEncoder::new(batch.schema(), &file, true);
     let error = rows.write(&other, 0).unwrap_err().to_string();
     assert!(error.contains("column column is of type Int64, not Utf8"), "{error}");
