@@ -176,16 +176,17 @@ mod tests {
     /// Checks that every value has a number of its own, also when it comes again, and stands in the page.
     fn check(values: &[Vec<u8>]) -> ByteDictionary {
         let (mut dictionary, mut bounds) = (ByteDictionary::default(), Bounds::default());
-        let mut page = Vec::new();
-        for (number, value) in values.iter().enumerate() {
-            assert_eq!(dictionary.number(value, 1, &mut bounds), number as u32, "{value:?}");
-            page.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            page.extend_from_slice(value);
+        for _ in 0..2 {
+            let mut numbers = Vec::new();
+            for some in values.chunks(AT_ONCE) {
+                let some = some.iter().map(Vec::as_slice);
+                dictionary.numbers(some, 1, &mut bounds, |number| numbers.push(number));
+            }
+            assert!(numbers.iter().copied().eq(0..values.len() as u32), "values were taken for one another");
         }
-        for (number, value) in values.iter().enumerate() {
-            assert_eq!(dictionary.number(value, 1, &mut bounds), number as u32, "{value:?}");
-        }
-        assert!(dictionary.page == page && dictionary.len() == values.len());
+        let in_page = |value: &Vec<u8>| [&(value.len() as u32).to_le_bytes(), value.as_slice()].concat();
+        assert!(dictionary.page == values.iter().flat_map(in_page).collect::<Vec<u8>>());
+        assert_eq!(dictionary.len(), values.len());
         dictionary
     }
 
