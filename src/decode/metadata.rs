@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn a_key_whose_row_does_not_come_is_taken_back() {
         let schema = Arc::new(crate::schema::AvroSchema::parse(r#""int""#, &[]).unwrap());
-        let layout = ColumnLayout::whole(schema.clone(), "_key", Default::default()).unwrap();
+        let layout =
+            ColumnLayout::whole(schema.clone(), "_key", crate::schema::ColumnOptions::default()).unwrap();
         let plan = DecodePlan::compile(&schema, &layout).unwrap();
         let columns = MetadataColumns { position: false, key: true, headers: false };
         let wire = crate::config::settings::WireFormat::Confluent;

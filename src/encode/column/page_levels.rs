@@ -156,12 +156,8 @@ mod tests {
             let (mut out, mut expected) = (Vec::new(), Vec::new());
             levels.take_into(&mut out);
             if largest == 1 {
-                let bits: BooleanBufferBuilder = {
-                    let mut bits = BooleanBufferBuilder::new(all.len());
-                    all.iter().for_each(|level| bits.append(*level == 1));
-                    bits
-                };
-                hybrid::encode_bits(&{ bits }.finish(), &mut expected);
+                let bits = all.iter().map(|level| *level == 1).collect();
+                hybrid::encode_bits(&bits, &mut expected);
             } else {
                 hybrid::encode(&all, hybrid::bit_width(u32::from(largest)), &mut expected);
             }

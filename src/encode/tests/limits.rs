@@ -173,5 +173,5 @@ fn rows_of_another_type_are_refused() {
     let mut rows = RowGroupEncoder::new(batch.schema(), &file, true);
     let error = rows.write(&other, 0).unwrap_err().to_string();
     assert!(error.contains("column column is of type Int64, not Utf8"), "{error}");
-    assert!(other.column(0).len() == 10 && rows.write(&batch, 0).is_ok());
+    assert!(rows.write(&batch, 0).is_ok());
 }

@@ -137,19 +137,39 @@ fn a_key_of_a_tombstone_moves_the_reader_of_later_keys() {
     assert_eq!(bench.replay(&basis, keyed(pairs())).unwrap(), files);
 }
 
-/// The positions of a column end at 16 MiB in tests.
-#[test]
-fn fault_66_a_full_batch_is_no_fault_of_the_record() {
-    let mut bench = Bench::new("errors: { on_poison: skip }", &[(1, TEXT)]);
-    let length = 6_000_000_usize;
+/// A value of [`TEXT`].
+fn text(text: &[u8]) -> Vec<u8> {
     let mut value = framed(1, &[]);
-    let mut rest = length << 1;
+    let mut rest = text.len() << 1;
     while rest >= 0x80 {
         value.push(rest as u8 | 0x80);
         rest >>= 7;
     }
     value.push(rest as u8);
-    value.resize(value.len() + length, b'x');
+    value.extend_from_slice(text);
+    value
+}
+
+#[test]
+fn a_file_that_is_large_enough_ends_a_flush_in_the_middle_of_a_block() {
+    let mut bench = Bench::new("rotate: { bytes: 1MiB }", &[(1, TEXT)]);
+    // Nothing that could be compressed.
+    let noise = |seed: u64| (0..250).map(move |at| xxhash_rust::xxh3::xxh3_64_with_seed(&[at], seed));
+    let values = (0..2_000).map(|seed| {
+        let digits: String = noise(seed).map(|word| format!("{word:016x}")).collect();
+        Some(text(digits.as_bytes()))
+    });
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let taken = bench.take(&mut flush, records(values.collect()));
+    assert_eq!(taken, Ok(Taken::Rotate(RotationReason::Bytes)));
+    assert!((100..1_000).contains(&flush.rows()), "{} rows of 4 KB", flush.rows());
+}
+
+/// The positions of a column end at 16 MiB in tests.
+#[test]
+fn fault_66_a_full_batch_is_no_fault_of_the_record() {
+    let mut bench = Bench::new("errors: { on_poison: skip }", &[(1, TEXT)]);
+    let value = text(&vec![b'x'; 6_000_000]);
     let (files, _) = bench.flush(Basis::default(), records(vec![Some(value); 4]));
     assert_eq!(rows(&files).iter().sum::<u64>(), 4);
     assert!(bench.refused().is_empty());
