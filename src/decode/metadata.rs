@@ -219,7 +219,7 @@ mod tests {
         let schema = Arc::new(Schema::new(builder.fields()));
         let batch = RecordBatch::try_new(schema, builder.finish()).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 6));
-        let nulls: Vec<usize> = batch.columns().iter().map(|column| column.null_count()).collect();
+        let nulls: Vec<usize> = batch.columns().iter().map(Array::null_count).collect();
         assert_eq!(nulls, [0, 0, 0, 1, 1, 0]);
         let headers = batch.column(5).as_list::<i32>().values().as_struct().clone();
         assert_eq!(

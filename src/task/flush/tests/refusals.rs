@@ -156,8 +156,8 @@ fn a_file_that_is_large_enough_ends_a_flush_in_the_middle_of_a_block() {
     // Nothing that could be compressed.
     let noise = |seed: u64| (0..250).map(move |at| xxhash_rust::xxh3::xxh3_64_with_seed(&[at], seed));
     let values = (0..2_000).map(|seed| {
-        let digits: String = noise(seed).map(|word| format!("{word:016x}")).collect();
-        Some(text(digits.as_bytes()))
+        let digits: Vec<u8> = noise(seed).flat_map(|word| format!("{word:016x}").into_bytes()).collect();
+        Some(text(&digits))
     });
     let mut flush = bench.open(Cut::None, Basis::default());
     let taken = bench.take(&mut flush, records(values.collect()));
