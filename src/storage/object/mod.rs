@@ -72,6 +72,11 @@ impl Default for UploadSizes {
     }
 }
 
+/// Refuses options that cannot be used, without a request.
+pub(super) fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
+    options::check(settings)
+}
+
 impl ObjectBackend {
     pub(super) fn open(settings: &StorageSettings, scratch_dir: &FilePath) -> Result<Self, StorageError> {
         Self::with(settings, scratch_dir, UploadSizes::default(), options::short_retry())

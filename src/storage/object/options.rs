@@ -134,6 +134,18 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
     Ok(Clients { store, multipart, prefix, signals, upload_lister })
 }
 
+/// Refuses options that cannot be used, without a request. What credentials there are is looked at only for S3: those
+/// of the others may lie where the daemon runs.
+pub(super) fn check(settings: &StorageSettings) -> Result<(), StorageError> {
+    check_texts(settings)?;
+    let mut names = settings.options.keys();
+    match settings.url.scheme() {
+        "gs" => names.try_for_each(|name| parse_key::<GoogleConfigKey>(settings, name, GCS_KEYS).map(drop)),
+        "az" => names.try_for_each(|name| parse_key::<AzureConfigKey>(settings, name, AZURE_KEYS).map(drop)),
+        _ => connect(settings, short_retry()).map(drop),
+    }
+}
+
 fn plain_allowed(value: Option<String>) -> bool {
     value.is_some_and(|value| value == "true")
 }
@@ -331,6 +343,16 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn options_are_checked_without_a_request() {
+        assert!(check(&settings("gs://lake", &[("bearer_token", "x")])).is_ok());
+        assert!(check(&settings("gs://lake", &[("bearer_tokn", "x")])).is_err());
+        assert!(check(&settings("az://lake", &[("acount_name", "x")])).is_err());
+        assert!(check(&settings("s3://lake", &[("endpont", "http://localhost")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1"), ("allow_http", "maybe")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1")])).is_ok());
     }
 
     #[test]
