@@ -141,6 +141,10 @@ mod tests {
         assert!(twice(&with(r#"["null","int"]"#), &with(r#"["null","int","long"]"#)).is_err());
         assert!(twice(&with(r#"["null","int"]"#), &with(r#"["int","null"]"#)).is_err());
         assert!(twice(&with(&fixed("A")), &with(&fixed("B"))).is_err(), "alike but for their names");
+        let inner = |name: &str| {
+            format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"f","type":"int"}}]}}"#)
+        };
+        assert!(twice(&with(&inner("A")), &with(&inner("B"))).is_err(), "records that are alike, too");
         assert_eq!(twice(&with(&fixed("A")), &with(r#""A""#)), Ok(()));
     }
 }

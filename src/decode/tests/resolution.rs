@@ -225,6 +225,21 @@ fn an_alias_goes_before_a_new_field_of_the_old_name() {
 }
 
 #[test]
+fn an_alias_takes_nothing_that_a_field_needs_or_another_alias_has() {
+    let writer = record(r#"{"name":"a","type":"int"}"#);
+    let values = |reader: &str| {
+        let (plan, mut batch) = read_as(&writer, reader).unwrap();
+        plan.decode(&mut batch, &varint(7)).unwrap();
+        let batch = batch.finish();
+        [0, 1].map(|column| batch.column(column).as_primitive::<Int32Type>().value(0))
+    };
+    let needs = r#"{"name":"a","type":"int"},{"name":"b","type":"int","aliases":["a"],"default":1}"#;
+    assert_eq!(values(&record(needs)), [7, 1]);
+    let two = r#"{"name":"b","type":"int","aliases":["a"],"default":1},{"name":"c","type":"int","aliases":["a"],"default":2}"#;
+    assert_eq!(values(&record(two)), [7, 2], "the first one");
+}
+
+#[test]
 fn times_of_day_are_checked_when_an_int_becomes_one() {
     let micros = field(r#"{"type":"long","logicalType":"time-micros"}"#);
     let (plan, mut batch) = read_as(&field(r#""int""#), &micros).unwrap();
