@@ -116,8 +116,9 @@ impl Connector {
             }
             None => None,
         };
-        let task_settings =
-            Arc::new(TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref()));
+        let task_settings = TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref())
+            .within(process.budget.limit_bytes(), process.connectors);
+        let task_settings = Arc::new(task_settings);
         let (senders, tasks) = tasks_of(
             settings,
             &task_settings,

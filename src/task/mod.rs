@@ -60,6 +60,8 @@ struct Shared {
     settings: Arc<TaskSettings>,
     schemas: SchemaBook,
     budget: MemoryBudget,
+    /// The part of the budget for dead letters that are not acknowledged.
+    letters: MemoryBudget,
     effects: VecDeque<Effect>,
     paused: bool,
     flushes: u64,
@@ -101,8 +103,10 @@ impl SinkTask {
                 schemas.pin(id, text, reads)?;
             }
         }
+        let letters = budget.part(settings.letters_bytes as u64);
         let shared = Shared {
             settings,
+            letters,
             schemas,
             budget,
             effects: VecDeque::new(),
@@ -215,8 +219,12 @@ impl SinkTask {
             Input::Published { tp, flush, result } => {
                 self.with_lane(&tp, None, now, |lane, shared| lane.on_published(flush, result, shared, now))
             }
-            Input::DeadLettered { tp, flush, result } => self
-                .with_lane(&tp, None, now, |lane, shared| lane.on_dead_lettered(flush, result, shared, now)),
+            Input::DeadLettered { tp, flush, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| {
+                    lane.on_dead_lettered(flush, result, shared, now)
+                })?;
+                self.wake_for_letters(now)
+            }
             Input::SchemaFetched { id, result } => self.on_schema(id, result, now),
             Input::Revoked { tp, epoch } => self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                 lane.drain(RotationReason::Revoke, shared, now)
@@ -263,6 +271,16 @@ impl SinkTask {
             lane.on_schema(id, shared);
             Ok(())
         })
+    }
+
+    /// Letters were acknowledged or given up: those that wait for room may go on, whosever letters they were.
+    fn wake_for_letters(&mut self, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {
+        let waiting = self.lanes.values().filter(|lane| lane.waits_for_letters);
+        let tps: Vec<TopicPartition> = waiting.map(|lane| lane.tp.clone()).collect();
+        for tp in tps {
+            self.with_lane(&tp, None, now, |_, _| Ok(()))?;
+        }
+        Ok(())
     }
 
     fn with_every_lane(

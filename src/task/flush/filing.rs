@@ -61,7 +61,7 @@ impl OpenFlush {
                 Err(failure) => {
                     self.rows -= 1;
                     if let Some(record) = block.get(rows[row].record as usize) {
-                        self.refuse(&record, Some(rows[row].identity.schema), failure, context)?;
+                        self.refuse_now(&record, Some(rows[row].identity.schema), failure, context)?;
                     }
                 }
             }

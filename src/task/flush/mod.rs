@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::intent::{Basis, Intent, OTHER_READERS, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
@@ -41,6 +42,8 @@ pub(super) struct FlushContext<'a> {
     pub(super) settings: &'a TaskSettings,
     pub(super) partitioner: &'a Partitioner,
     pub(super) schemas: &'a mut SchemaBook,
+    /// Counts dead letters until they are acknowledged.
+    pub(super) letters: &'a MemoryBudget,
     pub(super) effects: &'a mut VecDeque<Effect>,
 }
 
@@ -53,6 +56,8 @@ pub(super) enum Taken {
     NeedSchema(SchemaId),
     /// The flush should end here.
     Rotate(RotationReason),
+    /// Up to a record that would become a dead letter, for which there is no room before others are acknowledged.
+    LettersFull,
     /// Up to the cut.
     Cut,
 }
@@ -186,8 +191,7 @@ impl OpenFlush {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let files: usize = self.files.values().map(|(_, file)| file.memory_bytes()).sum();
-        files + self.letters.iter().map(|letter| letter.value.as_ref().map_or(0, Vec::len)).sum::<usize>()
+        self.files.values().map(|(_, file)| file.memory_bytes()).sum()
     }
 
     /// Ends the largest open row group, so that its memory can go: which rows a file has does not depend on it.
@@ -251,6 +255,10 @@ impl OpenFlush {
                 }
                 Outcome::Rotate(reason) => {
                     taken = Taken::Rotate(reason);
+                    break;
+                }
+                Outcome::LettersFull => {
+                    taken = Taken::LettersFull;
                     break;
                 }
                 Outcome::BatchFull => {

@@ -8,6 +8,7 @@ use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::{OwnedRecord, RecordBlock};
 use crate::schema::ColumnOptions;
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SchemaText, SealedFile};
@@ -27,6 +28,7 @@ struct Bench {
     settings: TaskSettings,
     schemas: SchemaBook,
     effects: VecDeque<Effect>,
+    letters: MemoryBudget,
     tp: TopicPartition,
 }
 
@@ -49,6 +51,7 @@ connectors:
             settings: TaskSettings::of(&settings.connectors[0], None, None),
             schemas: SchemaBook::new(ColumnOptions::default()),
             effects: VecDeque::new(),
+            letters: MemoryBudget::new(1 << 20),
             tp: TopicPartition::new("t", 0),
         };
         for (id, json) in schemas {
@@ -82,6 +85,7 @@ connectors:
                 settings: &self.settings,
                 partitioner: &partitioner,
                 schemas: &mut self.schemas,
+                letters: &self.letters,
                 effects: &mut self.effects,
             },
             NOW,
@@ -97,6 +101,7 @@ connectors:
             settings: &self.settings,
             partitioner: &partitioner,
             schemas: &mut self.schemas,
+            letters: &self.letters,
             effects: &mut self.effects,
         };
         let sealed = flush.seal(&mut context).unwrap();

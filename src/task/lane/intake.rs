@@ -51,6 +51,7 @@ impl Lane {
         {
             self.resolve(shared);
         }
+        self.waits_for_letters = self.waits_for_letters && shared.letters.exhausted();
         while self.may_take(shared) {
             let Some(mut held) = self.held.pop_front() else { break };
             let taken = self.take(&mut held, shared, now)?;
@@ -61,6 +62,10 @@ impl Lane {
                     self.held.push_front(held);
                     self.needs_schema = Some(id);
                     shared.request_schema(id, now);
+                }
+                (Taken::LettersFull, held) => {
+                    self.held.push_front(held);
+                    self.waits_for_letters = true;
                 }
                 (Taken::Rotate(reason), held) => {
                     self.held.push_front(held);
@@ -94,6 +99,7 @@ impl Lane {
     pub(in crate::task) fn could_take(&self) -> bool {
         self.state == LaneState::Running
             && self.needs_schema.is_none()
+            && !self.waits_for_letters
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
     }
@@ -120,6 +126,7 @@ impl Lane {
                     settings: &shared.settings,
                     partitioner: &self.partitioner,
                     schemas: &mut shared.schemas,
+                    letters: &shared.letters,
                     effects: &mut shared.effects,
                 };
                 let taken = open.take(block, cursor, &mut context, now)?;
@@ -152,6 +159,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         open.close_largest_row_group(&mut context)
@@ -202,6 +210,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         let sealing = open.seal(&mut context)?;

@@ -45,6 +45,8 @@ pub(super) struct Lane {
     held: VecDeque<Held>,
     pub(super) held_bytes: usize,
     needs_schema: Option<SchemaId>,
+    /// The next record would become a dead letter, and too many bytes of them are not acknowledged.
+    pub(super) waits_for_letters: bool,
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
@@ -142,6 +144,7 @@ impl Lane {
             held: VecDeque::new(),
             held_bytes: 0,
             needs_schema: None,
+            waits_for_letters: false,
             fetching_paused: false,
             draining: None,
             replay: None,
