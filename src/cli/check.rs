@@ -24,7 +24,7 @@ use crate::config::settings::{
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
-use crate::storage::{StorageError, Store};
+use crate::storage::{StorageError, Store, UploadRoom};
 
 /// How long the brokers may take to answer.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
@@ -230,7 +230,7 @@ async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
 }
 
 async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Result<String, String> {
-    let store = Store::open(&connector.storage, &connector.name, scratch_dir)
+    let store = Store::open(&connector.storage, &connector.name, scratch_dir, &UploadRoom::default())
         .await
         .map_err(|error| error.to_string())?;
     store.probe().await.map_err(|error| match error {

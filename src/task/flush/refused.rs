@@ -13,17 +13,15 @@ use crate::config::settings::{OnPoison, OnTombstone, WireFormat};
 use crate::decode::DecodeError;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
-use crate::record::Record;
+use crate::record::{HEADER_OVERHEAD_BYTES, Record};
 use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{DeadLetter, Effect, Event};
 use crate::task::open_file::RowIdentity;
 
 /// What a letter takes beside the record's key, value and headers, about, bytes: the headers that tell of it, and the
-/// client's own books. The allocator of the C library takes part of it only when there are thousands.
+/// client's own books.
 const LETTER_OVERHEAD_BYTES: usize = 1_536;
-/// The same for each header.
-const HEADER_OVERHEAD_BYTES: usize = 128;
 
 impl OpenFlush {
     /// Does with a poison record what the policy says, unless it would become a letter for which there is no room yet.
