@@ -72,6 +72,8 @@ struct Shared {
     exempt: Option<TopicPartition>,
     /// Bytes of the records that all lanes hold back.
     held_bytes: usize,
+    /// Bytes that the lanes count against the budget.
+    reserved_bytes: u64,
 }
 
 /// The earliest of several deadlines.
@@ -117,6 +119,7 @@ impl SinkTask {
             now: Tick(0),
             exempt: None,
             held_bytes: 0,
+            reserved_bytes: 0,
         };
         Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
     }
@@ -346,7 +349,7 @@ impl SinkTask {
     fn ease_row_groups(&mut self) -> Result<(), Failure> {
         let share = self.shared.budget.limit_bytes() / 4;
         let limit_bytes = share.min(self.shared.settings.open_row_groups_bytes as u64);
-        if self.lanes.values().map(|lane| lane.reserved_bytes).sum::<u64>() <= limit_bytes {
+        if self.shared.reserved_bytes <= limit_bytes {
             return Ok(());
         }
         let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.largest_file_bytes()) else {
@@ -398,6 +401,7 @@ impl Drop for SinkTask {
 fn forget(mut lane: Lane, shared: &mut Shared) {
     lane.drop_unsettled(shared);
     shared.held_bytes -= lane.counted_held_bytes;
+    shared.reserved_bytes -= lane.reserved_bytes;
     shared.budget.release(lane.reserved_bytes);
 }
 
@@ -405,6 +409,7 @@ fn keep_books(lane: &mut Lane, shared: &mut Shared) {
     shared.held_bytes = shared.held_bytes - lane.counted_held_bytes + lane.held_bytes;
     lane.counted_held_bytes = lane.held_bytes;
     let bytes = lane.memory_bytes();
+    shared.reserved_bytes = shared.reserved_bytes - lane.reserved_bytes + bytes;
     if bytes > lane.reserved_bytes {
         shared.budget.reserve(bytes - lane.reserved_bytes);
     } else {

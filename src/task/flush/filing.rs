@@ -4,7 +4,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
 use super::shelf::Shelved;
-use super::{FlushContext, OpenFlush, append};
+use super::{FlushContext, OpenFlush, append, weight};
 use crate::error::{Failure, Stage};
 use crate::record::RecordBlock;
 use crate::task::open_file::{FileKey, OpenFile, RowIdentity};
@@ -95,8 +95,10 @@ impl OpenFlush {
         let schema = &self.shelves[key.reader].file_schema;
         let (number, file) =
             self.files.entry(key.clone()).or_insert_with(|| (number, OpenFile::new(key, schema.clone())));
+        let (number, before) = (*number, weight(file));
         let bytes = file.write(batch, identities, &context.tp.topic, &context.settings.encoding)?;
-        let number = *number;
+        let after = weight(file);
+        self.note(number, before, after);
         append(context, self.id, number, bytes);
         Ok(())
     }
