@@ -342,10 +342,11 @@ fn not_scalar(data_type: &DataType) -> Failure {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BooleanArray, Decimal128Array, Int64Array, StructArray};
+    use arrow::array::{
+        BooleanArray, Decimal128Array, Int64Array, StructArray, TimestampMicrosecondArray,
+        TimestampMillisecondArray,
+    };
     use arrow::datatypes::Field;
-
-    use arrow::array::{TimestampMicrosecondArray, TimestampMillisecondArray};
     use chrono_tz::Tz;
 
     use super::*;
