@@ -278,7 +278,7 @@ impl SinkTask {
 
     /// Letters were acknowledged or given up: those that wait for room may go on, whosever letters they were.
     fn wake_for_letters(&mut self, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {
-        let waiting = self.lanes.values().filter(|lane| lane.waits_for_letters);
+        let waiting = self.lanes.values().filter(|lane| lane.waits_for_letters());
         let tps: Vec<TopicPartition> = waiting.map(|lane| lane.tp.clone()).collect();
         for tp in tps {
             self.with_lane(&tp, None, now, |_, _| Ok(()))?;

@@ -224,13 +224,12 @@ fn field_parts(path: &[String], name: &str, batch: &RecordBatch) -> Partitioned 
             {
                 return Ok(*index);
             }
-            let part = match known.get(&text) {
-                Some(part) => part.clone(),
-                None => {
-                    let part = interner.intern(&format!("{name}={}", escape_partition_value(&text)));
-                    known.insert(text.clone(), part.clone());
-                    part
-                }
+            let part = if let Some(part) = known.get(&text) {
+                part.clone()
+            } else {
+                let part = interner.intern(&format!("{name}={}", escape_partition_value(&text)));
+                known.insert(text.clone(), part.clone());
+                part
             };
             if let Ok(index) = part {
                 let (last, number) = last.get_or_insert_default();

@@ -140,7 +140,7 @@ async fn fault_98_uploads_of_all_stores_share_one_room() {
         for padding_bytes in [SMALL, 10_000, 40_000, LARGE] {
             let mut staged = lab.staged(OURS, padding_bytes).await;
             work.push(async move {
-                let name = ObjectName::new(&format!("t/n={number}/{padding_bytes}.parquet")).unwrap();
+                let name = ObjectName::new(format!("t/n={number}/{padding_bytes}.parquet")).unwrap();
                 staged.seal(&name).await.unwrap();
                 staged.publish(&OURS).await.unwrap();
             });

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn totals_are_what_a_walk_over_all_files_would_find() {
-        let mut weights = vec![FileWeight::default(); 7];
+        let mut weights = [FileWeight::default(); 7];
         let mut totals = FileTotals::default();
         let mut random = 1_u64;
         for _ in 0..10_000 {

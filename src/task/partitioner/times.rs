@@ -103,8 +103,9 @@ fn granule_seconds(pattern: &str) -> i64 {
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;
     let of = |item: Item<'_>| match item {
-        Item::Literal(_) | Item::Space(_) => DAY,
-        Item::Numeric(Numeric::Year | Numeric::Month | Numeric::Day | Numeric::Ordinal, _) => DAY,
+        Item::Literal(_)
+        | Item::Space(_)
+        | Item::Numeric(Numeric::Year | Numeric::Month | Numeric::Day | Numeric::Ordinal, _) => DAY,
         Item::Numeric(Numeric::Hour, _) => HOUR,
         Item::Numeric(Numeric::Minute, _) => MINUTE,
         _ => 1,
