@@ -18,6 +18,7 @@ pub struct ColumnLayout {
     /// A struct of the columns.
     pub(super) root: LayoutNode,
     sizes: PoolSizes,
+    row_bytes: u64,
     /// The fields of a record are the columns, rather than the whole value being one.
     pub(super) spread: bool,
 }
@@ -111,10 +112,11 @@ impl ColumnLayout {
 
     fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
-        let nodes = columns.iter().map(|column| sizes.place(column)).collect();
+        let nodes: Vec<LayoutNode> = columns.iter().map(|column| sizes.place(column)).collect();
+        let row_bytes = nodes.iter().map(|node| u64::from(node.value_bytes)).sum();
         let root = LayoutNode { validity: None, store: Store::Struct(nodes), leaves: 0, value_bytes: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-        Arc::new(Self { reader, schema, root, sizes, spread })
+        Arc::new(Self { reader, schema, root, sizes, row_bytes, spread })
     }
 
     /// The Arrow schema of the batches.
@@ -127,6 +129,11 @@ impl ColumnLayout {
     #[must_use]
     pub fn reader(&self) -> &Arc<AvroSchema> {
         &self.reader
+    }
+
+    /// About what a row takes in memory whose lists and maps are empty, bytes.
+    pub(super) fn row_bytes(&self) -> u64 {
+        self.row_bytes
     }
 
     pub(super) fn columns(&self) -> &[LayoutNode] {

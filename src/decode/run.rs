@@ -15,6 +15,10 @@ const BYTES_PER_BYTE: u64 = 256;
 const DAY_MILLIS: i32 = 86_400_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 
+fn bytes_for(datum_bytes: usize) -> u64 {
+    FREE_BYTES + BYTES_PER_BYTE * datum_bytes as u64
+}
+
 /// One datum on its way into the columns.
 pub(super) struct Run<'d, 'p> {
     pub(super) cursor: Cursor<'d>,
@@ -31,7 +35,7 @@ impl<'d, 'p> Run<'d, 'p> {
     pub(super) fn new(plan: &'p DecodePlan, datum: &'d [u8]) -> Self {
         Self {
             cursor: Cursor::new(datum),
-            budget_bytes: FREE_BYTES + BYTES_PER_BYTE * datum.len() as u64,
+            budget_bytes: bytes_for(datum.len()),
             trail: Vec::new(),
             writer: &plan.writer,
             min_bytes: &plan.min_bytes,
@@ -42,6 +46,11 @@ impl<'d, 'p> Run<'d, 'p> {
     pub(super) fn datum(&mut self, buffers: &mut Buffers) -> Result<(), Fault> {
         self.one(self.root, buffers)?;
         if self.cursor.remaining() == 0 { Ok(()) } else { Err(Fault::TrailingBytes) }
+    }
+
+    /// About what a datum of so many bytes takes in memory beyond the width of a row, bytes.
+    pub(super) fn weight_bytes(&self, datum_bytes: usize) -> u64 {
+        datum_bytes as u64 + bytes_for(datum_bytes) - self.budget_bytes
     }
 
     /// The error for a fault that stopped this run; `rows` is what the batch holds without it.
@@ -125,8 +134,9 @@ impl<'d, 'p> Run<'d, 'p> {
                     step = branch.ok_or(Fault::BadUnionIndex)?;
                     continue;
                 }
-                Step::Member { others, validity, step: value } => {
-                    buffers.fill(others);
+                Step::Member { fills, own, validity, step: value } => {
+                    buffers.fill(&fills[..own.start as usize]);
+                    buffers.fill(&fills[own.end as usize..]);
                     buffers.bits[*validity as usize].push(true);
                     step = value;
                     continue;

@@ -4,6 +4,7 @@
 mod options;
 mod refusal;
 mod room;
+mod sanity;
 mod staged;
 mod transport;
 mod uploads;

@@ -53,7 +53,7 @@ impl OpenFlush {
     ) -> Result<(), Failure> {
         let Failure::Poison { stage, kind, reason } = &failure else { return Err(failure) };
         let outcome = match context.settings.errors.on_poison {
-            OnPoison::Fail => return Err(locate(&failure, context.tp, record.offset, "errors.on_poison")),
+            OnPoison::Fail => "failed",
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
                 self.letters.push(letter(record, schema, &failure, context.letters));
@@ -68,6 +68,9 @@ impl OpenFlush {
             reason: reason.clone(),
             outcome,
         }));
+        if context.settings.errors.on_poison == OnPoison::Fail {
+            return Err(locate(&failure, context.tp, record.offset, "errors.on_poison"));
+        }
         Ok(())
     }
 
