@@ -24,8 +24,10 @@ from faults.extent import only_long
 from faults.steady import SCHEMA, orders
 
 BUDGET_MIB = 64
-OVERHEAD_MIB = 180
+OVERHEAD_MIB = 80
 """What a process with one connector holds beside its budget: docs/operations.md, Size."""
+SLOW_STORE_OVERHEAD_MIB = 180
+"""The same after large blocks have come and gone, which the C library's allocator keeps."""
 
 
 def peak_of_a_bounded_run(lab: Lab, settings: dict[str, Any], seconds: float = 240) -> float:
@@ -60,8 +62,8 @@ def peak_mib(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0
 
 
-def assert_within(peak: float) -> None:
-    assert peak < BUDGET_MIB + OVERHEAD_MIB, f"{peak:.0f} MiB"
+def assert_within(peak: float, overhead: int = OVERHEAD_MIB) -> None:
+    assert peak < BUDGET_MIB + overhead, f"{peak:.0f} MiB"
 
 
 @pytest.mark.timeout(900)
@@ -112,7 +114,7 @@ def test_fault_98_a_slow_store_holds_the_broker_back(lab: Lab, mib: int, rate_ki
         peak = peak_of_a_bounded_run(lab, connector.settings)
     finally:
         proxy.remove("slow-store")
-    assert_within(peak)
+    assert_within(peak, SLOW_STORE_OVERHEAD_MIB)
     assert_delivered(lake, topic, produced)
     assert_sound(lake)
 
@@ -152,7 +154,7 @@ def test_fault_98_dead_letters_without_an_acknowledgement_fit_into_the_budget(la
     finally:
         proxy.remove("crawl")
     print(f"peak {held:.0f} MiB with letters that wait, {peak:.0f} MiB at the end, partitions begun again {again:.0f} times")
-    assert peak < BUDGET_MIB + 40, "letters take an eighth of the budget, and little else is held"
+    assert_within(peak, 40)
     came = Counter((message.value() or b"")[1:7] for message in lab.topics.records(letters))
     assert set(came) == {b"%06d" % number for number in range(count)}
     assert again or set(came.values()) == {1}, "a letter came twice, and nothing had gone wrong"

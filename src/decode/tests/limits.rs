@@ -97,8 +97,8 @@ fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
     }
 }
 
-/// Memory that a batch takes for each byte of what it weighs: a decimal of 76 digits is four times as wide as the cell
-/// it is counted as.
+/// Memory that a batch takes for each byte of what it weighs, at the most, or half of what it weighs for each byte of memory:
+/// levels weigh too, and are not there yet.
 const BYTES_PER_WEIGHT: u64 = 5;
 
 #[test]

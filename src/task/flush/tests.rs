@@ -431,6 +431,7 @@ fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
         settings: &bench.settings,
         partitioner: &partitioner,
         schemas: &mut bench.schemas,
+        letters: &bench.letters,
         effects: &mut bench.effects,
     };
     // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.
