@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::error::{Failure, Stage};
 use crate::position::{Epoch, Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::{Header, RecordBlock};
+use crate::task::budget::Reservation;
 use crate::task::claim::Claim;
 use crate::task::rotation::RotationReason;
 
@@ -401,7 +402,7 @@ pub struct SealedFile {
 }
 
 /// A record for the dead-letter topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct DeadLetter {
     /// Where it was.
     pub offset: Offset,
@@ -419,6 +420,8 @@ pub struct DeadLetter {
     pub stage: Stage,
     /// Why.
     pub reason: String,
+    /// Counts the letter's bytes. To be kept until the letter is acknowledged or given up, wherever its bytes are by then.
+    pub counted: Reservation,
 }
 
 /// Changes of state and counts worth telling.

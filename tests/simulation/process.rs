@@ -25,6 +25,7 @@ pub(crate) struct Process {
     pub consumer: Consumer,
     task: SinkTask,
     budget: MemoryBudget,
+    letters_bytes: u64,
     staging: Staging,
     chores: Vec<Chore>,
     /// Answers of all but the consumer thread.
@@ -68,6 +69,7 @@ impl Process {
         let budget = MemoryBudget::new(budget_bytes);
         let seed = outside.rng.next();
         Self {
+            letters_bytes: settings.letters_bytes as u64,
             id,
             consumer: Consumer::new(id, outside),
             task: SinkTask::new(settings, None, None, budget.clone(), seed).unwrap(),
@@ -323,8 +325,21 @@ impl Process {
         }
     }
 
-    /// K5: memory stays within the budget plus a batch of each partition.
+    /// K5: memory stays within the budget plus a batch of each partition; letters within theirs plus one.
     fn check_memory(&self, outside: &mut Outside) {
+        let letters = self.chores.iter().filter_map(|chore| match chore {
+            Chore::Letters(_, _, letters) => Some(letters),
+            _ => None,
+        });
+        let letters: Vec<u64> = letters.flatten().map(|letter| letter.counted.bytes()).collect();
+        let (waiting, largest) = (letters.iter().sum::<u64>(), letters.iter().max().copied().unwrap_or(0));
+        if waiting >= self.letters_bytes {
+            outside.tally.count("steps without room for letters");
+        }
+        if waiting >= self.letters_bytes + largest.max(1) {
+            let what = format!("{waiting} bytes of letters wait, {} may", self.letters_bytes);
+            outside.ledger.break_promise(Promise::K5, what);
+        }
         let (used, limit) = (self.budget.used_bytes(), self.budget.limit_bytes());
         if used <= limit {
             return;

@@ -8,7 +8,7 @@ use crate::config::settings::StorageSettings;
 use crate::storage::identity::FileIdentity;
 use crate::storage::identity::tests::file_of;
 use crate::storage::name::ObjectName;
-use crate::storage::{Backend, Published, StagedFile, Store};
+use crate::storage::{Backend, Published, StagedFile, Store, UploadRoom};
 
 const OURS: FileIdentity = FileIdentity { rows: 10, checksum: 0xa11 };
 const THEIRS: FileIdentity = FileIdentity { rows: 11, checksum: 0xb22 };
@@ -346,10 +346,11 @@ async fn urls_of_local_outputs_are_checked() {
     let at =
         |url: &str| StorageSettings { url: url.parse().unwrap(), options: std::collections::BTreeMap::new() };
     let url = format!("file://{}/new%20lake", lab.root.display());
-    let store = Store::open(&at(&url), "c", Path::new("/nowhere")).await.unwrap();
+    let store = Store::open(&at(&url), "c", Path::new("/nowhere"), &UploadRoom::default()).await.unwrap();
     assert!(lab.root.join("new lake").is_dir());
     assert!(store.display_url("t/f").ends_with("/new lake/t/f"));
-    let remote = Store::open(&at("file://host/lake"), "c", Path::new("/nowhere")).await;
+    let remote =
+        Store::open(&at("file://host/lake"), "c", Path::new("/nowhere"), &UploadRoom::default()).await;
     assert!(matches!(remote, Err(StorageError::Invalid { .. })));
     let mut optioned = at(&url);
     optioned.options.insert("region".into(), crate::config::settings::Secret::new("x"));

@@ -11,6 +11,7 @@ use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::{OwnedRecord, RecordBlock};
 use crate::schema::ColumnOptions;
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SchemaText, SealedFile};
@@ -30,6 +31,7 @@ struct Bench {
     settings: TaskSettings,
     schemas: SchemaBook,
     effects: VecDeque<Effect>,
+    letters: MemoryBudget,
     tp: TopicPartition,
 }
 
@@ -55,6 +57,7 @@ connectors:
                 ..ColumnOptions::default()
             }),
             effects: VecDeque::new(),
+            letters: MemoryBudget::new(1 << 20),
             tp: TopicPartition::new("t", 0),
         };
         for (id, json) in schemas {
@@ -88,6 +91,7 @@ connectors:
                 settings: &self.settings,
                 partitioner: &partitioner,
                 schemas: &mut self.schemas,
+                letters: &self.letters,
                 effects: &mut self.effects,
             },
             NOW,
@@ -103,6 +107,7 @@ connectors:
             settings: &self.settings,
             partitioner: &partitioner,
             schemas: &mut self.schemas,
+            letters: &self.letters,
             effects: &mut self.effects,
         };
         let sealed = flush.seal(&mut context).unwrap();
@@ -431,6 +436,7 @@ fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
         settings: &bench.settings,
         partitioner: &partitioner,
         schemas: &mut bench.schemas,
+        letters: &bench.letters,
         effects: &mut bench.effects,
     };
     // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.

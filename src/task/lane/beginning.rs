@@ -250,7 +250,7 @@ impl Lane {
         self.open_letters_acknowledged = 0;
         self.held.clear();
         self.held_bytes = 0;
-        self.needs_schema = None;
+        self.wants = None;
         self.replay = None;
     }
 }

@@ -1,6 +1,6 @@
 //! Owns how a lane takes records into its open flush, ends the flush, and drains.
 
-use super::{DELIVERIES, Held, Lane, LaneState};
+use super::{DELIVERIES, Held, Lane, LaneState, Want};
 use crate::error::Failure;
 use crate::position::Offset;
 use crate::record::RecordBlock;
@@ -51,6 +51,9 @@ impl Lane {
         {
             self.resolve(shared);
         }
+        if self.waits_for_letters() && !shared.letters.exhausted() {
+            self.wants = None;
+        }
         while self.may_take(shared) {
             let Some(mut held) = self.held.pop_front() else { break };
             let taken = self.take(&mut held, shared, now)?;
@@ -59,8 +62,12 @@ impl Lane {
                 (Taken::All, Held::Reached(_)) => {}
                 (Taken::NeedSchema(id), held) => {
                     self.held.push_front(held);
-                    self.needs_schema = Some(id);
+                    self.wants = Some(Want::Schema(id));
                     shared.request_schema(id, now);
+                }
+                (Taken::LettersFull, held) => {
+                    self.held.push_front(held);
+                    self.wants = Some(Want::Letters);
                 }
                 (Taken::Rotate(reason), held) => {
                     self.held.push_front(held);
@@ -93,7 +100,7 @@ impl Lane {
     /// Whether nothing but the memory budget or an operator may keep it from taking records.
     pub(in crate::task) fn could_take(&self) -> bool {
         self.state == LaneState::Running
-            && self.needs_schema.is_none()
+            && self.wants.is_none()
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
     }
@@ -120,6 +127,7 @@ impl Lane {
                     settings: &shared.settings,
                     partitioner: &self.partitioner,
                     schemas: &mut shared.schemas,
+                    letters: &shared.letters,
                     effects: &mut shared.effects,
                 };
                 let taken = open.take(block, cursor, &mut context, now)?;
@@ -152,6 +160,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         open.close_largest_row_group(&mut context)
@@ -202,6 +211,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         let sealing = open.seal(&mut context)?;

@@ -44,7 +44,7 @@ pub(super) struct Lane {
     deliveries: VecDeque<Delivery>,
     held: VecDeque<Held>,
     pub(super) held_bytes: usize,
-    needs_schema: Option<SchemaId>,
+    wants: Option<Want>,
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
@@ -81,6 +81,14 @@ enum LaneState {
     BackingOff(Tick),
     /// Takes records.
     Running,
+}
+
+/// What the next record of a lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Schema(SchemaId),
+    /// Room for a dead letter: too many bytes of them are not acknowledged.
+    Letters,
 }
 
 /// A flush that is made again with the same cut.
@@ -142,7 +150,7 @@ impl Lane {
             deliveries: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
-            needs_schema: None,
+            wants: None,
             fetching_paused: false,
             draining: None,
             replay: None,
@@ -162,14 +170,14 @@ impl Lane {
     }
 
     pub(super) fn on_schema(&mut self, id: SchemaId, shared: &Shared) {
-        if self.needs_schema == Some(id) && !shared.is_waiting_for(id) {
-            self.needs_schema = None;
+        if self.wants == Some(Want::Schema(id)) && !shared.is_waiting_for(id) {
+            self.wants = None;
         }
     }
 
     /// Asks again for a schema that was not to be had.
     pub(super) fn request_schema(&self, shared: &mut Shared, now: Now) {
-        if let Some(id) = self.needs_schema {
+        if let Some(Want::Schema(id)) = self.wants {
             shared.request_schema(id, now);
         }
     }
@@ -199,7 +207,9 @@ impl Lane {
             wait.until(until);
         }
         // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
-        if let Some(until) = self.needs_schema.and_then(|id| shared.schemas.retry_at(id)) {
+        if let Some(Want::Schema(id)) = self.wants
+            && let Some(until) = shared.schemas.retry_at(id)
+        {
             wait.until(until);
         }
         for delivery in &self.deliveries {
@@ -220,6 +230,11 @@ impl Lane {
     /// Whether an intent is being replayed whose cut is not reached.
     pub(super) fn is_replaying(&self) -> bool {
         self.replay.is_some()
+    }
+
+    /// Whether the next record would become a dead letter, and there is no room for one.
+    pub(super) fn waits_for_letters(&self) -> bool {
+        self.wants == Some(Want::Letters)
     }
 
     /// Whether records are held back.

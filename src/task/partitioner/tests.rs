@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Decimal128Array, Int64Array, StructArray};
-use arrow::datatypes::Field;
+use arrow::array::{
+    BooleanArray, Decimal128Array, Int64Array, StructArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray,
+};
+use arrow::datatypes::{Field, TimeUnit};
+
+use chrono_tz::Tz;
 
 use super::*;
+use crate::config::settings::TimeSource;
 
 fn partition(rules: Vec<PartitionRule>, columns: Vec<(&str, ArrayRef)>) -> Vec<Result<String, Failure>> {
     let batch =
