@@ -27,7 +27,7 @@ BUDGET_MIB = 64
 OVERHEAD_MIB = 80
 """What a process with one connector holds beside its budget: docs/operations.md, Size."""
 SLOW_STORE_OVERHEAD_MIB = 180
-"""The same after large blocks have come and gone, which the C library's allocator keeps."""
+"""The same after large blocks have come and gone; what remains is probably what the allocator of the C library keeps."""
 
 
 def peak_of_a_bounded_run(lab: Lab, settings: dict[str, Any], seconds: float = 240) -> float:
