@@ -25,6 +25,7 @@ use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
 use crate::storage::{self, StorageError, Store};
+use crate::task::names::topic_fault;
 
 /// How long the brokers may take to answer.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
@@ -199,6 +200,13 @@ fn kafka_findings(connector: &ConnectorSettings, probe: &TopicProbe) -> Vec<Find
         );
         Finding::new(connector, "kafka", Err(reason))
     }));
+    // Of topics by name, the configuration says so without a broker, but for partitions of many digits.
+    findings.extend(probe.topics.iter().filter_map(|(topic, partitions)| {
+        let last = i32::try_from(partitions.saturating_sub(1)).unwrap_or(i32::MAX);
+        let fault = topic_fault(topic, last)?;
+        let advice = "take it out of kafka.topics, or copy it to one of another name";
+        Some(Finding::new(connector, "kafka", Err(format!("topic {topic}: {fault}; {advice}"))))
+    }));
     findings
 }
 
@@ -235,7 +243,7 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
     let store = Store::open(&connector.storage, &connector.name, scratch_dir)
         .await
         .map_err(|error| error.to_string())?;
-    store.probe().await.map_err(|error| match error {
+    let told = |error| match error {
         StorageError::Retriable { .. } => {
             format!(
                 "{}: {error}; check storage.url, storage.options, the network, and that the storage is up",
@@ -243,8 +251,16 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
             )
         }
         error => error.to_string(),
-    })?;
-    Ok(format!("{} takes files and never replaces one", store.display_url("")))
+    };
+    store.probe().await.map_err(told)?;
+    let place = store.display_url("");
+    Ok(if store.probe_completion().await.map_err(told)? {
+        format!("{place} takes files and never replaces one")
+    } else {
+        format!(
+            "{place} takes files; large ones are looked for before they are made visible, as it completes uploads without a condition"
+        )
+    })
 }
 
 /// The schema files a connector names: there, readable, Avro schemas, with columns where they may be read with, and told

@@ -147,6 +147,18 @@ impl Store {
         }
     }
 
+    /// Whether a large file, too, is made visible only where none is: by one request that the store refuses otherwise. Where
+    /// it is not, the name is looked at just before. Tried with a hidden probe.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub async fn probe_completion(&self) -> Result<bool, StorageError> {
+        match &self.0 {
+            Backend::Local(_) => Ok(true),
+            Backend::Object(backend) => backend.probe_completion().await,
+        }
+    }
+
     /// Makes a small hidden file unless there is one, and gives what stands there now: of several that try at once, one
     /// wins and all see its content. `path` lies below a directory whose name starts with a dot.
     ///
@@ -298,7 +310,8 @@ impl StagedFile {
     /// method writes them. Appending an empty chunk does nothing but that.
     ///
     /// # Errors
-    /// `Retriable` when the disk is full and the like, `Spoiled` when bytes written before are in doubt.
+    /// `Retriable` when the disk is full and the like, `Spoiled` when bytes written before are in doubt. On the way to an
+    /// object store a full disk keeps nothing from being sealed: the rest goes up from memory.
     ///
     /// # Panics
     /// After [`Self::seal`].

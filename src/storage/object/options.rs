@@ -302,6 +302,25 @@ mod tests {
     }
 
     #[test]
+    fn fault_71_the_bytes_of_a_prefix_are_those_of_the_keys() {
+        for url in [
+            "s3://b",
+            "s3://b/",
+            "s3://b/raw",
+            "s3://b/raw/x%20y/",
+            "s3://b/%C5%BD",
+            "gs://b/a",
+            "az://c/a%2Fb",
+        ] {
+            let settings = settings(url, &[]);
+            let prefix = Path::from_url_path(settings.url.path()).unwrap();
+            let before = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
+            assert_eq!(settings.prefix_bytes(), before, "{url}");
+        }
+        assert_eq!(settings("file:///data/lake", &[]).prefix_bytes(), 0);
+    }
+
+    #[test]
     fn every_suggested_key_is_one_that_the_library_knows() {
         for key in CLIENT_KEYS {
             assert!(key.parse::<AmazonS3ConfigKey>().is_ok(), "{key}");
