@@ -24,7 +24,7 @@ use crate::config::settings::{
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
-use crate::storage::{StorageError, Store};
+use crate::storage::{self, StorageError, Store};
 use crate::task::names::topic_fault;
 
 /// How long the brokers may take to answer.
@@ -76,9 +76,11 @@ pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
 /// Everything that can be asked without reaching a service.
 fn unconnected(settings: &Settings) -> Vec<Finding> {
     let of_connector = |connector: &ConnectorSettings| {
-        let properties = kafka::check_properties(&connector.kafka).err();
-        let refused = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
-        refused.into_iter().chain(schema_files(connector))
+        let properties = kafka::check_properties(&connector.kafka).into_iter();
+        let properties = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
+        let options = storage::check_options(&connector.storage).err();
+        let options = options.map(|error| Finding::new(connector, "storage", Err(error.to_string())));
+        properties.chain(options).chain(schema_files(connector)).collect::<Vec<_>>()
     };
     endpoints(settings).into_iter().chain(settings.connectors.iter().flat_map(of_connector)).collect()
 }

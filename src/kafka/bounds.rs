@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::TopicSelection;
@@ -88,11 +87,11 @@ impl Bounds {
         }
         let committed =
             consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
-        let is_reached = |element: &TopicPartitionListElem<'_>, end: Offset| matches!(element.offset(), KafkaOffset::Offset(raw) if Offset::new(raw).is_some_and(|at| at >= end));
         let mut waited_for: Vec<TopicPartition> = Vec::new();
         for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());
-            if !is_reached(&element, self.stop(&tp)) {
+            let at = if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+            if at.is_none_or(|at| at < self.stop(&tp)) {
                 waited_for.push(tp);
             }
         }

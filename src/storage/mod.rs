@@ -71,6 +71,17 @@ pub enum Published {
     Adopted,
 }
 
+/// Refuses options of `storage:` that cannot be used, without a request or a look at the disk.
+///
+/// # Errors
+/// Invalid, with the option and what is wrong with it; secrets are not shown.
+pub fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
+    match settings.url.scheme() {
+        "file" => Ok(()),
+        _ => object::check_options(settings),
+    }
+}
+
 impl Store {
     /// Opens a prefix for writing. A local directory is made where missing; an object store is not contacted
     /// ([`Self::probe`] does). Large files wait for their upload in `scratch_dir`.

@@ -3,6 +3,7 @@
 
 mod options;
 mod refusal;
+mod sanity;
 mod staged;
 mod transport;
 mod uploads;
@@ -73,6 +74,11 @@ impl Default for UploadSizes {
     fn default() -> Self {
         Self { memory: 1 << 20, single_put: 16 << 20, part: 8 << 20 }
     }
+}
+
+/// Refuses options that cannot be used, without a request.
+pub(super) fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
+    options::check(settings)
 }
 
 impl ObjectBackend {
