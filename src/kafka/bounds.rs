@@ -16,6 +16,8 @@ use crate::position::{Offset, TopicPartition};
 
 /// How often a bounded run that waits looks whether what it waits for is still there.
 const TOPICS_LOOK: Duration = Duration::from_secs(5);
+/// How soon it looks again when something is missing.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// How often it says what it waits for.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Partitions named in that.
@@ -128,6 +130,9 @@ impl Bounds {
         let missing: BTreeSet<TopicPartition> =
             waited_for.iter().filter(|tp| !is_there(tp)).cloned().collect();
         let gone: Vec<TopicPartition> = missing.intersection(&self.missed).cloned().collect();
+        if !missing.is_empty() {
+            self.next_topics_look = Instant::now() + SECOND_LOOK;
+        }
         self.missed = missing;
         if gone.is_empty() {
             return Ok(());
