@@ -48,6 +48,8 @@ mod armed {
         "recover.list.after",
         "claim.before",
         "claim.after",
+        "note.before",
+        "note.after",
         "recover.start.before",
         "recover.start.after",
         "task.input",

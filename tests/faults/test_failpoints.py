@@ -13,7 +13,7 @@ from faults.process_case import Run
 from faults.side_by_side import Case, run_side_by_side
 
 SIGCONT, SIGKILL = 18, 9
-BEGINNING = ["sweep.before", "sweep.after", "recover.read.before", "recover.read.after", "claim.before", "claim.after", "recover.start.before", "recover.start.after"]
+BEGINNING = ["sweep.before", "sweep.after", "recover.read.before", "recover.read.after", "claim.before", "claim.after", "note.before", "note.after", "recover.start.before", "recover.start.after"]
 LISTING = ["recover.list.before", "recover.list.after"]
 MAKING = ["task.input", "append.before", "append.after", "seal.before", "seal.after"]
 COMMITTING = ["intend.before", "intend.after"]
