@@ -164,7 +164,7 @@ connectors:
         let text = canonical(&connector("/a.avsc"), None, Some("\"string\"")).to_string();
         let expected = concat!(
             r#"[3,"s3://lake/raw","confluent",["confluent",null],["none"],"fixed",[true,false,false],"#,
-            r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin","0000000000000000"],["record",false,"record"]],"#,
+            r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin","adb7df8e19af0100"],["record",false,"record"]],"#,
             r#""fail","skip",null,"\"string\""]"#,
         );
         assert_eq!(text, expected);

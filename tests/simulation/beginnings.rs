@@ -1,8 +1,10 @@
-//! Owns the proofs that what nothing but a commit remembers is committed before anything is read.
+//! Owns the proofs about where a lane begins: that it is noted and committed before anything is read, that it does not move,
+//! and that people are told what they have to know of it.
 
 use sluice::config::settings::StartPosition;
 use sluice::position::{Offset, OffsetRange, TopicPartition};
 use sluice::task::budget::MemoryBudget;
+use sluice::task::intent::{Basis, Intent};
 use sluice::task::message::{BrokerPosition, CommitError, Effect, Event, Input, PublishedFlush};
 
 use crate::alone::{Alone, commit_of, position, start_of};
@@ -115,9 +117,11 @@ fn fault_107_a_claim_without_notes_keeps_nobody_from_beginning_at_the_start() {
 
 #[test]
 fn a_group_with_offsets_at_an_output_that_nobody_wrote_to_is_told_of_it() {
-    let told = |alone: &mut Alone, listed| {
-        let asked = alone.assign(&TopicPartition::new("t", 0), position(Some(40), 0, 100), None, listed);
+    let tells = |asked: &[Effect]| {
         asked.iter().any(|effect| matches!(effect, Effect::Report(Event::OutputEmpty { .. })))
+    };
+    let told = |alone: &mut Alone, listed| {
+        tells(&alone.assign(&TopicPartition::new("t", 0), position(Some(40), 0, 100), None, listed))
     };
     let mut new = alone(StartPosition::Earliest);
     assert!(told(&mut new, None));
@@ -125,6 +129,15 @@ fn a_group_with_offsets_at_an_output_that_nobody_wrote_to_is_told_of_it() {
     let claim = new.claim.map(|claim| claim.replace("\"id\":\"", "\"id\":\"0"));
     let mut again = Alone { claim, ..alone(StartPosition::Earliest) };
     assert!(!told(&mut again, None), "it has been here");
+    // Nor is it told of what it committed itself.
+    let (mut own, tp) = (alone(StartPosition::Earliest), TopicPartition::new("t", 0));
+    let asked = own.assign(&tp, position(None, 0, 100), None, None);
+    let (commit, _, _) = commit_of(&asked).unwrap();
+    let result = Err(CommitError::Unknown("no answer".to_owned()));
+    own.tell(Input::CommitDone { tp: tp.clone(), commit, result });
+    own.now += 60_000;
+    own.tell(Input::Tick);
+    assert!(!tells(&own.find_beginning(&tp, position(Some(40), 0, 100), None)));
     let range = OffsetRange::new(Offset::new(10).unwrap(), Offset::new(40).unwrap());
     let last = PublishedFlush { range, files: 1, footer: None };
     assert!(!told(&mut alone(StartPosition::Earliest), Some(last)), "its files were brought here");
@@ -140,5 +153,25 @@ fn a_bounded_run_with_nothing_left_to_read_commits_where_it_is() {
         let (commit, offset, _) = commit_of(&asked).expect("the stop is committed");
         assert_eq!((offset, finishes(&asked)), (100, false));
         assert!(finishes(&alone.tell(Input::CommitDone { tp, commit, result: Ok(()) })));
+    }
+}
+
+#[test]
+fn a_drain_that_leaves_an_announced_flush_unfinished_names_it() {
+    let plan = settings::any(&mut Rng::new(1)).plan;
+    let intent = Intent { end: Offset::new(40).unwrap(), plan, basis: Basis::default() };
+    for (metadata, told) in [(intent.to_metadata(), Some((10, 40))), (String::new(), None)] {
+        let (mut alone, tp) = (alone(StartPosition::Earliest), TopicPartition::new("t", 0));
+        let asked = alone.assign(&tp, BrokerPosition { metadata, ..position(Some(10), 0, 100) }, None, None);
+        assert_eq!(start_of(&asked), Some(10));
+        let asked = alone.tell(Input::Drain);
+        let left = asked.iter().find_map(|effect| match effect {
+            Effect::Report(Event::LeftPending { range, .. }) => {
+                Some((range.start.as_i64(), range.end.as_i64()))
+            }
+            _ => None,
+        });
+        assert_eq!(left, told);
+        assert!(asked.iter().any(|effect| matches!(effect, Effect::Release { .. })));
     }
 }

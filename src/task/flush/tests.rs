@@ -221,7 +221,8 @@ fn fault_39_an_id_that_means_another_schema_when_a_flush_is_made_again_stops_it(
     let (files, basis) = Bench::new("", &[(1, LONG), (2, WIDER)]).flush(known, values());
     assert_eq!(basis.prints.as_ref().map(Vec::len), Some(2));
     assert_eq!(Bench::new("", &[(1, LONG), (2, WIDER)]).replay(&basis, values()).unwrap(), files);
-    let moved = || Bench::new("", &[(1, LONG), (2, NAMESAKE)]);
+    let other = WIDER.replace("a.N", "b.N");
+    let moved = || Bench::new("", &[(1, LONG), (2, &other)]);
     let failure = moved().replay(&basis, values()).unwrap_err();
     assert!(matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("schema 2 is not what"));
     // Of records that compaction took away nothing is asked.

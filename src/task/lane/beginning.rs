@@ -62,7 +62,7 @@ impl Lane {
             Ok(standing) => claim.hold_against(&standing, &self.tp.topic)?,
             Err(failure) => return self.resolve_later(failure, shared, now),
         };
-        if standing.id == claim.id {
+        if standing.id == claim.id && position.committed.is_some() {
             self.claimed = Claimed::Anew;
         }
         self.note_path = standing.id.as_ref().map(|id| BeginningNote::path(&self.tp, id));

@@ -92,7 +92,7 @@ enum LaneState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claimed {
     Before,
-    /// By this lane: nobody had been at this output, as far as one sees, and that is not told yet.
+    /// By this lane, whose group has committed before: not at this output, as far as one sees, and that is not told yet.
     Anew,
 }
 
