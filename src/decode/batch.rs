@@ -16,6 +16,7 @@ pub struct BatchBuilder {
     pub(super) buffers: Buffers,
     pub(super) rows: usize,
     null_row: Vec<Fill>,
+    pub(super) weight_bytes: u64,
 }
 
 impl BatchBuilder {
@@ -23,7 +24,7 @@ impl BatchBuilder {
     #[must_use]
     pub fn new(layout: &Arc<ColumnLayout>) -> Self {
         let null_row = layout.root.fills();
-        Self { layout: Arc::clone(layout), buffers: layout.buffers(), rows: 0, null_row }
+        Self { layout: Arc::clone(layout), buffers: layout.buffers(), rows: 0, null_row, weight_bytes: 0 }
     }
 
     /// The layout it was made with.
@@ -45,6 +46,13 @@ impl BatchBuilder {
         self.buffers.size()
     }
 
+    /// About what the rows take in memory, bytes, kept while they come: what a datum of few bytes is decoded to may be
+    /// many times its size. Rows taken back still count.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
     /// Appends a row of nulls, as for a tombstone.
     ///
     /// # Panics
@@ -56,6 +64,7 @@ impl BatchBuilder {
         assert!(nullable, "a row of nulls needs a layout whose columns may all be null");
         self.buffers.fill(&self.null_row);
         self.rows += 1;
+        self.weight_bytes += self.layout.row_bytes();
     }
 
     /// Takes the last row back.
@@ -76,6 +85,7 @@ impl BatchBuilder {
     pub fn finish(&mut self) -> RecordBatch {
         let batch = assemble::record_batch(&self.layout, &mut self.buffers, self.rows);
         self.rows = 0;
+        self.weight_bytes = 0;
         batch
     }
 

@@ -1,8 +1,11 @@
 //! Owns the way from a writer schema and a layout to the steps of a plan. The matching of types is
 //! [`crate::schema`]'s; here it becomes what to do with each value.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::buffers::Fill;
 use super::error::Fault;
 use super::layout::{ColumnLayout, LayoutNode, Store};
 use super::plan::{Carrier, DecodePlan, Items, Members, Step};
@@ -20,8 +23,15 @@ pub(super) fn compile(
 ) -> Result<DecodePlan, SchemaError> {
     let reader = layout.reader();
     let min_bytes = min_bytes(writer);
-    let mut compiler =
-        Compiler { writer, reader, min_bytes: &min_bytes, reader_bytes: None, path: Vec::new(), steps: 0 };
+    let mut compiler = Compiler {
+        writer,
+        reader,
+        min_bytes: &min_bytes,
+        reader_bytes: None,
+        path: Vec::new(),
+        steps: 0,
+        member_fills: HashMap::new(),
+    };
     let place = if layout.spread { &layout.root } else { &layout.columns()[0] };
     let root = compiler.value(writer.root(), reader.root(), place)?;
     Ok(DecodePlan { layout: Arc::clone(layout), writer: Arc::clone(writer), root, min_bytes })
@@ -35,6 +45,8 @@ struct Compiler<'s> {
     reader_bytes: Option<Arc<[u64]>>,
     path: Vec<String>,
     steps: usize,
+    /// By the place of a union column's members: their fills, and where each one's end.
+    member_fills: HashMap<*const LayoutNode, (Arc<[Fill]>, Vec<u32>)>,
 }
 
 type Compiled = Result<Step, SchemaError>;
@@ -94,11 +106,25 @@ impl Compiler<'_> {
     /// One branch of several that have a member each.
     fn member(&mut self, writer: NodeId, branch: NodeId, index: usize, store: &Store) -> Compiled {
         let Store::Struct(members) = store else { return Err(self.misplaced()) };
-        let others = members.iter().enumerate().filter(|(other, _)| *other != index);
-        let others = others.flat_map(|(_, member)| member.fills()).collect();
+        let (fills, own) = self.member_fills(members, index);
         let validity = members[index].validity.ok_or_else(|| self.misplaced())?;
         let step = Box::new(self.plain(writer, branch, &members[index].store)?);
-        Ok(Step::Member { others, validity, step })
+        Ok(Step::Member { fills, own, validity, step })
+    }
+
+    /// The fills of all members of a union column, made once, and where those of one are.
+    fn member_fills(&mut self, members: &[LayoutNode], index: usize) -> (Arc<[Fill]>, Range<u32>) {
+        let (fills, ends) = self.member_fills.entry(members.as_ptr()).or_insert_with(|| {
+            let mut fills = Vec::new();
+            let mut ends = Vec::with_capacity(members.len());
+            for member in members {
+                fills.extend(member.fills());
+                ends.push(fills.len() as u32);
+            }
+            (fills.into(), ends)
+        });
+        let start = index.checked_sub(1).map_or(0, |before| ends[before]);
+        (Arc::clone(fills), start..ends[index])
     }
 
     /// Neither side is a union.
@@ -173,9 +199,10 @@ impl Compiler<'_> {
             reader_bytes: None,
             path: self.path.clone(),
             steps: self.steps,
+            member_fills: std::mem::take(&mut self.member_fills),
         };
         let step = own.value(reader, reader, place)?;
-        self.steps = own.steps;
+        (self.steps, self.member_fills) = (own.steps, own.member_fills);
         Ok(Step::Constant { datum: datum.into(), step: Box::new(step) })
     }
 

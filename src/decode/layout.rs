@@ -10,6 +10,9 @@ use crate::schema::{
     AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
 };
 
+/// What a cell takes in memory, bytes: that of a number of 64 bits.
+pub(super) const CELL_BYTES: u64 = 8;
+
 /// The columns that values of a reader schema make.
 #[derive(Debug)]
 pub struct ColumnLayout {
@@ -18,6 +21,7 @@ pub struct ColumnLayout {
     /// A struct of the columns.
     pub(super) root: LayoutNode,
     sizes: PoolSizes,
+    row_bytes: u64,
     /// The fields of a record are the columns, rather than the whole value being one.
     pub(super) spread: bool,
 }
@@ -102,10 +106,11 @@ impl ColumnLayout {
 
     fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
-        let nodes = columns.iter().map(|column| sizes.place(column)).collect();
+        let nodes: Vec<LayoutNode> = columns.iter().map(|column| sizes.place(column)).collect();
+        let row_bytes = CELL_BYTES * nodes.iter().map(|node| u64::from(node.cells)).sum::<u64>();
         let root = LayoutNode { validity: None, store: Store::Struct(nodes), cells: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-        Arc::new(Self { reader, schema, root, sizes, spread })
+        Arc::new(Self { reader, schema, root, sizes, row_bytes, spread })
     }
 
     /// The Arrow schema of the batches.
@@ -118,6 +123,11 @@ impl ColumnLayout {
     #[must_use]
     pub fn reader(&self) -> &Arc<AvroSchema> {
         &self.reader
+    }
+
+    /// About what a row takes in memory whose lists and maps are empty, bytes.
+    pub(super) fn row_bytes(&self) -> u64 {
+        self.row_bytes
     }
 
     pub(super) fn columns(&self) -> &[LayoutNode] {

@@ -19,7 +19,7 @@ mod skip;
 pub mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use batch::BatchBuilder;
 pub use error::{DecodeError, Fault};

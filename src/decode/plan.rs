@@ -1,6 +1,7 @@
 //! Owns [`DecodePlan`] and the steps it is made of: what to do with each value of a writer schema, in writing order.
 //! Does not own how steps come about ([`super::compile`]) or how they are done ([`super::run`]).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::batch::BatchBuilder;
@@ -56,6 +57,7 @@ impl DecodePlan {
         match run.datum(&mut batch.buffers) {
             Ok(()) => {
                 batch.rows += 1;
+                batch.weight_bytes += self.layout.row_bytes() + run.weight_bytes(datum.len());
                 Ok(())
             }
             Err(fault) => {
@@ -192,9 +194,10 @@ pub(super) enum Step {
     },
     /// A null for a nullable column.
     Absent(Box<[Fill]>),
-    /// A value for one member of a union column.
+    /// A value for one member of a union column: `fills` are those of all members, `own` of this one.
     Member {
-        others: Box<[Fill]>,
+        fills: Arc<[Fill]>,
+        own: Range<u32>,
         validity: Slot,
         step: Box<Step>,
     },

@@ -4,6 +4,7 @@
 use super::buffers::{Buffers, ByteRuns, MAX_OFFSET, last};
 use super::cursor::{Block, Cursor, Text};
 use super::error::{DecodeError, Fault};
+use super::layout::CELL_BYTES;
 use super::number;
 use super::plan::{Carrier, DecodePlan, Items, Step};
 use crate::schema::AvroSchema;
@@ -14,6 +15,10 @@ const FREE_CELLS: u64 = 1_000_000;
 const CELLS_PER_BYTE: u64 = 64;
 const DAY_MILLIS: i32 = 86_400_000;
 const DAY_MICROS: i64 = 86_400_000_000;
+
+fn cells_for(datum_bytes: usize) -> u64 {
+    FREE_CELLS + CELLS_PER_BYTE * datum_bytes as u64
+}
 
 /// One datum on its way into the columns.
 pub(super) struct Run<'d, 'p> {
@@ -31,7 +36,7 @@ impl<'d, 'p> Run<'d, 'p> {
     pub(super) fn new(plan: &'p DecodePlan, datum: &'d [u8]) -> Self {
         Self {
             cursor: Cursor::new(datum),
-            budget: FREE_CELLS + CELLS_PER_BYTE * datum.len() as u64,
+            budget: cells_for(datum.len()),
             trail: Vec::new(),
             writer: &plan.writer,
             min_bytes: &plan.min_bytes,
@@ -42,6 +47,11 @@ impl<'d, 'p> Run<'d, 'p> {
     pub(super) fn datum(&mut self, buffers: &mut Buffers) -> Result<(), Fault> {
         self.one(self.root, buffers)?;
         if self.cursor.remaining() == 0 { Ok(()) } else { Err(Fault::TrailingBytes) }
+    }
+
+    /// About what a datum of so many bytes takes in memory beyond the width of a row, bytes.
+    pub(super) fn weight_bytes(&self, datum_bytes: usize) -> u64 {
+        datum_bytes as u64 + CELL_BYTES * (cells_for(datum_bytes) - self.budget)
     }
 
     /// The error for a fault that stopped this run; `rows` is what the batch holds without it.
@@ -125,8 +135,9 @@ impl<'d, 'p> Run<'d, 'p> {
                     step = branch.ok_or(Fault::BadUnionIndex)?;
                     continue;
                 }
-                Step::Member { others, validity, step: value } => {
-                    buffers.fill(others);
+                Step::Member { fills, own, validity, step: value } => {
+                    buffers.fill(&fills[..own.start as usize]);
+                    buffers.fill(&fills[own.end as usize..]);
                     buffers.bits[*validity as usize].push(true);
                     step = value;
                     continue;

@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 
 use super::encoding::{Encoding, Lesson};
 use super::parquet_schema::parquet_schema;
-use super::row_group::RowGroupEncoder;
+use super::row_group::{RowGroupEncoder, without_wrong_indexes};
 use super::sink::PieceSink;
 use super::sort::RowSorter;
 use super::type_order::in_type_order;
@@ -65,6 +65,7 @@ impl FileEncoder {
         if let Some(sorter) = &sorter {
             properties = sorter.declare(properties);
         }
+        let properties = without_wrong_indexes(&schema, &columns, properties);
         // No Arrow schema is embedded: it would make some readers see other types than the Parquet ones.
         let writer =
             SerializedFileWriter::new(PieceSink::default(), columns.root_schema_ptr(), Arc::new(properties))

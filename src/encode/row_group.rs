@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnDescPtr;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::column::{ColumnEncoder, Compressor, SourceKind, levels_fit};
 use super::shred::shred;
@@ -46,18 +46,13 @@ impl RowGroupEncoder {
     ) -> Self {
         let properties = writer.properties().clone();
         let columns = writer.schema_descr().columns().to_vec();
-        let types: Vec<Vec<DataType>> = schema.fields().iter().map(|field| leaf_types(field)).collect();
-        let kinds = types
-            .iter()
-            .flatten()
-            .zip(&columns)
-            .map(|(data_type, column)| kind_of(data_type, column, &properties).filter(|_| ours))
-            .collect();
+        let kinds = kinds_of(&schema, &columns, &properties).into_iter().map(|kind| kind.filter(|_| ours));
+        let kinds = kinds.collect();
         let compressor =
             columns.iter().find_map(|column| Compressor::of(properties.compression(column.path())));
         Self {
             library: ArrowRowGroupWriterFactory::new(writer, schema.clone()),
-            leaves: types.iter().map(Vec::len).collect(),
+            leaves: schema.fields().iter().map(|field| leaf_types(field).len()).collect(),
             compressor: compressor.unwrap_or_default(),
             schema,
             columns,
@@ -125,7 +120,7 @@ impl RowGroupEncoder {
             Column::Ours(encoder) => encoder.memory_bytes(),
             Column::Library(writer) => writer.memory_size(),
         };
-        self.open.iter().map(of).sum()
+        self.compressor.memory_bytes() + self.open.iter().map(of).sum::<usize>()
     }
 
     /// Ends the open row group, if there is one, and gives it to the file.
@@ -149,6 +144,7 @@ impl RowGroupEncoder {
             }
         }
         row_group.close()?;
+        self.compressor.give_back();
         Ok(())
     }
 
@@ -172,6 +168,36 @@ impl RowGroupEncoder {
     }
 }
 
+/// Properties without the column index of what the library encodes inside lists: it takes a page for one of nulls only
+/// when that has as many nulls as rows, which a list may have beside values, and readers pass such pages over.
+pub(super) fn without_wrong_indexes(
+    schema: &SchemaRef,
+    columns: &SchemaDescriptor,
+    properties: WriterProperties,
+) -> WriterProperties {
+    let kinds = kinds_of(schema, columns.columns(), &properties);
+    let wrong = columns.columns().iter().zip(kinds).filter(|(column, kind)| {
+        let indexed = properties.statistics_enabled(column.path()) == EnabledStatistics::Page;
+        kind.is_none() && column.max_rep_level() > 0 && indexed
+    });
+    let paths: Vec<_> = wrong.map(|(column, _)| column.path().clone()).collect();
+    let mut builder = properties.into_builder();
+    for path in paths {
+        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
+    }
+    builder.build()
+}
+
+/// For each leaf in file order, how our own encoder reads it.
+fn kinds_of(
+    schema: &SchemaRef,
+    columns: &[ColumnDescPtr],
+    properties: &WriterProperties,
+) -> Vec<Option<SourceKind>> {
+    let types = schema.fields().iter().flat_map(|field| leaf_types(field));
+    types.zip(columns).map(|(data_type, column)| kind_of(&data_type, column, properties)).collect()
+}
+
 /// How our own encoder reads a column, if it does all that is asked for.
 fn kind_of(
     data_type: &DataType,
@@ -182,6 +208,7 @@ fn kind_of(
     let simple = levels_fit(column)
         && properties.bloom_filter_properties(path).is_none()
         && !properties.write_page_header_statistics(path)
+        && properties.statistics_enabled(path) == EnabledStatistics::Page
         && Compressor::of(properties.compression(path)).is_some();
     SourceKind::of(data_type, column.physical_type()).filter(|_| simple)
 }

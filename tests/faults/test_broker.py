@@ -31,6 +31,7 @@ from faults.bench import NOISE
 from faults.process_case import Run
 from faults.steady import SCHEMA, orders
 
+SIGCONT = 18
 EVERY_SECOND = {"every": "1s"}
 PATIENT = {"session.timeout.ms": 45_000, "heartbeat.interval.ms": 1000, "reconnect.backoff.max.ms": 500}
 
@@ -107,6 +108,31 @@ def test_fault_6_a_deleted_topic_stops_nobody_else(lab: Lab) -> None:
     daemon.stop(40)
     assert_delivered(lakes[0], gone, produced_gone)
     assert_delivered(lakes[1], stays, produced)
+
+
+def test_fault_7_a_topic_id_that_is_not_told_in_time_is_asked_for_again(lab: Lab) -> None:
+    topic, lake = lab.topic("described", 2), lab.local()
+    produced = lab.produce(topic, 0, SCHEMA, orders(200)) | lab.produce(topic, 1, SCHEMA, orders(200, 1))
+    proxy = lab.stack.toxiproxy
+    proxy.proxy("described", lab.stack.kafka.proxied_port, lab.stack.kafka.proxy_port)
+    properties = {**PATIENT, "bootstrap.servers": lab.stack.kafka.proxied_brokers}
+    connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate=EVERY_SECOND)
+    run = Run(lab, lab.sluice.write([connector.settings]), "recover.describe.before=stop", until_end=False)
+    try:
+        _, stopped, seconds = run.stopped()
+        until("it is about to ask for the id", stopped, seconds)
+        proxy.enable("described", False)
+        run.service.signal(SIGCONT)
+        until("that the question failed is told", lambda: f"cannot describe topic {topic}" in run.text)
+        proxy.enable("described", True)
+        until("all is committed", delivered(lab, connector.group, topic))
+        drain(run.service)
+    finally:
+        run.service.kill()
+        proxy.remove("described")
+    assert_delivered(lake, topic, produced)
+    # Each footer has the id.
+    assert_sound(lake)
 
 
 def test_fault_8_new_partitions_are_taken_up_from_their_beginning(lab: Lab) -> None:

@@ -1,7 +1,10 @@
 //! What a datum may cost: memory by its size times a factor, whatever its bytes.
 
+use arrow::array::{Array, AsArray};
+
 use super::random::{self, Random};
 use super::{layout, same, varint};
+use crate::decode::plan::Step;
 use crate::decode::{BatchBuilder, DecodePlan};
 
 /// As `docs/types.md` says: bytes of memory for a datum of `size` bytes, beyond a row that holds nothing.
@@ -68,6 +71,73 @@ fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
         let (taken, bytes) = cost(&plan, &[varint(999_999), vec![0]].concat());
         assert!(taken && bytes <= 999_999 * each + 1_000, "{bytes}");
         assert_eq!(cost(&plan, &[varint(1_001_000), vec![0]].concat()), (false, 0));
+    }
+}
+
+/// Memory that a batch takes for each byte of what it weighs: a decimal of 76 digits is four times as wide as the cell
+/// it is counted as.
+const BYTES_PER_WEIGHT: u64 = 5;
+
+#[test]
+fn fault_49_a_batch_knows_its_weight_whatever_its_datums_are_made_of() {
+    let wide: Vec<String> =
+        (0..200).map(|n| format!(r#"{{"name":"d{n}","type":["null","long"],"default":null}}"#)).collect();
+    let wide = format!(r#"{{"type":"record","name":"R","fields":[{}]}}"#, wide.join(","));
+    let decimals = r#"["null",{"type":"bytes","logicalType":"decimal","precision":76}]"#;
+    let zeros = r#"{"type":"fixed","name":"Z","size":0}"#;
+    let symbol = format!(r#"{{"type":"enum","name":"E","symbols":["{}"]}}"#, "x".repeat(1_000));
+    let list = |item: &str| field(&format!(r#"{{"type":"array","items":{item}}}"#));
+    let one = |json: &str| same(json).0;
+    let text = format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"s","type":"string","default":"{}"}}]}}"#,
+        "y".repeat(10_000)
+    );
+    let empty = r#"{"type":"record","name":"R","fields":[]}"#;
+    let cases = [
+        (one(&list(decimals)), [varint(5_000), vec![0; 5_001]].concat()),
+        (one(&list(zeros)), [varint(900_000), vec![0]].concat()),
+        (one(&list(&symbol)), [varint(3_000), vec![0; 3_001]].concat()),
+        (one(&wide), vec![0; 200]),
+        // What the writer lacks takes room in every row.
+        (super::read_as(empty, &wide).unwrap().0, Vec::new()),
+        (super::read_as(empty, &text).unwrap().0, Vec::new()),
+    ];
+    for (plan, datum) in cases {
+        let mut batch = BatchBuilder::new(plan.layout());
+        // Offsets end early in tests.
+        while batch.rows() < 50 && plan.decode(&mut batch, &datum).is_ok() {
+            let (bytes, weight) = (batch.bytes() as u64, batch.weight_bytes());
+            assert!(bytes <= BYTES_PER_WEIGHT * weight + 100, "{bytes} weigh {weight}: {plan:.200?}");
+            assert!(weight <= BYTES_PER_WEIGHT * 2 * bytes + 100, "{bytes} weigh {weight}: {plan:.200?}");
+        }
+        assert!(batch.finish().num_rows() >= 5, "{plan:.200?}");
+        assert_eq!(batch.weight_bytes(), 0);
+    }
+}
+
+#[test]
+fn fault_57_the_plan_of_a_wide_union_grows_with_its_members() {
+    let members: Vec<String> = (0..300)
+        .map(|n| {
+            format!(r#"{{"type":"record","name":"M{n}","fields":[{{"name":"x","type":["null","int"]}}]}}"#)
+        })
+        .collect();
+    let (plan, mut batch) = same(&field(&format!("[{}]", members.join(","))));
+    let Step::Struct(root) = &plan.root else { panic!("{:.200?}", plan.root) };
+    let Step::Union(branches) = &root.steps[0] else { panic!("{:.200?}", root.steps[0]) };
+    let shared = |step: &Step| match step {
+        Step::Member { fills, .. } => fills.as_ptr(),
+        other => panic!("{other:.200?}"),
+    };
+    assert!(branches.iter().all(|branch| shared(branch) == shared(&branches[0])));
+    for branch in [0, 150, 299] {
+        plan.decode(&mut batch, &[varint(branch), vec![2, 14]].concat()).unwrap();
+    }
+    let rows = batch.finish();
+    let union = rows.column(0).as_struct();
+    for (row, branch) in [0, 150, 299].into_iter().enumerate() {
+        let there: Vec<usize> = (0..300).filter(|at| union.column(*at).is_valid(row)).collect();
+        assert_eq!(there, [branch]);
     }
 }
 

@@ -23,6 +23,11 @@ impl Bounds {
         self.widen(value, prefix);
     }
 
+    /// Memory held, bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.least.capacity() + self.greatest.capacity()
+    }
+
     /// Both, and forgets them.
     pub(super) fn take(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let Self { any, least, greatest, .. } = std::mem::take(self);

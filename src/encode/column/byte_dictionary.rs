@@ -4,6 +4,10 @@
 use super::bounds::Bounds;
 use super::words::{EXACT_BYTES, hash, identity};
 
+/// Values that are looked up together.
+pub(super) const AT_ONCE: usize = 16;
+/// With more different values than this, most lookups wait for memory.
+const CACHED_VALUES: usize = 2048;
 const FIRST_SLOTS: usize = 256;
 /// A chain this long is no accident but made so; the dictionary is given up.
 const LONGEST_CHAIN: usize = 256;
@@ -19,6 +23,8 @@ pub(super) struct ByteDictionary {
     overfull: bool,
 }
 
+// Two to a line of the cache, none across two.
+#[repr(align(32))]
 struct Value {
     identity: [u64; 2],
     /// Of the value in the page.
@@ -28,6 +34,13 @@ struct Value {
     page: u32,
 }
 
+/// A value that is looked up.
+struct Sought<'a> {
+    value: &'a [u8],
+    identity: [u64; 2],
+    hash: u64,
+}
+
 impl Default for ByteDictionary {
     fn default() -> Self {
         Self { page: Vec::new(), values: Vec::new(), slots: vec![0; FIRST_SLOTS], overfull: false }
@@ -35,12 +48,55 @@ impl Default for ByteDictionary {
 }
 
 impl ByteDictionary {
-    /// The number of a value; the bounds of data page `page` get to know it.
+    /// Gives `take` the number of each value, in order; the bounds of data page `page` get to know them.
+    ///
+    /// # Panics
+    /// When there are more than [`AT_ONCE`].
     #[inline]
-    pub(super) fn number(&mut self, value: &[u8], page: u32, bounds: &mut Bounds) -> u32 {
-        let identity = identity(value);
+    pub(super) fn numbers<'a>(
+        &mut self,
+        values: impl Iterator<Item = &'a [u8]>,
+        page: u32,
+        bounds: &mut Bounds,
+        mut take: impl FnMut(u32),
+    ) {
+        let mut sought = [const { Sought { value: &[], identity: [0; 2], hash: 0 } }; AT_ONCE];
+        let mut count = 0;
+        for value in values {
+            let identity = identity(value);
+            sought[count] = Sought { value, identity, hash: hash(identity, value.len()) };
+            count += 1;
+        }
+        let sought = &sought[..count];
+        if self.values.len() > CACHED_VALUES {
+            self.touch(sought);
+        }
+        for sought in sought {
+            take(self.number(sought, page, bounds));
+        }
+    }
+
+    /// Reads what looking up will read, without waiting for one before asking for the next.
+    #[inline]
+    fn touch(&self, sought: &[Sought<'_>]) {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(identity, value.len()) as usize & mask;
+        let mut numbers = [0; AT_ONCE];
+        for (number, sought) in numbers.iter_mut().zip(sought) {
+            *number = self.slots[sought.hash as usize & mask];
+        }
+        let mut touched = 0;
+        for number in &numbers[..sought.len()] {
+            // A free slot stands for the first value, which is as good as any.
+            touched ^= self.values[number.saturating_sub(1) as usize].identity[0];
+        }
+        std::hint::black_box(touched);
+    }
+
+    #[inline]
+    fn number(&mut self, sought: &Sought<'_>, page: u32, bounds: &mut Bounds) -> u32 {
+        let Sought { value, identity, hash } = *sought;
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
         let mut chain = 0;
         loop {
             let Some(number) = self.slots[slot].checked_sub(1) else {

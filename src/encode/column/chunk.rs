@@ -24,6 +24,8 @@ use super::compressor::Compressor;
 use super::values::PageFacts;
 use crate::encode::properties::is_text;
 
+/// The format counts the values of a page with a signed number.
+const I32_MAX: u32 = i32::MAX as u32;
 /// A page header is about this large.
 const HEADER_BYTES: usize = 64;
 
@@ -100,9 +102,13 @@ impl Chunk {
         counts: &PageCounts,
         compressor: &mut Compressor,
     ) -> Result<(), ParquetError> {
+        let Ok(num_values @ ..=I32_MAX) = u32::try_from(counts.entries) else {
+            let reason = format!("a row with {} entries is too large for a page", counts.entries);
+            return Err(ParquetError::General(reason));
+        };
         let page = Page::DataPage {
             buf: compressor.compress(body)?.into(),
-            num_values: counts.entries as u32,
+            num_values,
             encoding: facts.encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
@@ -142,6 +148,13 @@ impl Chunk {
     /// Size of the finished pages, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory held, bytes: the finished pages and the bounds, which are kept whole.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let bounds =
+            self.bounds.iter().chain(&self.last).map(|(least, greatest)| least.len() + greatest.len());
+        self.bytes + bounds.sum::<usize>()
     }
 
     /// The chunk in the order of the file, and what the footer says of it.

@@ -35,6 +35,16 @@ impl Compressor {
         Some(Self { kind, ..Self::default() })
     }
 
+    /// Memory held, bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.room.capacity() + self.body.capacity()
+    }
+
+    /// Gives the memory of the largest page so far back.
+    pub(crate) fn give_back(&mut self) {
+        (self.room, self.body) = (Vec::new(), Vec::new());
+    }
+
     /// `bytes`, compressed.
     ///
     /// # Errors

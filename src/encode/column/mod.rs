@@ -32,8 +32,11 @@ pub(super) use self::source::SourceKind;
 
 /// Limits are looked at after at most so many rows …
 const STEP_ROWS: usize = 2048;
-/// … and so many plain bytes, unless one row has more.
+/// … and so many plain bytes and entries, unless one row has more.
 const STEP_BYTES: usize = 128 << 10;
+const STEP_ENTRIES: usize = 1 << 18;
+/// Entries of a page, unless one row has more: nulls and empty lists take no bytes, and a page counts with 31 bits.
+const PAGE_ENTRIES: usize = 1 << 20;
 
 /// One column of an open row group.
 pub(super) struct ColumnEncoder {
@@ -96,7 +99,7 @@ impl ColumnEncoder {
             self.open.entries += step.entries;
             self.open.values += step.values;
             self.open.rows += step.rows;
-            if self.open.rows >= self.page_rows || self.values.page_bytes() >= self.page_bytes {
+            if self.page_is_full() {
                 self.close_page(compressor)?;
             }
             if self.values.dictionary_bytes().is_some_and(|bytes| bytes >= self.dictionary_bytes) {
@@ -116,7 +119,7 @@ impl ColumnEncoder {
     /// Memory held, bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         let levels = self.definition.memory_bytes() + self.repetition.memory_bytes();
-        self.chunk.bytes() + self.values.memory_bytes() + levels
+        self.chunk.memory_bytes() + self.values.memory_bytes() + levels
     }
 
     /// Ends the chunk and appends it to its row group.
@@ -141,7 +144,8 @@ impl ColumnEncoder {
             let end = leaf.row_end(entry, rows);
             let entries = end - entry;
             let values = leaf.definition.count(leaf.max_definition, entry, entries);
-            if rows == 1 || source.plain_bytes(&places(&leaf.slots, value, values)) <= STEP_BYTES {
+            let fits = || source.plain_bytes(&places(&leaf.slots, value, values)) <= STEP_BYTES;
+            if rows == 1 || entries <= STEP_ENTRIES && fits() {
                 let rows = match &leaf.repetition {
                     None => entries,
                     Some(levels) => levels.count(0, entry, entries),
@@ -150,6 +154,12 @@ impl ColumnEncoder {
             }
             rows = (rows / 2).max(1);
         }
+    }
+
+    fn page_is_full(&self) -> bool {
+        self.open.rows >= self.page_rows
+            || self.open.entries >= PAGE_ENTRIES
+            || self.values.page_bytes() >= self.page_bytes
     }
 
     fn close_page(&mut self, compressor: &mut Compressor) -> Result<(), ParquetError> {

@@ -111,12 +111,36 @@ impl Places<'_> {
         }
     }
 
+    /// The place of number `at` among them.
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> usize {
+        match self {
+            Self::Run(range) => range.start + at,
+            Self::Listed(places) => places[at] as usize,
+        }
+    }
+
     /// Calls `take` for each.
     #[inline]
     pub(super) fn each(self, mut take: impl FnMut(usize)) {
         match self {
             Self::Run(range) => range.for_each(take),
             Self::Listed(places) => places.iter().for_each(|place| take(*place as usize)),
+        }
+    }
+
+    /// Calls `take` with at most `len` of them at a time, in order.
+    #[inline]
+    pub(super) fn pieces(self, len: usize, mut take: impl FnMut(Places<'_>)) {
+        match self {
+            Self::Run(Range { mut start, end }) => {
+                while start < end {
+                    let until = end.min(start + len);
+                    take(Places::Run(start..until));
+                    start = until;
+                }
+            }
+            Self::Listed(places) => places.chunks(len).for_each(|some| take(Places::Listed(some))),
         }
     }
 

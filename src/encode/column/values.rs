@@ -5,7 +5,7 @@ use arrow::array::BooleanBufferBuilder;
 use parquet::basic::Encoding;
 
 use super::bounds::Bounds;
-use super::byte_dictionary::ByteDictionary;
+use super::byte_dictionary::{AT_ONCE, ByteDictionary};
 use super::hybrid;
 use super::source::{Places, Source};
 
@@ -97,10 +97,10 @@ impl PageValues for ByteValues {
         if let Some(dictionary) = &mut self.dictionary {
             let indices = &mut self.indices;
             indices.reserve(places.len());
-            places.each(|place| {
-                let value = &data[span(place)];
-                bytes += value.len();
-                indices.push(dictionary.number(value, page, bounds));
+            places.pieces(AT_ONCE, |places| {
+                let values = (0..places.len()).map(|at| &data[span(places.get(at))]);
+                let values = values.inspect(|value| bytes += value.len());
+                dictionary.numbers(values, page, bounds, |number| indices.push(number));
             });
         } else {
             let plain = &mut self.plain;
@@ -147,7 +147,7 @@ impl PageValues for ByteValues {
 
     fn memory_bytes(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, ByteDictionary::memory_bytes);
-        dictionary + self.indices.memory_bytes() + self.plain.buffer.capacity()
+        dictionary + self.indices.memory_bytes() + self.plain.buffer.capacity() + self.bounds.memory_bytes()
     }
 }
 

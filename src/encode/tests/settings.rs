@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int32Array, ListArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::CompressionCodec;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
 use super::random::{Random, batch, schema};
 use super::{opened, rows_of};
@@ -92,4 +95,45 @@ fn bloom_filters_and_dictionaries_of_single_columns_are_there_where_asked_for() 
         .unwrap();
     let names = batch.column(0).as_string::<i32>();
     assert!((0..50).all(|row| filter.check(names.value(row))));
+}
+
+#[test]
+fn pages_in_lists_are_never_said_to_hold_nulls_alone_when_they_do_not() {
+    // One value and one null a row: as many nulls as rows.
+    let values: Int32Array = (0..4_000).map(|at| (at % 2 == 0).then_some(at)).collect();
+    let element = Arc::new(Field::new("element", DataType::Int32, true));
+    let ends = OffsetBuffer::from_lengths(std::iter::repeat_n(2, 2_000));
+    let lists = ListArray::new(element, ends, Arc::new(values), None);
+    let rows = RecordBatch::try_from_iter([("a", Arc::new(lists) as ArrayRef)]).unwrap();
+    for (compression, indexed) in [(Compression::Snappy, true), (Compression::Zstd(3), false)] {
+        let mut settings = settings(compression, Dictionary::Never);
+        settings.row_group_rows = 2_000.try_into().unwrap();
+        let file = file(&settings, std::slice::from_ref(&rows));
+        let metadata = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .parse_and_finish(&file)
+            .unwrap();
+        let pages = metadata.page_index_for_row_group(0);
+        let index = pages.column_index(0);
+        assert_eq!(index.is_some(), indexed, "{compression:?}");
+        assert!(index.is_none_or(|index| !index.is_null_page(0)), "{compression:?}");
+        let statistics = metadata.row_group(0).column(0).statistics().unwrap();
+        assert_eq!(statistics.min_bytes_opt(), Some(&0_i32.to_le_bytes()[..]));
+        assert_eq!(statistics.null_count_opt(), Some(2_000));
+    }
+}
+
+#[test]
+fn a_page_has_a_limited_number_of_entries_though_they_take_no_bytes() {
+    let (rows, each) = (9, 300_000);
+    let element = Arc::new(Field::new("element", DataType::Int32, true));
+    let ends = OffsetBuffer::from_lengths(std::iter::repeat_n(each, rows));
+    let lists = ListArray::new(element, ends, Arc::new(Int32Array::new_null(rows * each)), None);
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(lists) as ArrayRef)]).unwrap();
+    let file = file(&settings(Compression::Snappy, Dictionary::Always), std::slice::from_ref(&batch));
+    let (metadata, reader) = opened(&file);
+    let pages = metadata.page_index_for_row_group(0);
+    let firsts: Vec<i64> = pages.page_locations(0).unwrap().iter().map(|page| page.first_row_index).collect();
+    assert_eq!(firsts, [0, 4, 8]);
+    assert_eq!(rows_of(reader).columns(), batch.columns());
 }

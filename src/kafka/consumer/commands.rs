@@ -1,22 +1,17 @@
-//! Owns the execution of what tasks and daemon ask of the consumer thread: commits behind the guard, positions, starts,
-//! pauses.
+//! Owns the execution of what tasks and daemon ask of the consumer thread: commits behind the guard, starts, pauses.
 
-use super::{
-    Announcement, Command, ConsumerThread, DESCRIBE_TIMEOUT, Doubt, REQUEST_TIMEOUT, SEEK_TIMEOUT,
-    broker_position, commit_error, position_failure,
-};
+use super::{Announcement, Command, ConsumerThread, Doubt, SEEK_TIMEOUT, commit_error};
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
+use crate::kafka::consumer::reading::Read;
 use crate::kafka::consumer::starts::Start;
 use crate::kafka::native;
-use crate::kafka::native::{OffsetToCommit, TopicDescription};
-use crate::kafka::watermarks::watermarks;
+use crate::kafka::native::OffsetToCommit;
 use crate::position::{Epoch, Offset, TopicPartition};
-use crate::task::message::{Attempt, CommitError, CommitId, Input};
+use crate::task::message::{CommitError, CommitId, Input};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
-use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::TryRecvError;
 
 impl ConsumerThread {
@@ -25,7 +20,7 @@ impl ConsumerThread {
         let mut commits = Vec::new();
         loop {
             match self.commands.try_recv() {
-                Ok(Command::ReadCommitted(tp, epoch, attempt)) => reads.push((tp, epoch, attempt)),
+                Ok(Command::ReadCommitted(tp, epoch, attempt)) => reads.push(Read { tp, epoch, attempt }),
                 Ok(Command::Commit { tp, epoch, commit, offset, metadata }) => {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
@@ -54,7 +49,8 @@ impl ConsumerThread {
             }
         }
         self.commit(commits)?;
-        self.read_committed(&reads)
+        self.read_committed(reads);
+        Ok(())
     }
 
     pub(super) fn drain(&mut self) {
@@ -153,56 +149,6 @@ impl ConsumerThread {
             return Err(format!("offset {offset} lies beyond {}, which was handed over", lane.delivered));
         }
         Ok(())
-    }
-
-    pub(super) fn read_committed(
-        &mut self,
-        reads: &[(TopicPartition, Epoch, Attempt)],
-    ) -> Result<(), Failure> {
-        if reads.is_empty() {
-            return Ok(());
-        }
-        let mut list = TopicPartitionList::with_capacity(reads.len());
-        for (tp, _, _) in reads {
-            list.add_partition(&tp.topic, tp.partition);
-        }
-        failpoint!("recover.read.before");
-        let committed = self
-            .consumer
-            .committed_offsets(list, REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the committed offsets"));
-        let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the first and last offsets"));
-        failpoint!("recover.read.after");
-        let mut errors = Vec::new();
-        let descriptions = if committed.is_ok() && ends.is_ok() {
-            self.describe(&reads.iter().map(|(tp, _, _)| &*tp.topic).collect(), &mut errors)
-        } else {
-            HashMap::new()
-        };
-        for (tp, epoch, attempt) in reads {
-            let result = match (&committed, &ends) {
-                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, descriptions.get(&*tp.topic)),
-                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
-            };
-            let Some(lane) = self.lanes.get_mut(tp).filter(|lane| lane.epoch == *epoch) else { continue };
-            if let Ok(position) = &result {
-                lane.committed = position.committed.unwrap_or(Offset::ZERO);
-                lane.vacant_until = if position.committed.is_none() { position.high } else { Offset::ZERO };
-            }
-            let task = lane.task;
-            self.tell(task, Input::Committed { tp: tp.clone(), epoch: *epoch, attempt: *attempt, result });
-        }
-        errors.iter().try_for_each(|error| self.on_client_error(error))
-    }
-
-    /// One request for all topics. The client stays polled meanwhile, as for a commit.
-    fn describe(
-        &self,
-        topics: &BTreeSet<&str>,
-        errors: &mut Vec<KafkaError>,
-    ) -> HashMap<String, TopicDescription> {
-        native::describe_topics(&self.consumer, topics, DESCRIBE_TIMEOUT, || self.serve(errors))
     }
 
     /// Lets callbacks happen. Rebalances are only recorded.

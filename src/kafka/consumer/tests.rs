@@ -12,18 +12,23 @@ const RECORDS: i64 = 200;
 const BEGINNING: i64 = 20;
 /// Longer than the steps between taking a partition over and the seek.
 const SLOW_ANSWER: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
+    produce(&cluster, "t", RECORDS);
+    cluster
+}
+
+/// Records in partition 0.
+pub(super) fn produce(cluster: &MockCluster<'static, DefaultProducerContext>, topic: &str, records: i64) {
     let producer: BaseProducer =
         ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
-    for _ in 0..RECORDS {
-        producer.send(BaseRecord::<(), str>::to("t").partition(0).payload("x")).unwrap();
+    for _ in 0..records {
+        producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload("x")).unwrap();
     }
     producer.flush(PATIENCE).unwrap();
-    cluster
 }
 
 fn kafka_settings(brokers: &str) -> KafkaSettings {
@@ -35,7 +40,7 @@ fn kafka_settings(brokers: &str) -> KafkaSettings {
     }
 }
 
-fn thread(brokers: &str) -> (ConsumerThread, Receiver<Input>) {
+pub(super) fn thread(brokers: &str) -> (ConsumerThread, Receiver<Input>) {
     let kafka = kafka_settings(brokers);
     let settings = ConsumerSettings {
         connector: "a".into(),

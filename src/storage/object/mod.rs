@@ -3,6 +3,7 @@
 
 mod options;
 mod refusal;
+mod sanity;
 mod staged;
 mod transport;
 mod uploads;

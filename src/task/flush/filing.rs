@@ -18,6 +18,7 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
     ) -> Result<(), Failure> {
         self.shelved_bytes = 0;
+        self.shelved_weight_bytes = 0;
         self.shelved_rows = 0;
         for at in 0..self.shelves.len() {
             if self.shelves[at].rows.is_empty() {

@@ -33,6 +33,8 @@ use crate::task::settings::TaskSettings;
 /// only then is a file's size known.
 const BATCH_BYTES: u64 = 4 << 20;
 const SMALLEST_BATCH_BYTES: u64 = 64 << 10;
+/// … or took so much memory: a few bytes may stand for a million empty items.
+const BATCH_WEIGHT_BYTES: u64 = 16 << 20;
 
 /// What of the task an open flush works with.
 pub(super) struct FlushContext<'a> {
@@ -86,6 +88,8 @@ pub(super) struct OpenFlush {
     rows: u64,
     /// Bytes of the values whose rows are on shelves.
     shelved_bytes: usize,
+    /// What those rows take in memory, about.
+    shelved_weight_bytes: u64,
     shelved_rows: usize,
     first_at: Tick,
     last_at: Tick,
@@ -138,6 +142,7 @@ impl OpenFlush {
             files: BTreeMap::new(),
             rows: 0,
             shelved_bytes: 0,
+            shelved_weight_bytes: 0,
             shelved_rows: 0,
             first_at: now,
             last_at: now,
@@ -261,7 +266,7 @@ impl OpenFlush {
             self.end = record.offset.next();
             bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
             *cursor += 1;
-            if self.shelved_bytes >= batch_bytes || self.shelved_rows >= self.rows_to_shelve(context) {
+            if self.shelves_full(batch_bytes, context) {
                 self.clear_shelves(block, context)?;
                 if let Some(reason) = self.full(context.settings, now.tick) {
                     taken = Taken::Rotate(reason);
@@ -329,6 +334,12 @@ impl OpenFlush {
     }
 
     /// Rows that may wait on shelves, so that the cap on open files is passed by a tenth at the most: each may begin a file.
+    fn shelves_full(&self, batch_bytes: usize, context: &FlushContext<'_>) -> bool {
+        self.shelved_bytes >= batch_bytes
+            || self.shelved_weight_bytes >= BATCH_WEIGHT_BYTES
+            || self.shelved_rows >= self.rows_to_shelve(context)
+    }
+
     fn rows_to_shelve(&self, context: &FlushContext<'_>) -> usize {
         if self.replaying || context.partitioner.is_none() {
             return usize::MAX;

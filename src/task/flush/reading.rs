@@ -120,6 +120,7 @@ impl OpenFlush {
             Err(error) if full(&error) => return Ok(Outcome::BatchFull),
             Err(error) => return self.refuse(record, Some(writer), of_key(&error), context),
         }
+        let before = builder.weight_bytes();
         if let Err(error) = way.plan.decode(builder, datum) {
             shelf.metadata.remove_key();
             if full(&error) {
@@ -127,6 +128,7 @@ impl OpenFlush {
             }
             return self.refuse(record, Some(writer), error.into(), context);
         }
+        self.shelved_weight_bytes += builder.weight_bytes() - before;
         let hash = xxh3_64_with_seed(value, record.offset.as_i64() as u64);
         let identity = RowIdentity { offset: record.offset, hash, schema: writer };
         shelf.push(record, ShelvedRow { identity, record: index, name: way.name });

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::reading::Wires;
 use super::{Cut, FlushContext, OpenFlush, Taken};
 use crate::config::load_str;
 use crate::error::{Failure, Stage};
@@ -379,6 +380,15 @@ fn fault_46_a_poison_key_or_value_leaves_no_half_row() {
 }
 
 #[test]
+fn a_poison_record_that_stops_the_connector_is_counted_too() {
+    let mut bench = Bench::new("", &[(1, LONG)]);
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let failure = bench.take(&mut flush, records(vec![Some(framed(1, &[]))])).unwrap_err();
+    assert!(failure.to_string().contains("errors.on_poison"), "{failure}");
+    assert_eq!(bench.refused(), ["truncated"]);
+}
+
+#[test]
 fn a_poison_record_becomes_a_letter_as_it_was() {
     let errors = "errors: { on_poison: dead_letter, dead_letter_topic: dead }\n    key: { format: avro }";
     let mut bench = Bench::new(errors, &[(1, LONG), (2, KEY)]);
@@ -470,6 +480,34 @@ fn fault_60_a_partition_does_not_hide_a_column_of_the_same_name() {
     let columns: Vec<String> =
         footer.row_group(0).columns().iter().map(|column| column.column_path().string()).collect();
     assert_eq!(columns[..2], ["n_2", "shipping.n"]);
+}
+
+#[test]
+fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
+    const LIST: &str = r#"{"type":"record","name":"a.L","fields":[{"name":"l","type":{"type":"array","items":{"type":"fixed","name":"Z","size":0}}}]}"#;
+    let mut bench = Bench::new("", &[(1, LIST)]);
+    // A list of 900,000 items of no bytes each.
+    let value = [framed(1, &[]), crate::decode::tests::varint(900_000), vec![0]].concat();
+    let block = RecordBlock::from_owned(records(vec![Some(value); 3]));
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let partitioner = Partitioner::new(Vec::new(), 0);
+    let mut wires = Wires::new(&bench.settings);
+    let mut context = FlushContext {
+        tp: &bench.tp,
+        topic_id: None,
+        settings: &bench.settings,
+        partitioner: &partitioner,
+        schemas: &mut bench.schemas,
+        effects: &mut bench.effects,
+    };
+    // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.
+    for (at, full) in [false, false, true].into_iter().enumerate() {
+        let record = block.get(at).unwrap();
+        flush.take_record(&record, at as u32, &mut wires, &mut 0, &mut context, NOW).unwrap();
+        assert_eq!(flush.shelves_full(usize::MAX, &context), full, "{at}");
+    }
+    flush.clear_shelves(&block, &mut context).unwrap();
+    assert!(!flush.shelves_full(usize::MAX, &context));
 }
 
 #[test]
