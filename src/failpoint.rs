@@ -51,6 +51,8 @@ mod armed {
         "claim.after",
         "note.before",
         "note.after",
+        "confirm.before",
+        "confirm.after",
         "recover.start.before",
         "recover.start.after",
         "task.input",
