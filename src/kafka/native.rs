@@ -1,6 +1,6 @@
 //! Owns every call into librdkafka that the `rdkafka` crate has no safe form for: a queue of our own that all
 //! partitions feed and that is consumed in batches, commits with an answer for each partition, the cached end of
-//! a partition, and the description of topics. The only unsafe code that touches librdkafka; each type is safe to use from outside.
+//! a partition, our member id, and the description of topics. The only unsafe code that touches librdkafka; each type is safe to use from outside.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -401,6 +401,21 @@ pub(super) fn cached_high<C: ConsumerContext>(
         )
     };
     (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| Offset::new(high)).flatten()
+}
+
+/// The id under which the group knows us; empty while it knows us not, or no longer.
+pub(super) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> String {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is valid for the calls; the text is ours and given back once.
+    unsafe {
+        let id = sys::rd_kafka_memberid(client);
+        if id.is_null() {
+            return String::new();
+        }
+        let text = CStr::from_ptr(id).to_string_lossy().into_owned();
+        sys::rd_kafka_mem_free(client, id.cast());
+        text
+    }
 }
 
 /// Gives partitions up inside a callback, when the client is being closed.

@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use crate::config::settings::{KafkaSettings, TopicSelection};
+use crate::config::settings::{KafkaSettings, Secret, TopicSelection};
 
 /// Most that one consumer fetches ahead, bytes: enough for a broker that is near.
 pub(super) const MOST_AHEAD_BYTES: u64 = 8 << 20;
@@ -59,13 +59,21 @@ pub(super) fn consumer_config(settings: &KafkaSettings, ahead_bytes: u64) -> Cli
     config
 }
 
-/// Whether the client knows every property and takes every value; nothing is connected to, no file is read.
-///
-/// # Errors
-/// The property and what is wrong with it, without its value.
-pub fn check_properties(settings: &KafkaSettings) -> Result<(), String> {
-    let config = consumer_config(settings, MOST_AHEAD_BYTES);
-    config.create_native_config().map(drop).map_err(|error| refusal(&error))
+/// What the client does not know or take: each such property and what is wrong with it, without its value. Nothing is
+/// connected to, no file is read.
+#[must_use]
+pub fn check_properties(settings: &KafkaSettings) -> Vec<String> {
+    let refused = |config: &ClientConfig| config.create_native_config().err().map(|error| refusal(&error));
+    let alone = |(key, value): (&String, &Secret)| {
+        let mut config = ClientConfig::new();
+        config.set(key, value.expose());
+        refused(&config)
+    };
+    let problems: Vec<String> = settings.properties.iter().filter_map(alone).collect();
+    if problems.is_empty() {
+        return refused(&consumer_config(settings, MOST_AHEAD_BYTES)).into_iter().collect();
+    }
+    problems
 }
 
 /// For the producer of dead letters: acknowledged by all in-sync replicas, without duplicates of its own making.
@@ -176,7 +184,7 @@ const CONSUMER_ONLY: [&str; 27] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{Secret, StartPosition};
+    use crate::config::settings::StartPosition;
 
     fn config(properties: &[(&str, &str)], ahead_bytes: u64) -> ClientConfig {
         let own = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value)));
@@ -206,14 +214,22 @@ mod tests {
         assert_eq!(masked("no such value \"s3cret!\" here", "s3cret!"), "no such value \"***\" here");
         assert_eq!(masked("ends with s3cret", "s3cret"), "ends with ***");
         assert_eq!(masked("nothing", ""), "nothing");
-        let reason = check_properties(&KafkaSettings {
+        let reasons = check_properties(&KafkaSettings {
             topics: TopicSelection::Names(vec!["t".to_owned()]),
             group: "g".to_owned(),
             start: StartPosition::Earliest,
-            properties: [("fetch.min.bytes".to_owned(), Secret::new("0"))].into(),
+            properties: [
+                ("fetch.min.bytes", "0"),
+                ("blah.blub", "3"),
+                ("socket.timeout.ms", "x"),
+                ("client.id", "a"),
+            ]
+            .map(|(key, value)| (key.to_owned(), Secret::new(value)))
+            .into(),
         });
-        let reason = reason.unwrap_err();
-        assert!(reason.contains("1..100000000") && !reason.ends_with('\n'), "{reason:?}");
+        let [unknown, range, number] = &reasons[..] else { panic!("{reasons:?}") };
+        assert!(unknown.contains("blah.blub") && number.contains("socket.timeout.ms"), "{reasons:?}");
+        assert!(range.contains("1..100000000") && !range.ends_with('\n'), "{range:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl ConsumerThread {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
                 Ok(Command::Start(tp, epoch, attempt, offset)) => {
-                    self.starts.add(Start { tp, epoch, attempt, offset });
+                    self.start(Start { tp, epoch, attempt, offset });
                 }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
@@ -76,9 +76,19 @@ impl ConsumerThread {
         &mut self,
         commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>,
     ) -> Result<(), Failure> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        // A commit carries whatever id the client has when it is sent, and the group takes it from any member.
+        let is_member = native::member_id(&self.consumer) == self.member;
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for commit in commits {
-            match self.guard(&commit.0, commit.1, commit.3) {
+            let guarded = if is_member {
+                self.guard(&commit.0, commit.1, commit.3)
+            } else {
+                Err("the group has put us out since the partition was taken over".to_owned())
+            };
+            match guarded {
                 Ok(()) => passed.push(commit),
                 Err(reason) => refused.push((commit, reason)),
             }
@@ -181,12 +191,21 @@ impl ConsumerThread {
         }
     }
 
+    /// Notes where a task wants a partition to begin. It counts as running from here on: a pause that the task asks for before
+    /// the client is ready holds after the start.
+    pub(super) fn start(&mut self, start: Start) {
+        if let Some(lane) = self.lanes.get_mut(&start.tp).filter(|lane| lane.epoch == start.epoch) {
+            lane.paused = false;
+        }
+        self.starts.add(start);
+    }
+
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
     pub(super) fn start_waiting(&mut self) {
         for waiting in self.starts.take() {
             let Start { tp, epoch, attempt, offset } = waiting.start.clone();
             let Some(lane) = self.lanes.get(&tp).filter(|lane| lane.epoch == epoch) else { continue };
-            if let Err(error) = self.start_one(&tp, offset) {
+            if let Err(error) = self.start_one(&tp, offset, lane.paused) {
                 tracing::debug!(connector = self.settings.connector, %tp, %offset, "not started yet: {error}");
                 let task = lane.task;
                 if self.starts.put_back(waiting) {
@@ -200,13 +219,12 @@ impl ConsumerThread {
                 lane.attempt = Some(attempt);
                 lane.delivered = offset;
                 lane.vacant_until = Offset::ZERO;
-                lane.paused = false;
                 lane.doubt = Doubt::None;
             }
         }
     }
 
-    pub(super) fn start_one(&self, tp: &TopicPartition, offset: Offset) -> Result<(), KafkaError> {
+    fn start_one(&self, tp: &TopicPartition, offset: Offset, paused: bool) -> Result<(), KafkaError> {
         let Some(queue) = &self.queue else { return Ok(()) };
         failpoint!("recover.start.before", return Err(KafkaError::Seek("a failpoint".to_owned())));
         let mut list = TopicPartitionList::with_capacity(1);
@@ -219,7 +237,9 @@ impl ConsumerThread {
         if !queue.forward(&self.consumer, &tp.topic, tp.partition) {
             return Err(KafkaError::Seek("the client does not know the partition".to_owned()));
         }
-        self.consumer.resume(&list)?;
+        if !paused {
+            self.consumer.resume(&list)?;
+        }
         failpoint!("recover.start.after", return Err(KafkaError::Seek("a failpoint".to_owned())));
         Ok(())
     }

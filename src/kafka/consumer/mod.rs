@@ -205,6 +205,7 @@ fn prepare(
         commands,
         lanes: HashMap::new(),
         epochs: 0,
+        member: String::new(),
         revoking: None,
         descriptions: 0,
         starts: Starts::default(),
@@ -231,6 +232,8 @@ struct ConsumerThread {
     commands: Receiver<Command>,
     lanes: HashMap<TopicPartition, Lane>,
     epochs: u64,
+    /// The member id under which the lanes were taken over.
+    member: String,
     revoking: Option<Revocation>,
     /// How often topics were described.
     descriptions: usize,
@@ -351,7 +354,7 @@ impl ConsumerThread {
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
-            if self.reached_bounds() {
+            if self.reached_bounds()? {
                 return Ok(ConsumerEnd::ReachedEnd);
             }
             self.consume()?;

@@ -134,6 +134,18 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
     Ok(Clients { store, multipart, prefix, signals, upload_lister })
 }
 
+/// Refuses options that cannot be used, without a request. What credentials there are is looked at only for S3: those
+/// of the others may lie where the daemon runs.
+pub(super) fn check(settings: &StorageSettings) -> Result<(), StorageError> {
+    check_texts(settings)?;
+    let mut names = settings.options.keys();
+    match settings.url.scheme() {
+        "gs" => names.try_for_each(|name| parse_key::<GoogleConfigKey>(settings, name, GCS_KEYS).map(drop)),
+        "az" => names.try_for_each(|name| parse_key::<AzureConfigKey>(settings, name, AZURE_KEYS).map(drop)),
+        _ => connect(settings, short_retry()).map(drop),
+    }
+}
+
 fn plain_allowed(value: Option<String>) -> bool {
     value.is_some_and(|value| value == "true")
 }
@@ -290,6 +302,25 @@ mod tests {
     }
 
     #[test]
+    fn fault_71_the_bytes_of_a_prefix_are_those_of_the_keys() {
+        for url in [
+            "s3://b",
+            "s3://b/",
+            "s3://b/raw",
+            "s3://b/raw/x%20y/",
+            "s3://b/%C5%BD",
+            "gs://b/a",
+            "az://c/a%2Fb",
+        ] {
+            let settings = settings(url, &[]);
+            let prefix = Path::from_url_path(settings.url.path()).unwrap();
+            let before = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
+            assert_eq!(settings.prefix_bytes(), before, "{url}");
+        }
+        assert_eq!(settings("file:///data/lake", &[]).prefix_bytes(), 0);
+    }
+
+    #[test]
     fn every_suggested_key_is_one_that_the_library_knows() {
         for key in CLIENT_KEYS {
             assert!(key.parse::<AmazonS3ConfigKey>().is_ok(), "{key}");
@@ -331,6 +362,16 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn options_are_checked_without_a_request() {
+        assert!(check(&settings("gs://lake", &[("bearer_token", "x")])).is_ok());
+        assert!(check(&settings("gs://lake", &[("bearer_tokn", "x")])).is_err());
+        assert!(check(&settings("az://lake", &[("acount_name", "x")])).is_err());
+        assert!(check(&settings("s3://lake", &[("endpont", "http://localhost")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1"), ("allow_http", "maybe")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1")])).is_ok());
     }
 
     #[test]
