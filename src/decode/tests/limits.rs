@@ -156,6 +156,34 @@ fn fault_49_defaults_are_counted_for_each_item() {
     assert!(!taken && bytes == 0, "a gigabyte of defaults for {} bytes", datum(100_000).len());
 }
 
+/// One byte of a datum may stand for a long symbol or a long default. Few of the longest still fit into the positions that
+/// a column has here, but not into the memory that so small a datum may take.
+#[test]
+fn fault_49_what_a_schema_repeats_is_counted_by_its_size() {
+    let refused = |plan: &DecodePlan, count: usize, item: u8| {
+        let mut batch = BatchBuilder::new(plan.layout());
+        let datum = [varint(count as i64), vec![item; count], vec![0]].concat();
+        plan.decode(&mut batch, &datum).err().map(|error| error.kind())
+    };
+    let list = |item: &str| field(&format!(r#"{{"type":"array","items":{item}}}"#));
+    let item = |more: &str| {
+        format!(r#"{{"type":"record","name":"I","fields":[{{"name":"x","type":"boolean"}}{more}]}}"#)
+    };
+    let with = |ty: &str, default: &str| {
+        let reader = list(&item(&format!(r#",{{"name":"s","type":{ty},"default":{default}}}"#)));
+        super::read_as(&list(&item("")), &reader).unwrap().0
+    };
+    let long = "x".repeat(3_355_000);
+    let symbols = same(&list(&format!(r#"{{"type":"enum","name":"E","symbols":["{long}"]}}"#))).0;
+    assert_eq!((refused(&symbols, 4, 0), refused(&symbols, 5, 0)), (None, Some("too_many_items")));
+    let texts = with(r#""string""#, &format!("\"{long}\""));
+    assert_eq!((refused(&texts, 4, 1), refused(&texts, 5, 1)), (None, Some("too_many_items")));
+    // Items of a default count as those of a datum do.
+    let nulls = format!("[{}]", vec!["null"; 90_000].join(","));
+    let lists = with(r#"{"type":"array","items":"null"}"#, &nulls);
+    assert_eq!((refused(&lists, 10, 1), refused(&lists, 12, 1)), (None, Some("too_many_items")));
+}
+
 #[test]
 fn fault_48_mutated_datums_take_memory_by_their_size() {
     let mut taken = 0;

@@ -3,6 +3,7 @@
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::file::statistics::Statistics;
 
 use super::random::{Random, batch, schema};
 use super::{encoded, index, opened, rows_of};
@@ -54,6 +55,9 @@ fn compare(our: &ColumnChunkMetaData, library: &ColumnChunkMetaData, place: &str
     assert_eq!(our.unencoded_byte_array_data_bytes(), library.unencoded_byte_array_data_bytes(), "{place}");
     assert_eq!(our.compression_codec(), library.compression_codec(), "{place}");
     assert_eq!(our.dictionary_page_offset().is_some(), library.dictionary_page_offset().is_some(), "{place}");
+    let old_names =
+        |column: &ColumnChunkMetaData| column.statistics().map(Statistics::is_min_max_backwards_compatible);
+    assert_eq!(old_names(our), old_names(library), "{place}");
     let stats = our.page_encoding_stats().unwrap();
     let mask = our.encodings().collect::<Vec<Encoding>>();
     assert!(stats.iter().all(|page| mask.contains(&page.encoding)), "{place}: {mask:?} {stats:?}");

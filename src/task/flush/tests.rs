@@ -1,5 +1,7 @@
 //! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
 
+mod refusals;
+
 use std::collections::VecDeque;
 
 use super::reading::Wires;
@@ -48,7 +50,10 @@ connectors:
         let settings = load_str(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
         let mut bench = Self {
             settings: TaskSettings::of(&settings.connectors[0], None, None),
-            schemas: SchemaBook::new(ColumnOptions::default()),
+            schemas: SchemaBook::new(ColumnOptions {
+                nullable_top_level: lines.contains("on_tombstone: row"),
+                ..ColumnOptions::default()
+            }),
             effects: VecDeque::new(),
             tp: TopicPartition::new("t", 0),
         };
