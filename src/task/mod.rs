@@ -16,6 +16,7 @@ pub mod intent;
 mod lane;
 pub mod message;
 pub mod names;
+pub mod note;
 mod open_file;
 pub mod partitioner;
 mod plan;
@@ -24,6 +25,7 @@ pub mod rotation;
 pub mod schemas;
 pub mod settings;
 mod tracker;
+mod zone;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -188,6 +190,11 @@ impl SinkTask {
             Input::Claimed { tp, epoch, attempt, result } => {
                 self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                     lane.on_claimed(attempt, result, shared, now)
+                })
+            }
+            Input::Noted { tp, epoch, attempt, result } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                    lane.on_noted(attempt, result, shared, now)
                 })
             }
             Input::Listed { tp, epoch, attempt, result } => {

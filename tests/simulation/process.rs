@@ -9,6 +9,7 @@ use sluice::position::{Epoch, Offset, SchemaId, TopicPartition};
 use sluice::task::SinkTask;
 use sluice::task::alarm::Alarm;
 use sluice::task::budget::MemoryBudget;
+use sluice::task::claim::Claim;
 use sluice::task::message::{Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles};
 use sluice::task::settings::TaskSettings;
 
@@ -54,6 +55,7 @@ enum Thread {
 /// Small requests of other services than the store.
 enum Chore {
     Claim(TopicPartition, Epoch, Attempt, String),
+    Note(TopicPartition, Epoch, Attempt, String, String),
     List(TopicPartition, Epoch, Attempt),
     FetchSchema(SchemaId),
     Letters(TopicPartition, FlushId, VecDeque<DeadLetter>),
@@ -202,6 +204,9 @@ impl Process {
             Effect::Claim { tp, epoch, attempt, claim } => {
                 self.chores.push(Chore::Claim(tp, epoch, attempt, claim.to_json()));
             }
+            Effect::NoteBeginning { tp, epoch, attempt, path, note } => {
+                self.chores.push(Chore::Note(tp, epoch, attempt, path, note.to_json()));
+            }
             Effect::ListPublished { tp, epoch, attempt, .. } => {
                 self.chores.push(Chore::List(tp, epoch, attempt));
             }
@@ -249,6 +254,7 @@ impl Process {
             Event::Started { replay, found, .. } => {
                 outside.tally.count(match (found, replay) {
                     ("files", None) => "starts after the last file",
+                    ("noted", _) => "starts at a note",
                     ("files", Some(_)) => "starts within a flush half published",
                     (_, Some(_)) => "intents found",
                     (_, None) => "starts without an intent",
@@ -275,10 +281,20 @@ impl Process {
         let chore = self.chores.swap_remove(outside.rng.below(self.chores.len()));
         match chore {
             Chore::Claim(tp, epoch, attempt, claim) => {
-                let standing = outside.store.claim(&tp, claim);
+                let standing = outside.store.write_once(&Claim::path(&tp.topic), claim);
                 let result =
                     if outside.trouble(Service::Store) { Err(passing(Stage::Recover)) } else { Ok(standing) };
                 self.answers.push(Input::Claimed { tp, epoch, attempt, result });
+            }
+            Chore::Note(tp, epoch, attempt, path, note) => {
+                let ours = note.clone();
+                let mut standing = outside.store.write_once(&path, note);
+                if outside.control == Control::ForgetNotes {
+                    standing = ours;
+                }
+                let result =
+                    if outside.trouble(Service::Store) { Err(passing(Stage::Recover)) } else { Ok(standing) };
+                self.answers.push(Input::Noted { tp, epoch, attempt, result });
             }
             Chore::List(tp, epoch, attempt) => {
                 let result = if outside.trouble(Service::Store) {

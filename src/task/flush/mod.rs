@@ -88,7 +88,7 @@ pub(super) struct OpenFlush {
     basis: Basis,
     readers: ReaderSet,
     key_readers: ReaderSet,
-    /// Schemas that rows of this flush were written with.
+    /// Schemas of its records that were at hand: what was decided by them stays decided, also where no row came of it.
     accepted: HashSet<SchemaId>,
     shelves: Vec<Shelf>,
     files: BTreeMap<FileKey, (usize, OpenFile)>,

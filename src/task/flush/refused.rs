@@ -5,7 +5,7 @@ use std::mem;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::finding::{Found, ShelfAndPlan, reader_schema};
+use super::finding::{Found, ShelfAndPlan};
 use super::reading::{Outcome, Wires, of_key, split_key};
 use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
@@ -156,7 +156,7 @@ impl OpenFlush {
     ) -> Result<Found<ShelfAndPlan>, Failure> {
         let of_file = context.settings.wire == WireFormat::None;
         let reader = if of_file { Some(SchemaId::ValueFile) } else { self.readers.current() };
-        let reader = match reader_schema(reader, context.schemas, now)? {
+        let reader = match self.reader_schema(reader, context, now)? {
             Found::It(reader) => reader,
             Found::Missing(id) => return Ok(Found::Missing(id)),
             Found::Rotate(reason) => return Ok(Found::Rotate(reason)),

@@ -2,7 +2,7 @@
 
 use super::{DELIVERIES, Held, Lane, LaneState, Want};
 use crate::error::Failure;
-use crate::position::Offset;
+use crate::position::{Offset, OffsetRange, SchemaId};
 use crate::record::RecordBlock;
 use crate::task::Shared;
 use crate::task::clock::Now;
@@ -144,7 +144,12 @@ impl Lane {
             let mut readers = self.readers.clone();
             // One that is not at hand any more is not worth asking for: its type may never come again.
             readers.others.retain(|id| shared.schemas.is_ready(*id));
-            let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
+            // One that cannot be had reads nothing any more: the next record's schema takes its place.
+            let at_hand = |id: &SchemaId| !shared.schemas.is_unusable(*id, now.tick);
+            readers.value = readers.value.filter(at_hand);
+            readers.key = readers.key.filter(at_hand);
+            let basis =
+                Basis { readers, wall_ms: now.wall_ms, refused: Vec::new(), prints: Some(Vec::new()) };
             (self.stop.map_or(Cut::None, Cut::Stop), basis)
         };
         let id = shared.next_flush();
@@ -256,6 +261,11 @@ impl Lane {
         }
         if let Some(open) = self.open.take() {
             shared.effects.push_back(Effect::Discard { flush: open.id });
+        }
+        if let Some(replay) = &self.replay {
+            let range = OffsetRange::new(self.tracker.rotated(), replay.intent.end);
+            let tp = self.tp.clone();
+            shared.effects.push_back(Effect::Report(Event::LeftPending { tp, range }));
         }
         Ok(())
     }

@@ -51,7 +51,10 @@ pub(super) struct Lane {
     replay: Option<Replay>,
     /// The group's offset was held against the files once.
     compared: bool,
-    /// End of files past the partition's end, for which the broker was asked again.
+    claimed: Claimed,
+    /// Where the note of its beginning is kept; `None` under a claim of a version that kept none.
+    note_path: Option<String>,
+    /// An offset past the partition's end, for which the broker was asked again.
     doubted: Option<Offset>,
     /// The partition's end when the lane first found the group without a commit: `latest` stays there.
     first_end: Option<Offset>,
@@ -73,8 +76,10 @@ enum LaneState {
     Resolving,
     /// Waits for the claim that stands on the topic's directory.
     Claiming(BrokerPosition, Claim),
-    /// Waits for the list of published files. With the partitions that the topic had when it was claimed.
-    Listing(BrokerPosition, Option<i32>),
+    /// Waits for the list of published files. With the claim that stands.
+    Listing(BrokerPosition, Claim),
+    /// Waits for the note of where it began that stands.
+    Noting(BrokerPosition, Beginning),
     /// Waits for the commit of where it begins.
     Confirming(Beginning, CommitId),
     /// Waits to resolve again.
@@ -89,6 +94,14 @@ enum Want {
     Schema(SchemaId),
     /// Room for a dead letter: too many bytes of them are not acknowledged.
     Letters,
+}
+
+/// When the topic's directory was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    Before,
+    /// By this lane, whose group has committed before: not at this output, as far as one sees, and that is not told yet.
+    Anew,
 }
 
 /// A flush that is made again with the same cut.
@@ -155,6 +168,8 @@ impl Lane {
             draining: None,
             replay: None,
             compared: false,
+            claimed: Claimed::Before,
+            note_path: None,
             doubted: None,
             first_end: None,
             readers: Readers::default(),
