@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::buffers::{Bits, Buffers, ByteRuns, Fill, FixedBytes, Slot, last};
 use crate::schema::{
-    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
+    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, place_of, whole_column,
 };
 
 /// What a cell takes in memory, bytes: that of a number of 64 bits.
@@ -17,6 +17,7 @@ pub(super) const CELL_BYTES: u64 = 8;
 #[derive(Debug)]
 pub struct ColumnLayout {
     reader: Arc<AvroSchema>,
+    described: Vec<Column>,
     schema: SchemaRef,
     /// A struct of the columns.
     pub(super) root: LayoutNode,
@@ -88,7 +89,7 @@ impl ColumnLayout {
     pub fn new(reader: Arc<AvroSchema>, options: ColumnOptions) -> Result<Arc<Self>, SchemaError> {
         let columns = columns(&reader, options)?;
         let spread = matches!(reader.node(reader.root()).shape, Shape::Record(_));
-        Ok(Self::of(reader, &columns, spread))
+        Ok(Self::of(reader, columns, spread))
     }
 
     /// Lays out one column `name` for whole values of `reader`, which may be null, as keys may.
@@ -101,16 +102,16 @@ impl ColumnLayout {
         options: ColumnOptions,
     ) -> Result<Arc<Self>, SchemaError> {
         let column = whole_column(&reader, name, options)?;
-        Ok(Self::of(reader, &[column], false))
+        Ok(Self::of(reader, vec![column], false))
     }
 
-    fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
+    fn of(reader: Arc<AvroSchema>, columns: Vec<Column>, spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
         let nodes: Vec<LayoutNode> = columns.iter().map(|column| sizes.place(column)).collect();
         let row_bytes = CELL_BYTES * nodes.iter().map(|node| u64::from(node.cells)).sum::<u64>();
         let root = LayoutNode { validity: None, store: Store::Struct(nodes), cells: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-        Arc::new(Self { reader, schema, root, sizes, row_bytes, spread })
+        Arc::new(Self { reader, described: columns, schema, root, sizes, row_bytes, spread })
     }
 
     /// The Arrow schema of the batches.
@@ -123,6 +124,12 @@ impl ColumnLayout {
     #[must_use]
     pub fn reader(&self) -> &Arc<AvroSchema> {
         &self.reader
+    }
+
+    /// The place of the column that a path of field names leads to, as [`place_of`].
+    #[must_use]
+    pub fn place_of(&self, path: &[String]) -> Option<Vec<usize>> {
+        place_of(&self.described, path)
     }
 
     /// About what a row takes in memory whose lists and maps are empty, bytes.

@@ -17,6 +17,8 @@ mod lane;
 pub mod message;
 pub mod names;
 mod open_file;
+pub mod partition_fields;
+mod partition_value;
 pub mod partitioner;
 mod plan;
 mod recovery;

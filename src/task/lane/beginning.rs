@@ -251,6 +251,7 @@ impl Lane {
         self.held.clear();
         self.held_bytes = 0;
         self.needs_schema = None;
+        self.failing = None;
         self.replay = None;
     }
 }
