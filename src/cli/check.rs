@@ -1,6 +1,7 @@
 //! `sluice check`: validates a configuration and tries every service it names, before any group is joined. Owns the questions,
 //! their deadlines and the table; does not own how each service is reached.
 
+mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -80,7 +81,8 @@ fn unconnected(settings: &Settings) -> Vec<Finding> {
         let properties = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
         let options = storage::check_options(&connector.storage).err();
         let options = options.map(|error| Finding::new(connector, "storage", Err(error.to_string())));
-        properties.chain(options).chain(schema_files(connector)).collect::<Vec<_>>()
+        let files = schema_files(connector).into_iter().chain(fields::of_files(connector));
+        properties.chain(options).chain(files).collect::<Vec<_>>()
     };
     endpoints(settings).into_iter().chain(settings.connectors.iter().flat_map(of_connector)).collect()
 }
@@ -109,11 +111,13 @@ struct Finding {
     place: String,
     /// What was found, or what is wrong and what to do.
     outcome: Result<String, String>,
+    /// What was found may not be what is meant.
+    warns: bool,
 }
 
 impl Finding {
     fn of_daemon(what: &'static str, outcome: Result<String, String>) -> Self {
-        Self { connector: "daemon".to_owned(), what, place: String::new(), outcome }
+        Self { connector: "daemon".to_owned(), what, place: String::new(), outcome, warns: false }
     }
 
     fn new(connector: &ConnectorSettings, what: &'static str, outcome: Result<String, String>) -> Self {
@@ -124,7 +128,11 @@ impl Finding {
             "storage" => &written_at.storage,
             _ => &written_at.connector,
         };
-        Self { connector: connector.name.clone(), what, place: place.clone(), outcome }
+        Self { connector: connector.name.clone(), what, place: place.clone(), outcome, warns: false }
+    }
+
+    fn warning(connector: &ConnectorSettings, what: &'static str, text: String) -> Self {
+        Self { warns: true, ..Self::new(connector, what, Ok(text)) }
     }
 }
 
@@ -158,13 +166,29 @@ async fn reach_connector(
         registry,
         within(deadline, "storage.url and storage.options", reach_storage(connector, scratch_dir)),
     );
+    let topics = match (&connector.kafka.topics, &kafka) {
+        (TopicSelection::Names(names), _) => names.clone(),
+        (TopicSelection::Regex(_), Ok(probe)) => {
+            probe.topics.iter().map(|(topic, _)| topic.clone()).collect()
+        }
+        (TopicSelection::Regex(_), Err(_)) => Vec::new(),
+    };
+    let schemas = if matches!(registry, Some(Ok(_))) {
+        let looked_up = async { Ok(fields::of_registry(connector, &topics).await) };
+        let late = |reason| vec![Finding::warning(connector, "schemas", reason)];
+        within(deadline, "registry.url", looked_up).await.unwrap_or_else(late)
+    } else {
+        Vec::new()
+    };
     let mut findings = match kafka {
         Ok(probe) => kafka_findings(connector, &probe),
         Err(reason) => vec![Finding::new(connector, "kafka", Err(reason))],
     };
     findings.extend(registry.map(|outcome| Finding::new(connector, "registry", outcome)));
+    findings.extend(schemas);
     findings.push(Finding::new(connector, "storage", storage));
     findings.extend(schema_files(connector));
+    findings.extend(fields::of_files(connector));
     findings
 }
 
@@ -339,7 +363,8 @@ fn write_good(
     }
     for finding in findings {
         if let Ok(found) = &finding.outcome {
-            table.push([finding.connector.as_str(), finding.what, "ok", &printable(found)]);
+            let verdict = if finding.warns { "warning" } else { "ok" };
+            table.push([finding.connector.as_str(), finding.what, verdict, &printable(found)]);
         }
     }
     table.write(out, "")?;

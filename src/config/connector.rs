@@ -29,6 +29,8 @@ pub(super) const KEYS: &[&str] = &[
     "tasks",
 ];
 
+const METADATA_FORM: &str =
+    "must be `true`, `false` or a list of `position`, `key` and `headers`, such as `[headers]`";
 const COLUMN_KEYS: &[&str] = &["metadata", "timestamp_nanos", "time", "wide_decimal", "uuid"];
 
 const TASKS_MAX: usize = 1024;
@@ -170,7 +172,11 @@ fn columns(section: &Section<'_>, key: KeyFormat) -> MetadataColumns {
     let key = key != KeyFormat::None;
     let mut columns = MetadataColumns { position: true, key, headers: false };
     let Some(Node { content: Content::List(_), .. }) = section.node("metadata") else {
-        columns.position = section.read("metadata", value::boolean).unwrap_or(true);
+        let bare = |scalar: &Scalar| {
+            value::boolean(scalar)
+                .map_err(|reason| format!("{reason}; or a list of `position`, `key` and `headers`"))
+        };
+        columns.position = section.read("metadata", bare).unwrap_or(true);
         return columns;
     };
     for word in section.distinct_texts("metadata") {
@@ -179,8 +185,7 @@ fn columns(section: &Section<'_>, key: KeyFormat) -> MetadataColumns {
             "headers" => columns.headers = true,
             "key" if key => {}
             "key" => section.report("metadata", "lists `key`, which needs a `key.format` other than `none`"),
-            _ => section
-                .report("metadata", "must be `true`, `false` or a list of `position`, `key` and `headers`"),
+            _ => section.report("metadata", METADATA_FORM),
         }
     }
     columns

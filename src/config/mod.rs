@@ -32,6 +32,7 @@ mod tree;
 mod value;
 
 pub use document::{load, load_str};
+pub(crate) use nearest::suggestion;
 pub use partition::{left_sides, path_elements};
 pub use problem::{ConfigError, ConfigErrors};
 pub use reference::expanded;

@@ -35,7 +35,7 @@ pub(super) fn read(connector: &Section<'_>) -> Vec<PartitionRule> {
             if let Some((_, first)) = known.iter().find(|(earlier, _)| *earlier == folded) {
                 let first = section.problems().refer_to(*first, node.place);
                 let message = format!(
-                    "this partition rule makes the same directories `name=…` as the one on {first}; give a field \
+                    "this partition rule makes the same directories `{name}=…` as the one on {first}; give a field \
                      another `name`, or change the `path`"
                 );
                 section.problems().report(node.place, message);

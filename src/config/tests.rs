@@ -325,6 +325,7 @@ fn sections_agree_with_one_another() {
     refused(&with("columns: { timestamp_nanos: millis }"), "`nanos`, `micros`, `number`");
     refused(&with("columns: { uid: uuid }"), "did you mean `uuid`");
     refused(&with("columns: { metadata: [value] }"), "a list of `position`, `key` and `headers`");
+    refused(&with("columns: { metadata: position }"), "a list of `position`, `key` and `headers`");
     refused(&with("schema: { evolution: fixed }"), "missing required key `schema.reader_schema_file`");
     refused(&with("errors: { on_poison: dead_letter }"), "missing required key `errors.dead_letter_topic`");
     refused(
@@ -344,7 +345,7 @@ fn sections_agree_with_one_another() {
     refused(&with("partition_by: [{ field: a, time: record }]"), "cannot stand beside `field`");
     refused(&with("partition_by: [{ name: a }]"), "missing required key `partition_by.field` (or `time`)");
     refused(&with("partition_by: [{ time: record }]"), "missing required key `partition_by.path`");
-    refused(&with("partition_by: [{ field: a }, { field: b.a }]"), "the same directories");
+    refused(&with("partition_by: [{ field: a }, { field: b.a }]"), "the same directories `a=…`");
     refused(&with("partition_by: [{ field: dt }, { time: record, path: 'dt=%F' }]"), "the same directories");
     refused(&with("partition_by: [{ field: 'a=b' }]"), "give the entry a `name`");
     refused(&with("partition_by: [{ field: a, timezone: UTC }]"), "belongs to a `time` entry");

@@ -141,6 +141,15 @@ impl Observer {
                     );
                 }
             }
+            Event::FieldMissing { tp, field, schema } => tracing::warn!(
+                connector = self.connector,
+                topic = &*tp.topic,
+                partition = tp.partition,
+                schema_id = %schema,
+                field,
+                "partition_by names a field that this schema does not have: rows read with it go to the directory of null \
+                 values; mend the name if it is misspelt"
+            ),
             Event::Retrying { tp, failure, after } => self.retrying(tp.as_ref(), &failure, after),
             Event::Dropped { tp, reason } => {
                 self.metrics.drops.add(1);

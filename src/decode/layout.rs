@@ -7,13 +7,14 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::buffers::{Bits, Buffers, ByteRuns, Fill, FixedBytes, Slot, last};
 use crate::schema::{
-    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
+    AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, place_of, whole_column,
 };
 
 /// The columns that values of a reader schema make.
 #[derive(Debug)]
 pub struct ColumnLayout {
     reader: Arc<AvroSchema>,
+    described: Vec<Column>,
     schema: SchemaRef,
     /// A struct of the columns.
     pub(super) root: LayoutNode,
@@ -94,7 +95,7 @@ impl ColumnLayout {
     pub fn new(reader: Arc<AvroSchema>, options: ColumnOptions) -> Result<Arc<Self>, SchemaError> {
         let columns = columns(&reader, options)?;
         let spread = matches!(reader.node(reader.root()).shape, Shape::Record(_));
-        Ok(Self::of(reader, &columns, spread))
+        Ok(Self::of(reader, columns, spread))
     }
 
     /// Lays out one column `name` for whole values of `reader`, which may be null, as keys may.
@@ -107,16 +108,16 @@ impl ColumnLayout {
         options: ColumnOptions,
     ) -> Result<Arc<Self>, SchemaError> {
         let column = whole_column(&reader, name, options)?;
-        Ok(Self::of(reader, &[column], false))
+        Ok(Self::of(reader, vec![column], false))
     }
 
-    fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
+    fn of(reader: Arc<AvroSchema>, columns: Vec<Column>, spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
         let nodes: Vec<LayoutNode> = columns.iter().map(|column| sizes.place(column)).collect();
         let row_bytes = nodes.iter().map(|node| u64::from(node.value_bytes)).sum();
         let root = LayoutNode { validity: None, store: Store::Struct(nodes), leaves: 0, value_bytes: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-        Arc::new(Self { reader, schema, root, sizes, row_bytes, spread })
+        Arc::new(Self { reader, described: columns, schema, root, sizes, row_bytes, spread })
     }
 
     /// The Arrow schema of the batches.
@@ -129,6 +130,12 @@ impl ColumnLayout {
     #[must_use]
     pub fn reader(&self) -> &Arc<AvroSchema> {
         &self.reader
+    }
+
+    /// The place of the column that a path of field names leads to, as [`place_of`].
+    #[must_use]
+    pub fn place_of(&self, path: &[String]) -> Option<Vec<usize>> {
+        place_of(&self.described, path)
     }
 
     /// About what a row takes in memory whose lists and maps are empty, bytes.

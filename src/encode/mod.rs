@@ -20,5 +20,4 @@ mod type_order;
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};
 pub use footer::{FileFacts, FooterKey};
-#[cfg(test)]
 pub(crate) use parquet_schema::parquet_schema;

@@ -136,6 +136,26 @@ impl Registry {
         flight.await
     }
 
+    /// Whether schemas can be asked for by subject.
+    #[must_use]
+    pub fn has_subjects(&self) -> bool {
+        matches!(self.shared.endpoints.api(), RegistryApi::Confluent { .. })
+    }
+
+    /// The newest schema of a subject and everything it refers to, past the cache; `None` where there is no such subject, and
+    /// from registries without subjects.
+    ///
+    /// # Errors
+    /// By what must be done, see [`RegistryError`].
+    pub async fn latest(&self, subject: &str) -> Result<Option<RegisteredSchema>, RegistryError> {
+        match self.shared.endpoints.api() {
+            RegistryApi::Confluent { context } => {
+                confluent::latest(&self.shared.endpoints, subject, context.as_deref()).await
+            }
+            RegistryApi::Apicurio { .. } | RegistryApi::Glue { .. } => Ok(None),
+        }
+    }
+
     /// Asks for something small, with authentication, to see whether a registry is there and lets us in.
     ///
     /// # Errors

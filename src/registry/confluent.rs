@@ -3,6 +3,8 @@
 //!
 //! API: <https://docs.confluent.io/platform/current/schema-registry/develop/api.html>
 
+use serde::Deserialize;
+
 use super::endpoints::{AskError, Endpoints, Question};
 use super::error::RegistryError;
 use super::references::{Link, Linked, RegisteredSchema, collect};
@@ -15,6 +17,14 @@ use crate::schema_id::hyphenated;
 struct SubjectVersion {
     subject: String,
     version: u32,
+}
+
+/// Answer of `GET /subjects/{subject}/versions/latest`.
+#[derive(Deserialize)]
+struct VersionBody {
+    id: u64,
+    #[serde(flatten)]
+    body: SchemaBody,
 }
 
 /// Gets schema `id` and everything it refers to. `context` is where ids and subjects are looked up.
@@ -41,6 +51,24 @@ pub(super) async fn resolve(
     collect(id, schema, |to| fetch_reference(endpoints, id, to, context)).await
 }
 
+/// Gets the newest schema of `subject` and everything it refers to; `None` where there is no such subject.
+pub(super) async fn latest(
+    endpoints: &Endpoints,
+    subject: &str,
+    context: Option<&str>,
+) -> Result<Option<RegisteredSchema>, RegistryError> {
+    let qualified = in_context(subject, context);
+    let path = ["subjects", &qualified, "versions", "latest"];
+    let VersionBody { id, body } = match endpoints.ask_for(&Question::get(&path), json).await {
+        Ok(body) => body,
+        Err(AskError::NotFound { .. }) => return Ok(None),
+        Err(AskError::Failed(error)) => return Err(error),
+    };
+    let id = SchemaId::Number(id);
+    let schema = linked(id, body)?;
+    collect(id, schema, |to| fetch_reference(endpoints, id, to, context)).await.map(Some)
+}
+
 pub(super) fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
@@ -57,10 +85,7 @@ async fn fetch_reference(
         // No URL can name such a subject.
         return Err(missing());
     }
-    let qualified = match context {
-        Some(context) if !subject.starts_with(":.") => format!(":.{context}:{subject}"),
-        _ => subject.clone(),
-    };
+    let qualified = in_context(&subject, context);
     let path = ["subjects", &qualified, "versions", &version.to_string()];
     // A version that was deleted softly is still what a schema that refers to it means; its id is found, too.
     let question = Question { query: Some(("deleted", "true")), ..Question::get(&path) };
@@ -69,6 +94,14 @@ async fn fetch_reference(
         AskError::Failed(error) => error,
     })?;
     linked(id, body)
+}
+
+/// The subject's name as it is known outside of the context.
+fn in_context(subject: &str, context: Option<&str>) -> String {
+    match context {
+        Some(context) if !subject.starts_with(":.") => format!(":.{context}:{subject}"),
+        _ => subject.to_owned(),
+    }
 }
 
 fn linked(id: SchemaId, body: SchemaBody) -> Result<Linked<SubjectVersion>, RegistryError> {

@@ -40,6 +40,8 @@ pub struct ColumnOptions {
 pub struct Column {
     /// Name in Arrow and Parquet: the Avro name unless it collided.
     pub name: String,
+    /// Name of the field in Avro; of a union's member the branch's word or name.
+    pub avro_name: String,
     /// Whether values may be null.
     pub nullable: bool,
     /// What its values are.
@@ -134,7 +136,7 @@ pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column
             mapper.within.push(root);
             mapper.members(record, &RESERVED)?
         }
-        _ => vec![mapper.column(VALUE_COLUMN.to_owned(), root)?],
+        _ => vec![mapper.column(VALUE_COLUMN.to_owned(), VALUE_COLUMN, root)?],
     };
     if options.nullable_top_level {
         for column in &mut columns {
@@ -150,8 +152,27 @@ pub fn columns(schema: &AvroSchema, options: ColumnOptions) -> Result<Vec<Column
 /// As [`columns()`].
 pub fn whole_column(schema: &AvroSchema, name: &str, options: ColumnOptions) -> Result<Column, SchemaError> {
     let mut mapper = Mapper { schema, types: options.types, path: Vec::new(), within: Vec::new(), count: 0 };
-    let column = mapper.column(name.to_owned(), schema.root())?;
+    let column = mapper.column(name.to_owned(), name, schema.root())?;
     Ok(Column { nullable: true, ..column })
+}
+
+/// Where `path`, names of fields from the outside in, leads: the index among `columns`, then among the members of each
+/// struct on the way. Names are those of Avro; where none has the name, that of the column counts. `None` where nothing has,
+/// or the path leads through something without members.
+#[must_use]
+pub fn place_of(columns: &[Column], path: &[String]) -> Option<Vec<usize>> {
+    let (mut members, mut place) = (columns, Vec::with_capacity(path.len()));
+    for (level, name) in path.iter().enumerate() {
+        let by_field = members.iter().position(|column| column.avro_name == *name);
+        let at = by_field.or_else(|| members.iter().position(|column| column.name == *name))?;
+        place.push(at);
+        members = match &members[at].kind {
+            ColumnKind::Record(inner) | ColumnKind::Union(inner) => inner,
+            _ if level + 1 == path.len() => break,
+            _ => return None,
+        };
+    }
+    (!place.is_empty()).then_some(place)
 }
 
 impl Column {
@@ -224,7 +245,7 @@ struct Mapper<'s> {
 }
 
 impl Mapper<'_> {
-    fn column(&mut self, name: String, id: NodeId) -> Result<Column, SchemaError> {
+    fn column(&mut self, name: String, avro_name: &str, id: NodeId) -> Result<Column, SchemaError> {
         self.count += 1;
         if self.path.len() == MAX_DEPTH || self.count > MAX_COLUMNS {
             let reason = if self.count > MAX_COLUMNS {
@@ -242,7 +263,7 @@ impl Mapper<'_> {
             _ => (false, self.kind(id)?),
         };
         self.path.pop();
-        Ok(Column { name, nullable, kind })
+        Ok(Column { name, avro_name: avro_name.to_owned(), nullable, kind })
     }
 
     fn union(&mut self, branches: &[NodeId]) -> Result<(bool, ColumnKind), SchemaError> {
@@ -254,9 +275,11 @@ impl Mapper<'_> {
             [] => ColumnKind::Null,
             [only] => self.kind(only)?,
             _ => {
-                let words = values.iter().map(|id| self.schema.node(*id).word());
-                let names = distinct_names(words, &[]);
-                let members = names.into_iter().zip(&values).map(|(name, id)| self.column(name, *id));
+                let schema = self.schema;
+                let words = values.iter().map(|id| schema.node(*id).word());
+                let names = distinct_names(words.clone(), &[]);
+                let members = names.into_iter().zip(words).zip(&values);
+                let members = members.map(|((name, word), id)| self.column(name, word, *id));
                 let mut members = members.collect::<Result<Vec<_>, _>>()?;
                 for member in &mut members {
                     member.nullable = true;
@@ -286,8 +309,12 @@ impl Mapper<'_> {
                 ColumnKind::FixedBinary(fixed.size as i32)
             }
             Shape::Bytes | Shape::Fixed(_) => ColumnKind::Binary,
-            Shape::Array(items) => ColumnKind::List(Box::new(self.column("element".to_owned(), *items)?)),
-            Shape::Map(values) => ColumnKind::Map(Box::new(self.column("value".to_owned(), *values)?)),
+            Shape::Array(items) => {
+                ColumnKind::List(Box::new(self.column("element".to_owned(), "element", *items)?))
+            }
+            Shape::Map(values) => {
+                ColumnKind::Map(Box::new(self.column("value".to_owned(), "value", *values)?))
+            }
             Shape::Record(record) => {
                 if self.within.contains(&id) {
                     let reason = format!(
@@ -308,10 +335,12 @@ impl Mapper<'_> {
     fn members(&mut self, record: &RecordType, reserved: &[&str]) -> Result<Vec<Column>, SchemaError> {
         if record.fields.is_empty() {
             self.count += 1;
-            return Ok(vec![Column { name: PLACEHOLDER.to_owned(), nullable: true, kind: ColumnKind::Null }]);
+            let (name, avro_name) = (PLACEHOLDER.to_owned(), PLACEHOLDER.to_owned());
+            return Ok(vec![Column { name, avro_name, nullable: true, kind: ColumnKind::Null }]);
         }
         let names = distinct_names(record.fields.iter().map(|field| field.name.as_str()), reserved);
-        names.into_iter().zip(&record.fields).map(|(name, field)| self.column(name, field.node)).collect()
+        let columns = names.into_iter().zip(&record.fields);
+        columns.map(|(name, field)| self.column(name, &field.name, field.node)).collect()
     }
 }
 

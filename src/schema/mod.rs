@@ -22,7 +22,7 @@ mod text;
 
 pub use columns::{
     Column, ColumnKind, ColumnOptions, PLACEHOLDER, RESERVED, UUID_EXTENSION, VALUE_COLUMN, arrow_schema,
-    columns, whole_column,
+    columns, place_of, whole_column,
 };
 pub(crate) use default::encode_default;
 pub use error::SchemaError;

@@ -555,6 +555,15 @@ pub enum Event {
         /// What became of it: `skipped` or `dead_letter`.
         outcome: &'static str,
     },
+    /// Rows read with a schema lack a field that `partition_by` names.
+    FieldMissing {
+        /// Where it was seen first.
+        tp: TopicPartition,
+        /// The field's path.
+        field: String,
+        /// The reader schema.
+        schema: SchemaId,
+    },
     /// Tombstones met.
     Tombstones {
         /// Which one.

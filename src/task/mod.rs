@@ -18,6 +18,8 @@ pub mod message;
 pub mod names;
 pub mod note;
 mod open_file;
+pub mod partition_fields;
+mod partition_value;
 pub mod partitioner;
 mod plan;
 mod recovery;

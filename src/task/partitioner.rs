@@ -4,17 +4,19 @@
 mod times;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use chrono_tz::Tz;
 
-use self::times::{instants, time_parts};
+use self::times::{time_instants, time_parts};
 use crate::config::settings::PartitionRule;
+use crate::decode::ColumnLayout;
 use crate::error::{Failure, Stage};
 use crate::task::file_schema::file_schema;
 use crate::task::names::{LONGEST_KEY_BYTES, LONGEST_SEGMENT_BYTES, NULL_PARTITION, escape_partition_value};
+use crate::task::partition_fields::FieldPlaces;
+use crate::task::partition_value::{Instants, value_writer};
 
 /// Applies the rules of `partition_by` to batches.
 pub struct Partitioner {
@@ -48,10 +50,34 @@ impl Partitioner {
         Self { rules, longest_directory_bytes: LONGEST_KEY_BYTES.saturating_sub(name_bytes) }
     }
 
+    /// Which columns the rules' fields are, for batches of `schema`: columns of `value`, then those of metadata, where
+    /// that of Avro keys is laid out by `key`.
+    #[must_use]
+    pub fn place_fields(
+        &self,
+        schema: &SchemaRef,
+        value: Option<&ColumnLayout>,
+        key: Option<&ColumnLayout>,
+    ) -> FieldPlaces {
+        FieldPlaces::of(&self.rules, schema, value, key)
+    }
+
     /// The schema of the files of batches with this one: a column that a directory would hide has another name there.
     #[must_use]
-    pub fn file_schema(&self, schema: &SchemaRef) -> SchemaRef {
-        file_schema(&self.rules, schema)
+    pub fn file_schema(&self, schema: &SchemaRef, places: &FieldPlaces) -> SchemaRef {
+        file_schema(&self.rules, schema, places)
+    }
+
+    /// The field paths of the rules that `places` has no column for.
+    pub fn missing_fields<'p>(&'p self, places: &'p FieldPlaces) -> impl Iterator<Item = &'p [String]> {
+        let rules = self.rules.iter().zip(places.iter());
+        rules.filter(|(_, place)| place.is_none()).filter_map(|(rule, _)| rule.field_path())
+    }
+
+    /// Those that it has one for.
+    pub fn found_fields<'p>(&'p self, places: &'p FieldPlaces) -> impl Iterator<Item = &'p [String]> {
+        let rules = self.rules.iter().zip(places.iter());
+        rules.filter(|(_, place)| place.is_some()).filter_map(|(rule, _)| rule.field_path())
     }
 
     /// Whether every row goes to the same, empty directory.
@@ -60,15 +86,20 @@ impl Partitioner {
         self.rules.is_empty()
     }
 
-    /// The directory of every row of `batch`. A row whose value cannot be a directory (a time outside the
-    /// calendar, a name too long) is poison; a null or missing field is the null partition.
+    /// The directory of every row of `batch`, whose fields are at `places`. A row whose value cannot be a directory (a time
+    /// outside the calendar, a name too long) is poison; a null or missing field is the null partition.
     #[must_use]
-    pub fn partition(&self, batch: &RecordBatch, context: &RowContext<'_>) -> Partitioned {
+    pub fn partition(
+        &self,
+        batch: &RecordBatch,
+        places: &FieldPlaces,
+        context: &RowContext<'_>,
+    ) -> Partitioned {
         let rows = batch.num_rows();
         let mut combined: Vec<Result<u32, Failure>> = vec![Ok(0); rows];
         let mut directories = vec![String::new()];
-        for rule in &self.rules {
-            let parts = rule_parts(rule, batch, context);
+        for (rule, place) in self.rules.iter().zip(places.iter()) {
+            let parts = rule_parts(rule, place, batch, context);
             let mut joined = Joined::new(directories.len(), parts.directories.len());
             let mut next: Vec<String> = Vec::new();
             for (combined, part) in combined.iter_mut().zip(parts.rows) {
@@ -126,12 +157,17 @@ impl Joined {
     }
 }
 
-fn rule_parts(rule: &PartitionRule, batch: &RecordBatch, context: &RowContext<'_>) -> Partitioned {
+fn rule_parts(
+    rule: &PartitionRule,
+    place: Option<&[usize]>,
+    batch: &RecordBatch,
+    context: &RowContext<'_>,
+) -> Partitioned {
     match rule {
-        PartitionRule::Field { path, name } => field_parts(path, name, batch),
+        PartitionRule::Field { name, .. } => field_parts(place, name, batch),
         PartitionRule::Time { source, pattern, timezone } => {
-            let instants = instants(source, batch, context);
-            time_parts(&instants, pattern, *timezone)
+            let Instants { ms, zoned } = time_instants(source, place, batch, context);
+            time_parts(&ms, pattern, if zoned { *timezone } else { Tz::UTC })
         }
         PartitionRule::Record { full, name } => record_parts(*full, name, batch.num_rows(), context),
     }
@@ -199,12 +235,12 @@ impl Interner {
     }
 }
 
-fn field_parts(path: &[String], name: &str, batch: &RecordBatch) -> Partitioned {
+fn field_parts(place: Option<&[usize]>, name: &str, batch: &RecordBatch) -> Partitioned {
     let name = escape_partition_value(name);
     let mut interner = Interner::default();
     let rows = batch.num_rows();
     let mut text = String::new();
-    let Some((array, is_null)) = find_column(batch, path) else {
+    let Some((array, is_null)) = place.and_then(|place| find_column(batch, place)) else {
         let all_null = interner.intern(&format!("{name}={NULL_PARTITION}"));
         return Partitioned { directories: interner.directories, rows: vec![all_null; rows] };
     };
@@ -244,97 +280,17 @@ fn field_parts(path: &[String], name: &str, batch: &RecordBatch) -> Partitioned 
 
 type IsNull = Box<dyn Fn(usize) -> bool>;
 
-/// Follows field names into nested records. The second result says where the value or one of its parents is null.
-fn find_column(batch: &RecordBatch, path: &[String]) -> Option<(ArrayRef, IsNull)> {
-    let (first, rest) = path.split_first()?;
-    let mut array = batch.column_by_name(first)?.clone();
+/// Follows a place into nested records. The second result says where the value or one of its parents is null.
+fn find_column(batch: &RecordBatch, place: &[usize]) -> Option<(ArrayRef, IsNull)> {
+    let (first, rest) = place.split_first()?;
+    let mut array = batch.columns().get(*first)?.clone();
     let mut chain = vec![array.clone()];
-    for name in rest {
-        let child = array.as_struct_opt()?.column_by_name(name)?.clone();
+    for member in rest {
+        let child = array.as_struct_opt()?.columns().get(*member)?.clone();
         chain.push(child.clone());
         array = child;
     }
     Some((array, Box::new(move |row| chain.iter().any(|level| level.is_null(row)))))
-}
-
-type WriteValue<'a> = Box<dyn Fn(usize, &mut String) -> Result<(), Failure> + 'a>;
-
-fn value_writer(array: &ArrayRef) -> WriteValue<'_> {
-    match array.data_type() {
-        DataType::Utf8 => {
-            let values: &StringArray = array.as_string();
-            Box::new(|row, text| {
-                text.push_str(values.value(row));
-                Ok(())
-            })
-        }
-        DataType::Int64 => {
-            let values = array.as_primitive::<Int64Type>();
-            Box::new(|row, text| {
-                write_text(text, values.value(row));
-                Ok(())
-            })
-        }
-        DataType::Int32 => {
-            let values = array.as_primitive::<Int32Type>();
-            Box::new(|row, text| {
-                write_text(text, values.value(row));
-                Ok(())
-            })
-        }
-        DataType::Binary => {
-            let values: &BinaryArray = array.as_binary();
-            Box::new(|row, text| {
-                write_hex(text, values.value(row));
-                Ok(())
-            })
-        }
-        DataType::FixedSizeBinary(_) => match array.as_any().downcast_ref::<FixedSizeBinaryArray>() {
-            Some(values) => Box::new(|row, text| {
-                write_hex(text, values.value(row));
-                Ok(())
-            }),
-            None => Box::new(|_, _| Err(not_scalar(&DataType::Null))),
-        },
-        other if other.is_nested() => Box::new(move |_, _| Err(not_scalar(other))),
-        other => formatted(array, other),
-    }
-}
-
-fn formatted<'a>(array: &'a ArrayRef, data_type: &'a DataType) -> WriteValue<'a> {
-    const OPTIONS: FormatOptions<'static> = FormatOptions::new();
-    match ArrayFormatter::try_new(array.as_ref(), &OPTIONS) {
-        Ok(formatter) => Box::new(move |row, text| {
-            formatter.value(row).write(text).map_err(|error| {
-                Failure::poison(
-                    Stage::Partition,
-                    "partition_value",
-                    format!("the partition value of type {data_type} has no text: {error}"),
-                )
-            })
-        }),
-        Err(_) => Box::new(move |_, _| Err(not_scalar(data_type))),
-    }
-}
-
-fn write_text(text: &mut String, value: impl std::fmt::Display) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{value}");
-}
-
-fn write_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-}
-
-fn not_scalar(data_type: &DataType) -> Failure {
-    Failure::fatal(
-        Stage::Partition,
-        format!(
-            "partition_by names a field of type {data_type}, which has no single value; name a field inside it or another one"
-        ),
-    )
 }
 
 #[cfg(test)]

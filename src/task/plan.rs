@@ -12,6 +12,8 @@ use crate::task::zone::rules_hash;
 
 /// Changes with the meaning of anything in the text, or with the files that the same settings make.
 const FORM: u32 = 3;
+/// Changes with the directories that the same values of fields make.
+const FIELD_DIRECTORIES: u32 = 2;
 
 /// Two configurations with the same hash map the same records to the same files with the same rows. Of files with schemas
 /// the texts count, not where they lie.
@@ -59,6 +61,12 @@ fn canonical(
         value_schema,
         reader_schema,
     ]);
+    // Their directories were others once; without any, flushes begun then are finished.
+    if let Value::Array(parts) = &mut text
+        && connector.partition_by.iter().any(|rule| rule.field_path().is_some())
+    {
+        parts.push(json!(["fields", FIELD_DIRECTORIES]));
+    }
     // Left out where it changes nothing, so that flushes begun before there were such settings are finished.
     if let Value::Array(parts) = &mut text
         && connector.types != ColumnTypes::default()
@@ -165,7 +173,7 @@ connectors:
         let expected = concat!(
             r#"[3,"s3://lake/raw","confluent",["confluent",null],["none"],"fixed",[true,false,false],"#,
             r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin","adb7df8e19af0100"],["record",false,"record"]],"#,
-            r#""fail","skip",null,"\"string\""]"#,
+            r#""fail","skip",null,"\"string\"",["fields",2]]"#,
         );
         assert_eq!(text, expected);
     }

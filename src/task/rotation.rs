@@ -33,11 +33,13 @@ pub enum RotationReason {
     End,
     /// An operator asked for it.
     Operator,
+    /// The connector stops at the record behind it.
+    Failure,
 }
 
 impl RotationReason {
     /// Every reason, for metrics that show zeros.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Bytes,
         Self::Rows,
         Self::Every,
@@ -50,6 +52,7 @@ impl RotationReason {
         Self::Shutdown,
         Self::End,
         Self::Operator,
+        Self::Failure,
     ];
 
     /// Lower-case word, stable.
@@ -68,6 +71,7 @@ impl RotationReason {
             Self::Shutdown => "shutdown",
             Self::End => "end",
             Self::Operator => "operator",
+            Self::Failure => "failure",
         }
     }
 }

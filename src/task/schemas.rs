@@ -11,9 +11,10 @@ use crate::schema::{Absorption, AvroSchema, ColumnOptions, absorbs};
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::message::SchemaText;
+use crate::task::partition_fields::MissingFields;
 
 /// Name of the column of Avro keys.
-const KEY_COLUMN: &str = "_key";
+pub(super) const KEY_COLUMN: &str = "_key";
 /// Schemas kept at the most; beyond it everything not pinned is forgotten and asked for again.
 const KEPT_SCHEMAS: usize = 4096;
 /// The same for the bytes of their texts: parsed, and with columns and plans, they take several times as much.
@@ -89,6 +90,8 @@ pub struct SchemaBook {
     plans: Plans,
     key_plans: Plans,
     verdicts: HashMap<(SchemaId, SchemaId), bool>,
+    /// Fields of `partition_by` that schemas had, and lacked.
+    pub(super) missing_fields: MissingFields,
     /// Schemas of files, which are never forgotten.
     pinned: HashSet<SchemaId>,
     options: ColumnOptions,

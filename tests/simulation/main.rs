@@ -23,6 +23,7 @@ mod records;
 mod rng;
 mod settings;
 mod staging;
+mod stopping;
 mod store;
 mod tally;
 mod wakeups;

@@ -104,6 +104,7 @@ pub(crate) fn rotation(reason: RotationReason) -> &'static str {
         RotationReason::Shutdown => "rotations: shutdown",
         RotationReason::End => "rotations: end",
         RotationReason::Operator => "rotations: operator",
+        RotationReason::Failure => "rotations: failure",
     }
 }
 

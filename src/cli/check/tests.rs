@@ -45,6 +45,7 @@ async fn everything_in_order_is_a_table_of_ok() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("orders", 4, 1).unwrap();
     let registry = LocalRegistry::start().await.unwrap();
+    registry.register("orders-value", "\"string\"").unwrap();
     let directory = TempDir::new().unwrap();
     let storage = format!("file://{}", directory.path().join("lake").display());
     let text = connector("orders", &cluster.bootstrap_servers(), registry.url().as_str(), &storage);
@@ -52,7 +53,8 @@ async fn everything_in_order_is_a_table_of_ok() {
     let findings = reach(&settings, DEADLINE).await;
     let shown = shown(&settings, &findings);
     assert!(findings.iter().all(|finding| finding.outcome.is_ok()), "{shown}");
-    assert_eq!(findings.len(), 3, "{shown}");
+    assert_eq!(findings.len(), 4, "{shown}");
+    assert!(!shown.contains("warning") && shown.contains("orders-value"), "{shown}");
     assert!(shown.contains("1 broker, topic orders with 4 partitions"), "{shown}");
     let left: Vec<_> = fs::read_dir(directory.path().join("lake")).unwrap().collect();
     assert!(left.iter().all(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')));
@@ -80,6 +82,75 @@ async fn fault_115_every_problem_of_every_connector_is_told_in_one_go() {
     assert!(failed("second", "kafka") && failed("second", "registry"), "{shown}");
     assert!(!failed("second", "storage"), "{shown}");
     assert!(began.elapsed() < 3 * DEADLINE, "connectors are asked at the same time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_and_columns_that_the_newest_schema_lacks_are_told() {
+    let registry = LocalRegistry::start().await.unwrap();
+    let schema = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"},{"name":"country","type":"string"},
+        {"name":"items","type":{"type":"array","items":"long"}},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}}]}"#;
+    registry.register("orders-value", schema).unwrap();
+    registry
+        .register("orders-key", r#"{"type":"record","name":"Key","fields":[{"name":"shop","type":"long"}]}"#)
+        .unwrap();
+    let of = async |topics: &[&str], lines: &str| {
+        let text = connector("orders", "localhost:1", registry.url().as_str(), "file:///lake");
+        let settings =
+            settings(&format!("version: 1\nconnectors:\n{text}    key: {{ format: avro }}\n    {lines}\n"));
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        fields::of_registry(&settings.connectors[0], &topics).await
+    };
+    let told = |findings: &[Finding], warns: bool| -> Vec<String> {
+        let of_kind =
+            findings.iter().filter(|finding| if warns { finding.warns } else { finding.outcome.is_err() });
+        of_kind.map(|finding| format!("{}: {:?}", finding.what, finding.outcome)).collect()
+    };
+    let right = "partition_by: [{ field: country }, { time: at, path: 'dt=%F' }, { field: _key.shop }, { field: _partition, name: p }]\n    parquet: { columns: { items.list.element: { dictionary: never } }, sort_by: [id, _key.shop] }";
+    let findings = of(&["orders"], right).await;
+    assert!(told(&findings, true).is_empty() && told(&findings, false).is_empty(), "{findings:?}");
+
+    let wrong = "partition_by: [{ field: countri }, { time: created, path: 'dt=%F' }, { field: _key.sop }]\n    parquet: { columns: { idd: { dictionary: never } }, sort_by: [items] }";
+    let warnings = told(&of(&["orders"], wrong).await, true);
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert!(
+        warnings[0].contains("countri") && warnings[0].contains("did you mean `country`"),
+        "{warnings:?}"
+    );
+    for (warning, named) in warnings.iter().zip(["countri", "created", "_key.sop", "idd", "items"]) {
+        assert!(warning.contains(named), "{warnings:?}");
+    }
+
+    let no_value = "partition_by: [{ field: items }, { time: id, path: 'dt=%F' }]";
+    let findings = of(&["orders"], no_value).await;
+    assert_eq!((told(&findings, true).len(), told(&findings, false).len()), (0, 2), "{findings:?}");
+
+    let findings = of(&["other"], wrong).await;
+    let warnings = told(&findings, true);
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("no subject other-value, other-key")),
+        "{warnings:?}"
+    );
+    let findings = of(&["other", "orders"], wrong).await;
+    assert_eq!(told(&findings, true).len(), 6, "{findings:?}");
+}
+
+#[test]
+fn fields_that_a_schema_file_lacks_are_told_without_a_service() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("order.avsc");
+    fs::write(&file, r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"}]}"#).unwrap();
+    let text = connector("orders", "localhost:1", "http://localhost:1", "file:///lake");
+    let fixed = format!(
+        "    schema: {{ evolution: fixed, reader_schema_file: {} }}\n    partition_by: [{{ field: id }}, {{ field: ID, name: n }}]\n",
+        file.display()
+    );
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}{fixed}"));
+    let findings = unconnected(&settings);
+    let warnings: Vec<_> = findings.iter().filter(|finding| finding.warns).collect();
+    assert!(
+        matches!(&warnings[..], [one] if one.outcome.as_ref().unwrap().contains("names ID")),
+        "{findings:?}"
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub struct ErrorSettings {
 /// `errors.on_poison`: a record that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnPoison {
-    /// `fail`: stop the connector, hold the offset.
+    /// `fail`: deliver the records before it, stop the connector, hold the offset.
     Fail,
     /// `skip`: count it and go on.
     Skip,

@@ -21,7 +21,8 @@ pub enum PartitionRule {
     /// `{ field, name }`: a directory `<name>=<value of the field>`.
     Field {
         /// `field`: path of field names into nested records, separated by `.`; a backslash before a point makes it part
-        /// of a name. At least one element.
+        /// of a name. At least one element. Names as in Avro, also where columns are called otherwise; columns of metadata
+        /// (`_partition`, `_key.shop`) can be named, too. What stands in the directory is in `docs/types.md`.
         path: Vec<String>,
         /// `name`: left side of the directory name. Default: the path's last element.
         name: String,
@@ -34,7 +35,8 @@ pub enum PartitionRule {
         /// relative, no empty or hidden parts, none of the characters that Hive escapes (such as `:` and `%`) but one `=` in
         /// each part, at least one part of a date or time, no zone.
         pattern: String,
-        /// `timezone`: name in the IANA database of the zone that the pattern is written in. Default `UTC`.
+        /// `timezone`: name in the IANA database of the zone that the pattern is written in. Default `UTC`. Dates and local
+        /// timestamps have no zone, and none moves them.
         timezone: chrono_tz::Tz,
     },
     /// `{ record, name }`: a directory for each type of record, so that a topic with several of them makes tables of
@@ -45,6 +47,17 @@ pub enum PartitionRule {
         /// `name`: left side of the directory name. Default `record`.
         name: String,
     },
+}
+
+impl PartitionRule {
+    /// The path of the field that it takes values of, where it does.
+    #[must_use]
+    pub fn field_path(&self) -> Option<&[String]> {
+        match self {
+            Self::Field { path, .. } | Self::Time { source: TimeSource::Field(path), .. } => Some(path),
+            Self::Time { .. } | Self::Record { .. } => None,
+        }
+    }
 }
 
 /// `time` of a partition rule.

@@ -180,7 +180,7 @@ fn fault_49_defaults_are_counted_for_each_item() {
 }
 
 /// One byte of a datum may stand for a long symbol or a long default. Few of the longest still fit into the positions that
-/// a column has here, but not into the memory that so small a datum may take.
+/// each of two columns has here, but not into the memory that so small a datum may take.
 #[test]
 fn fault_49_what_a_schema_repeats_is_counted_by_its_size() {
     let refused = |plan: &DecodePlan, count: usize, item: u8| {
@@ -193,14 +193,24 @@ fn fault_49_what_a_schema_repeats_is_counted_by_its_size() {
         format!(r#"{{"type":"record","name":"I","fields":[{{"name":"x","type":"boolean"}}{more}]}}"#)
     };
     let with = |ty: &str, default: &str| {
-        let reader = list(&item(&format!(r#",{{"name":"s","type":{ty},"default":{default}}}"#)));
+        let both = ["s", "t"].map(|name| format!(r#",{{"name":"{name}","type":{ty},"default":{default}}}"#));
+        let reader = list(&item(&both.concat()));
         super::read_as(&list(&item("")), &reader).unwrap().0
     };
     let long = "x".repeat(3_355_000);
-    let symbols = same(&list(&format!(r#"{{"type":"enum","name":"E","symbols":["{long}"]}}"#))).0;
-    assert_eq!((refused(&symbols, 4, 0), refused(&symbols, 5, 0)), (None, Some("too_many_items")));
+    let symbol = |name: &str| {
+        format!(r#"{{"name":"{name}","type":{{"type":"enum","name":"E{name}","symbols":["{long}"]}}}}"#)
+    };
+    let pair = format!(r#"{{"type":"record","name":"I","fields":[{},{}]}}"#, symbol("a"), symbol("b"));
+    let symbols = same(&list(&pair)).0;
+    let refused_pairs = |count: usize| {
+        let mut batch = BatchBuilder::new(symbols.layout());
+        let datum = [varint(count as i64), vec![0; 2 * count], vec![0]].concat();
+        symbols.decode(&mut batch, &datum).err().map(|error| error.kind())
+    };
+    assert_eq!((refused_pairs(2), refused_pairs(3)), (None, Some("too_many_items")));
     let texts = with(r#""string""#, &format!("\"{long}\""));
-    assert_eq!((refused(&texts, 4, 1), refused(&texts, 5, 1)), (None, Some("too_many_items")));
+    assert_eq!((refused(&texts, 2, 1), refused(&texts, 3, 1)), (None, Some("too_many_items")));
     // Items of a default count as those of a datum do.
     let nulls = format!("[{}]", vec!["null"; 90_000].join(","));
     let lists = with(r#"{"type":"array","items":"null"}"#, &nulls);

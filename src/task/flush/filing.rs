@@ -50,7 +50,7 @@ impl OpenFlush {
             flush_wall_ms: self.basis.wall_ms,
             record_name: &|row| Some(&*names[rows[row].name? as usize]),
         };
-        let partitioned = context.partitioner.partition(batch, &row_context);
+        let partitioned = context.partitioner.partition(batch, &self.shelves[reader].places, &row_context);
         let file_schema = self.shelves[reader].file_schema.clone();
         let batch = &RecordBatch::try_new(file_schema, batch.columns().to_vec()).map_err(|error| {
             Failure::fatal(Stage::Partition, format!("columns do not fit their file's schema: {error}"))

@@ -131,7 +131,7 @@ impl OpenFlush {
         &mut self,
         reader: Option<&Arc<KnownSchema>>,
         key_reader: Option<&Arc<KnownSchema>>,
-        context: &FlushContext<'_>,
+        context: &mut FlushContext<'_>,
     ) -> Result<usize, Failure> {
         let id_of = |known: &Option<Arc<KnownSchema>>| known.as_ref().map(|known| known.id);
         let wanted = (reader.map(|known| known.id), key_reader.map(|known| known.id));

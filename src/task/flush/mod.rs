@@ -64,6 +64,8 @@ pub(super) enum Taken {
     LettersFull,
     /// Up to the cut.
     Cut,
+    /// Up to a record at which the connector must stop. What came before it is complete.
+    Stop(Failure),
 }
 
 /// Where a flush must end at the latest.
@@ -232,7 +234,8 @@ impl OpenFlush {
     /// Takes records of `block` from `cursor` on, as far as they belong to this flush.
     ///
     /// # Errors
-    /// Fatal ones, and poison where the policy is to fail; the flush is then of no use.
+    /// Fatal ones, and poison where the policy is to fail; the flush is then of no use. Of a record that leaves what came before
+    /// it as it was, [`Taken::Stop`] tells instead, but in a replay, which must not end early.
     pub(super) fn take(
         &mut self,
         block: &RecordBlock,
@@ -260,7 +263,16 @@ impl OpenFlush {
                 taken = Taken::Rotate(RotationReason::Rows);
                 break;
             }
-            match self.take_record(&record, *cursor as u32, &mut wires, &mut tombstones, context, now)? {
+            let outcome =
+                match self.take_record(&record, *cursor as u32, &mut wires, &mut tombstones, context, now) {
+                    Ok(outcome) => outcome,
+                    Err(failure) if self.replaying => return Err(failure),
+                    Err(failure) => {
+                        taken = Taken::Stop(failure);
+                        break;
+                    }
+                };
+            match outcome {
                 Outcome::Done => {}
                 Outcome::NeedSchema(id) => {
                     taken = Taken::NeedSchema(id);

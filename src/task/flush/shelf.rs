@@ -7,12 +7,16 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::FlushContext;
+use crate::config::settings::KeyFormat;
 use crate::decode::BatchBuilder;
 use crate::decode::metadata::MetadataBuilder;
 use crate::error::{Failure, Stage};
+use crate::position::SchemaId;
 use crate::record::Record;
+use crate::task::message::{Effect, Event};
 use crate::task::open_file::RowIdentity;
-use crate::task::schemas::KnownSchema;
+use crate::task::partition_fields::FieldPlaces;
+use crate::task::schemas::{KEY_COLUMN, KnownSchema};
 
 /// Rows of one reader schema that are not in a file yet.
 pub(super) struct Shelf {
@@ -22,6 +26,8 @@ pub(super) struct Shelf {
     schema: SchemaRef,
     /// The same columns by the names they have in files.
     pub(super) file_schema: SchemaRef,
+    /// Where the fields of `partition_by` are.
+    pub(super) places: FieldPlaces,
     pub(super) builder: Option<BatchBuilder>,
     pub(super) metadata: MetadataBuilder,
     pub(super) rows: Vec<ShelvedRow>,
@@ -48,7 +54,7 @@ impl Shelf {
     pub(super) fn new(
         reader: Option<Arc<KnownSchema>>,
         key_reader: Option<Arc<KnownSchema>>,
-        context: &FlushContext<'_>,
+        context: &mut FlushContext<'_>,
     ) -> Result<Self, Failure> {
         let key_layout = key_reader.as_ref().map(|known| known.key_layout()).transpose()?;
         let settings = context.settings;
@@ -62,10 +68,15 @@ impl Shelf {
         };
         fields.extend(metadata.fields());
         let schema = Arc::new(Schema::new(fields));
+        let places = context.partitioner.place_fields(&schema, layout.as_deref(), key_layout.as_deref());
+        if let Some(reader) = &reader {
+            report_missing_fields(reader.id, key_reader.is_some(), &places, context);
+        }
         Ok(Self {
             reader,
             key_reader,
-            file_schema: context.partitioner.file_schema(&schema),
+            file_schema: context.partitioner.file_schema(&schema, &places),
+            places,
             schema,
             builder,
             metadata,
@@ -92,5 +103,31 @@ impl Shelf {
         })?;
         let (rows, timestamps_ms) = (mem::take(&mut self.rows), mem::take(&mut self.timestamps_ms));
         Ok(Shelved { batch, rows, timestamps_ms })
+    }
+}
+
+/// Tells people of fields of `partition_by` that rows read with `reader` do not have: those all go to one directory.
+fn report_missing_fields(
+    reader: SchemaId,
+    has_key: bool,
+    places: &FieldPlaces,
+    context: &mut FlushContext<'_>,
+) {
+    let partitioner = context.partitioner;
+    for path in partitioner.found_fields(places) {
+        context.schemas.missing_fields.note_found(path);
+    }
+    // As long as no key had a schema, nobody knows.
+    let awaited = |path: &[String]| {
+        !has_key && matches!(context.settings.key, KeyFormat::Avro(_)) && path[0] == KEY_COLUMN
+    };
+    for path in partitioner.missing_fields(places).filter(|path| !awaited(path)) {
+        if context.schemas.missing_fields.is_news(path, reader) {
+            context.effects.push_back(Effect::Report(Event::FieldMissing {
+                tp: context.tp.clone(),
+                field: path.join("."),
+                schema: reader,
+            }));
+        }
     }
 }

@@ -82,7 +82,7 @@ connectors:
 
     fn take(&mut self, flush: &mut OpenFlush, records: Vec<OwnedRecord>) -> Result<Taken, Failure> {
         let partitioner = Partitioner::new(self.settings.partition_by.clone(), name_overhead_bytes(&self.tp));
-        flush.take(
+        let taken = flush.take(
             &RecordBlock::from_owned(records),
             &mut 0,
             &mut FlushContext {
@@ -95,7 +95,11 @@ connectors:
                 effects: &mut self.effects,
             },
             NOW,
-        )
+        );
+        match taken {
+            Ok(Taken::Stop(failure)) => Err(failure),
+            taken => taken,
+        }
     }
 
     /// Seals; gives the files, in the order of their names, and the basis that the intent carries.

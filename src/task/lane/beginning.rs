@@ -330,6 +330,7 @@ impl Lane {
         self.held.clear();
         self.held_bytes = 0;
         self.wants = None;
+        self.failing = None;
         self.replay = None;
     }
 }

@@ -77,6 +77,11 @@ impl Lane {
                     self.held.push_front(held);
                     self.rotate(self.cut_reason(), shared, now)?;
                 }
+                (Taken::Stop(failure), held) => {
+                    self.held.push_front(held);
+                    self.failing = Some(failure);
+                    self.rotate(RotationReason::Failure, shared, now)?;
+                }
             }
             if self.at_stop_rotated() {
                 self.held.clear();
@@ -86,7 +91,11 @@ impl Lane {
         self.rotate_when_due(shared, now)?;
         self.advance_deliveries(shared, now);
         self.regulate_fetching(shared);
-        Ok(())
+        // What is complete is delivered first, or it would be read again by every start, for nothing.
+        match self.failing.take_if(|_| self.deliveries.is_empty()) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn may_take(&self, shared: &Shared) -> bool {
@@ -101,6 +110,7 @@ impl Lane {
     pub(in crate::task) fn could_take(&self) -> bool {
         self.state == LaneState::Running
             && self.wants.is_none()
+            && self.failing.is_none()
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
     }

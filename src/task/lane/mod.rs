@@ -8,6 +8,7 @@ mod protocol;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::error::Failure;
 use crate::position::{Epoch, Offset, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::task::backoff::Backoff;
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     wants: Option<Want>,
     fetching_paused: bool,
     draining: Option<RotationReason>,
+    /// Why the connector stops, once what is on its way is settled.
+    failing: Option<Failure>,
     /// The intent that is being replayed.
     replay: Option<Replay>,
     /// The group's offset was held against the files once.
@@ -166,6 +169,7 @@ impl Lane {
             wants: None,
             fetching_paused: false,
             draining: None,
+            failing: None,
             replay: None,
             compared: false,
             claimed: Claimed::Before,

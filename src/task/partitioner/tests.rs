@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    BooleanArray, Decimal128Array, Int64Array, StructArray, TimestampMicrosecondArray,
-    TimestampMillisecondArray,
+    BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Int64Array, StringArray,
+    StructArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
-use arrow::datatypes::{Field, TimeUnit};
-
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use chrono_tz::Tz;
 
 use super::*;
@@ -20,7 +19,9 @@ fn partition(rules: Vec<PartitionRule>, columns: Vec<(&str, ArrayRef)>) -> Vec<R
     let names = [Some("shop.Order"), None, Some("Refund")];
     let context =
         RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0, record_name: &|row| names[row % 3] };
-    let partitioned = Partitioner::new(rules, 100).partition(&batch, &context);
+    let partitioner = Partitioner::new(rules, 100);
+    let places = partitioner.place_fields(&batch.schema(), None, None);
+    let partitioned = partitioner.partition(&batch, &places, &context);
     partitioned.rows.into_iter().map(|row| row.map(|i| partitioned.directories[i as usize].clone())).collect()
 }
 
@@ -182,6 +183,54 @@ fn a_time_zone_moves_the_hour() {
         vec![("i", Arc::new(Int64Array::from(vec![1])) as ArrayRef)],
     );
     assert_eq!(rows[0].as_deref().unwrap(), "2023/11/15/03");
+}
+
+#[test]
+fn a_time_zone_moves_neither_dates_nor_local_timestamps() {
+    let midnight_ms = 1_709_251_200_000; // 2024-03-01T00:00
+    let date: ArrayRef = Arc::new(Date32Array::from(vec![(midnight_ms / 86_400_000) as i32]));
+    let local: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![midnight_ms]));
+    let instant: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![midnight_ms]).with_timezone("UTC"));
+    let rule = |field: &str| {
+        let pattern = format!("{field}=%Y-%m-%d.%H");
+        time(TimeSource::Field(vec![field.into()]), &pattern, chrono_tz::America::New_York)
+    };
+    let rows = partition(
+        vec![rule("date"), rule("local"), rule("instant")],
+        vec![("date", date), ("local", local), ("instant", instant)],
+    );
+    assert_eq!(rows[0].as_deref().unwrap(), "date=2024-03-01.00/local=2024-03-01.00/instant=2024-02-29.19");
+}
+
+#[test]
+fn timestamps_are_the_text_that_engines_take_for_one() {
+    let ms = |value| Arc::new(TimestampMillisecondArray::from(vec![Some(value)])) as ArrayRef;
+    let rows = partition(
+        ["utc", "local", "micros", "nanos", "before"].map(field).into(),
+        vec![
+            (
+                "utc",
+                Arc::new(TimestampMillisecondArray::from(vec![1_709_251_200_000]).with_timezone("UTC"))
+                    as ArrayRef,
+            ),
+            ("local", ms(1_709_251_200_120)),
+            (
+                "micros",
+                Arc::new(TimestampMicrosecondArray::from(vec![1_709_251_200_000_001]).with_timezone("UTC")),
+            ),
+            ("nanos", Arc::new(TimestampNanosecondArray::from(vec![1_709_251_200_500_000_000]))),
+            ("before", ms(-1)),
+        ],
+    );
+    assert_eq!(
+        rows[0].as_deref().unwrap(),
+        "utc=2024-03-01 00%3A00%3A00/local=2024-03-01 00%3A00%3A00.12/micros=2024-03-01 00%3A00%3A00.000001/\
+         nanos=2024-03-01 00%3A00%3A00.5/before=1969-12-31 23%3A59%3A59.999"
+    );
+    for outside in [i64::MAX, i64::MIN, 253_402_300_800_000] {
+        let row = partition(vec![field("at")], vec![("at", ms(outside))]).remove(0);
+        assert!(matches!(row, Err(Failure::Poison { kind: "time_out_of_range", .. })), "{row:?}");
+    }
 }
 
 #[test]

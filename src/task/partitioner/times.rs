@@ -2,65 +2,33 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{
-    Array, Date32Array, RecordBatch, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray,
-};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::RecordBatch;
 use chrono::format::{Item, Numeric, StrftimeItems};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{Interner, Partitioned, RowContext, find_column};
 use crate::config::settings::TimeSource;
-use crate::error::{Failure, Stage};
+use crate::error::Failure;
 use crate::task::names::NULL_PARTITION;
+use crate::task::partition_value::{Instants, instants, outside_calendar};
 
-/// Milliseconds since the epoch for each row, `None` for null.
-pub(super) fn instants(
+/// The times that a rule takes, of each row.
+pub(super) fn time_instants(
     source: &TimeSource,
+    place: Option<&[usize]>,
     batch: &RecordBatch,
     context: &RowContext<'_>,
-) -> Vec<Result<Option<i64>, Failure>> {
+) -> Instants {
+    let zoned = |ms| Instants { ms, zoned: true };
     match source {
-        TimeSource::Record => context.timestamps_ms.iter().map(|timestamp| Ok(*timestamp)).collect(),
-        TimeSource::Wallclock => vec![Ok(Some(context.flush_wall_ms)); batch.num_rows()],
-        TimeSource::Field(path) => field_instants(path, batch),
+        TimeSource::Record => zoned(context.timestamps_ms.iter().map(|timestamp| Ok(*timestamp)).collect()),
+        TimeSource::Wallclock => zoned(vec![Ok(Some(context.flush_wall_ms)); batch.num_rows()]),
+        TimeSource::Field(path) => match place.and_then(|place| find_column(batch, place)) {
+            None => zoned(vec![Ok(None); batch.num_rows()]),
+            Some((array, is_null)) => instants(path, &array, &*is_null),
+        },
     }
-}
-
-fn field_instants(path: &[String], batch: &RecordBatch) -> Vec<Result<Option<i64>, Failure>> {
-    let Some((array, is_null)) = find_column(batch, path) else { return vec![Ok(None); batch.num_rows()] };
-    let any = array.as_any();
-    let value_ms: Box<dyn Fn(usize) -> Option<i64>> = match array.data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            let values = any.downcast_ref::<TimestampMillisecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row)))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let values = any.downcast_ref::<TimestampMicrosecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row).div_euclid(1000)))
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let values = any.downcast_ref::<TimestampNanosecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row).div_euclid(1_000_000)))
-        }
-        DataType::Date32 => {
-            let values = any.downcast_ref::<Date32Array>();
-            Box::new(move |row| values.map(|values| i64::from(values.value(row)) * 86_400_000))
-        }
-        other => {
-            let failure = Failure::fatal(
-                Stage::Partition,
-                format!(
-                    "partition_by takes the time from `{}`, which is of type {other}; name a date or timestamp field, or use `time: record`",
-                    path.join(".")
-                ),
-            );
-            return vec![Err(failure); batch.num_rows()];
-        }
-    };
-    (0..batch.num_rows()).map(|row| Ok(if is_null(row) { None } else { value_ms(row) })).collect()
 }
 
 pub(super) fn time_parts(
@@ -114,13 +82,7 @@ fn granule_seconds(pattern: &str) -> i64 {
 }
 
 fn local_time(second: i64, timezone: Tz) -> Result<DateTime<Tz>, Failure> {
-    let outside = || {
-        Failure::poison(
-            Stage::Partition,
-            "time_out_of_range",
-            format!("the partition time, {second} s from the epoch, lies outside the calendar"),
-        )
-    };
+    let outside = || outside_calendar(second);
     let utc: DateTime<Utc> = DateTime::from_timestamp(second, 0).ok_or_else(outside)?;
     // Years beyond four digits (or before 0) would break the pattern's order and some engines.
     if !(0..=9999).contains(&chrono::Datelike::year(&utc)) {
