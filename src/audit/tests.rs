@@ -186,6 +186,35 @@ fn offsets_outside_the_name_and_out_of_order_are_found() {
 }
 
 #[test]
+fn an_offset_outside_the_name_disproves_by_itself() {
+    let lake = vec![(file("t", 0, 5, 10, ""), vec![5, 8, 10])];
+    let name = &lake[0].0.path;
+    let reports = audit(&lake);
+    let expected = format!("outside: 1 offset not in the range of the file's name, first 10 in {name}");
+    assert_eq!(only(&reports).problems(), [expected]);
+}
+
+#[test]
+fn offsets_met_again_are_all_counted_and_the_first_ones_shown() {
+    let lake = vec![(file("t", 0, 0, 100, ""), (0..25).flat_map(|offset| [offset; 2]).collect())];
+    let reports = audit(&lake);
+    let report = only(&reports);
+    let shown: Vec<i64> = report.duplicates.sightings.iter().map(|sighting| sighting.offset).collect();
+    assert_eq!((report.duplicates.count, shown), (25, (0..10).collect()));
+    assert_eq!(report.descending.count, 0, "an offset that stands twice goes neither up nor down");
+}
+
+#[test]
+fn an_offset_is_met_again_also_behind_a_flush_within_another() {
+    let lake = vec![
+        (file("t", 0, 0, 20, ""), vec![1, 12]),
+        (file("t", 0, 5, 10, ""), vec![6]),
+        (file("t", 0, 12, 15, ""), vec![12]),
+    ];
+    assert_eq!(only(&audit(&lake)).duplicates.count, 1);
+}
+
+#[test]
 fn files_of_a_topic_and_of_its_successor_of_the_same_name_prove_nothing_together() {
     let lake = vec![
         (file("t", 0, 0, 10, ""), (0..10).collect()),
@@ -229,35 +258,6 @@ fn a_broker_that_does_not_tell_its_first_offset_proves_nothing() {
     let told = |at: usize| reports[at].problems().join("\n");
     assert!(told(0).contains("no answer") && told(0).contains("before 5"), "{}", told(0));
     assert!(told(1).contains("the group has committed"), "{}", told(1));
-}
-
-#[test]
-fn an_offset_outside_the_name_disproves_by_itself() {
-    let lake = vec![(file("t", 0, 5, 10, ""), vec![5, 8, 10])];
-    let name = &lake[0].0.path;
-    let reports = audit(&lake);
-    let expected = format!("outside: 1 offset not in the range of the file's name, first 10 in {name}");
-    assert_eq!(only(&reports).problems(), [expected]);
-}
-
-#[test]
-fn offsets_met_again_are_all_counted_and_the_first_ones_shown() {
-    let lake = vec![(file("t", 0, 0, 100, ""), (0..25).flat_map(|offset| [offset; 2]).collect())];
-    let reports = audit(&lake);
-    let report = only(&reports);
-    let shown: Vec<i64> = report.duplicates.sightings.iter().map(|sighting| sighting.offset).collect();
-    assert_eq!((report.duplicates.count, shown), (25, (0..10).collect()));
-    assert_eq!(report.descending.count, 0, "an offset that stands twice goes neither up nor down");
-}
-
-#[test]
-fn an_offset_is_met_again_also_behind_a_flush_within_another() {
-    let lake = vec![
-        (file("t", 0, 0, 20, ""), vec![1, 12]),
-        (file("t", 0, 5, 10, ""), vec![6]),
-        (file("t", 0, 12, 15, ""), vec![12]),
-    ];
-    assert_eq!(only(&audit(&lake)).duplicates.count, 1);
 }
 
 #[test]

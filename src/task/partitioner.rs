@@ -1,21 +1,22 @@
 //! Owns the storage partition of a row: the `k=v` directories that `partition_by` makes of it.
 //! Does not own what is written there.
 
+mod times;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use chrono::{DateTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
-use crate::config::settings::{PartitionRule, TimeSource};
+use self::times::{time_instants, time_parts};
+use crate::config::settings::PartitionRule;
 use crate::decode::ColumnLayout;
 use crate::error::{Failure, Stage};
 use crate::task::file_schema::file_schema;
 use crate::task::names::{LONGEST_KEY_BYTES, LONGEST_SEGMENT_BYTES, NULL_PARTITION, escape_partition_value};
 use crate::task::partition_fields::FieldPlaces;
-use crate::task::partition_value::{Instants, instants, outside_calendar, value_writer};
+use crate::task::partition_value::{Instants, value_writer};
 
 /// Applies the rules of `partition_by` to batches.
 pub struct Partitioner {
@@ -99,12 +100,12 @@ impl Partitioner {
         let mut directories = vec![String::new()];
         for (rule, place) in self.rules.iter().zip(places.iter()) {
             let parts = rule_parts(rule, place, batch, context);
-            let mut joined: HashMap<(u32, u32), u32> = HashMap::new();
+            let mut joined = Joined::new(directories.len(), parts.directories.len());
             let mut next: Vec<String> = Vec::new();
-            for (row, part) in parts.rows.into_iter().enumerate() {
-                let Ok(base) = combined[row] else { continue };
-                combined[row] = part.map(|part| {
-                    *joined.entry((base, part)).or_insert_with(|| {
+            for (combined, part) in combined.iter_mut().zip(parts.rows) {
+                let Ok(base) = *combined else { continue };
+                *combined = part.map(|part| {
+                    joined.number(base, part, || {
                         next.push(join(&directories[base as usize], &parts.directories[part as usize]));
                         next.len() as u32 - 1
                     })
@@ -122,6 +123,37 @@ impl Partitioner {
             }
         }
         Partitioned { directories, rows: combined }
+    }
+}
+
+/// Numbers of the pairs that directories make with those of the next rule.
+enum Joined {
+    /// One place for each pair; `u32::MAX` where there is none yet.
+    Table { numbers: Vec<u32>, width: usize },
+    /// Too many pairs for that.
+    Map(HashMap<(u32, u32), u32>),
+}
+
+impl Joined {
+    const LARGEST_TABLE: usize = 1 << 16;
+
+    fn new(bases: usize, parts: usize) -> Self {
+        if bases.saturating_mul(parts) <= Self::LARGEST_TABLE {
+            Self::Table { numbers: vec![u32::MAX; bases * parts], width: parts }
+        } else {
+            Self::Map(HashMap::new())
+        }
+    }
+
+    fn number(&mut self, base: u32, part: u32, next: impl FnOnce() -> u32) -> u32 {
+        let number = match self {
+            Self::Table { numbers, width } => &mut numbers[base as usize * *width + part as usize],
+            Self::Map(numbers) => numbers.entry((base, part)).or_insert(u32::MAX),
+        };
+        if *number == u32::MAX {
+            *number = next();
+        }
+        *number
     }
 }
 
@@ -213,6 +245,8 @@ fn field_parts(place: Option<&[usize]>, name: &str, batch: &RecordBatch) -> Part
         return Partitioned { directories: interner.directories, rows: vec![all_null; rows] };
     };
     let value_of = value_writer(&array);
+    // By the value as it is: what it is escaped to and interned as is asked once.
+    let mut known: HashMap<String, Result<u32, Failure>> = HashMap::new();
     let mut last: Option<(String, u32)> = None;
     let rows = (0..rows)
         .map(|row| {
@@ -221,14 +255,24 @@ fn field_parts(place: Option<&[usize]>, name: &str, batch: &RecordBatch) -> Part
             }
             text.clear();
             value_of(row, &mut text)?;
-            if let Some((known, index)) = &last
-                && *known == text
+            if let Some((last, index)) = &last
+                && *last == text
             {
                 return Ok(*index);
             }
-            let index = interner.intern(&format!("{name}={}", escape_partition_value(&text)))?;
-            last = Some((text.clone(), index));
-            Ok(index)
+            let part = if let Some(part) = known.get(&text) {
+                part.clone()
+            } else {
+                let part = interner.intern(&format!("{name}={}", escape_partition_value(&text)));
+                known.insert(text.clone(), part.clone());
+                part
+            };
+            if let Ok(index) = part {
+                let (last, number) = last.get_or_insert_default();
+                last.clone_from(&text);
+                *number = index;
+            }
+            part
         })
         .collect();
     Partitioned { directories: interner.directories, rows }
@@ -247,72 +291,6 @@ fn find_column(batch: &RecordBatch, place: &[usize]) -> Option<(ArrayRef, IsNull
         array = child;
     }
     Some((array, Box::new(move |row| chain.iter().any(|level| level.is_null(row)))))
-}
-
-fn time_instants(
-    source: &TimeSource,
-    place: Option<&[usize]>,
-    batch: &RecordBatch,
-    context: &RowContext<'_>,
-) -> Instants {
-    let zoned = |ms| Instants { ms, zoned: true };
-    match source {
-        TimeSource::Record => zoned(context.timestamps_ms.iter().map(|timestamp| Ok(*timestamp)).collect()),
-        TimeSource::Wallclock => zoned(vec![Ok(Some(context.flush_wall_ms)); batch.num_rows()]),
-        TimeSource::Field(path) => match place.and_then(|place| find_column(batch, place)) {
-            None => zoned(vec![Ok(None); batch.num_rows()]),
-            Some((array, is_null)) => instants(path, &array, &*is_null),
-        },
-    }
-}
-
-fn time_parts(instants: &[Result<Option<i64>, Failure>], pattern: &str, timezone: Tz) -> Partitioned {
-    let mut interner = Interner::default();
-    let mut by_second: HashMap<i64, Result<u32, Failure>> = HashMap::new();
-    let rows = instants
-        .iter()
-        .map(|instant| match instant {
-            Err(failure) => Err(failure.clone()),
-            Ok(None) => interner.intern(&null_time_directory(pattern)),
-            Ok(Some(ms)) => {
-                let second = ms.div_euclid(1000);
-                by_second
-                    .entry(second)
-                    .or_insert_with(|| {
-                        let text = format_time(second, pattern, timezone)?;
-                        interner.intern(&text)
-                    })
-                    .clone()
-            }
-        })
-        .collect();
-    Partitioned { directories: interner.directories, rows }
-}
-
-fn format_time(second: i64, pattern: &str, timezone: Tz) -> Result<String, Failure> {
-    let outside = || outside_calendar(second);
-    let utc: DateTime<Utc> = DateTime::from_timestamp(second, 0).ok_or_else(outside)?;
-    // Years beyond four digits (or before 0) would break the pattern's order and some engines.
-    if !(0..=9999).contains(&chrono::Datelike::year(&utc)) {
-        return Err(outside());
-    }
-    let mut text = String::new();
-    write!(text, "{}", timezone.from_utc_datetime(&utc.naive_utc()).format(pattern))
-        .map_err(|_| outside())?;
-    Ok(text)
-}
-
-/// The pattern with every value replaced by the null marker: `dt=%Y-%m-%d/hour=%H` becomes `dt=…/hour=…`.
-fn null_time_directory(pattern: &str) -> String {
-    let segments: Vec<String> = pattern
-        .split('/')
-        .map(|segment| match segment.split_once('=') {
-            Some((name, value)) if value.contains('%') => format!("{name}={NULL_PARTITION}"),
-            None if segment.contains('%') => NULL_PARTITION.to_owned(),
-            _ => segment.to_owned(),
-        })
-        .collect();
-    segments.join("/")
 }
 
 #[cfg(test)]

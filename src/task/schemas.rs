@@ -33,6 +33,8 @@ pub struct KnownSchema {
     pub avro: Arc<AvroSchema>,
     /// A text of it that needs no other, for the footer.
     pub json: String,
+    /// Tells it from other schemas that a registry may have under the same name: [`print_of`].
+    pub print: u32,
     /// Bytes of the texts it was read from.
     text_bytes: usize,
     options: ColumnOptions,
@@ -167,6 +169,12 @@ impl SchemaBook {
         matches!(self.entries.get(&id), Some(Entry::Ready(_)))
     }
 
+    /// Whether records that need `id` find it unusable at `now`.
+    #[must_use]
+    pub fn is_unusable(&self, id: SchemaId, now: Tick) -> bool {
+        matches!(self.look_up(id, now), Lookup::Unusable(_))
+    }
+
     /// Whether `id` must be asked for now; counts as asked when the answer is yes.
     pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
         let backoff = match self.entries.get(&id) {
@@ -281,7 +289,9 @@ impl SchemaBook {
         let references = text.references.iter().map(|(_, text)| text.len());
         let text_bytes = text.json.len() + references.sum::<usize>();
         let (layout, key_layout) = (OnceLock::new(), OnceLock::new());
-        Ok(Arc::new(KnownSchema { id, avro, json, text_bytes, options: self.options, layout, key_layout }))
+        let print = print_of(id, &avro);
+        let options = self.options;
+        Ok(Arc::new(KnownSchema { id, avro, json, print, text_bytes, options, layout, key_layout }))
     }
 
     fn forget_when_full(&mut self) {
@@ -297,6 +307,13 @@ impl SchemaBook {
         self.key_plans.clear();
         self.verdicts.clear();
     }
+}
+
+/// 24 bits of a hash over all of a schema that reading can depend on, and over what names it. Intents hold it, so it stays
+/// the same from version to version.
+fn print_of(id: SchemaId, avro: &AvroSchema) -> u32 {
+    let text = format!("{id} {}", avro.self_contained());
+    (xxhash_rust::xxh3::xxh3_64(text.as_bytes()) & 0xff_ffff) as u32
 }
 
 fn plan(
@@ -366,6 +383,23 @@ mod tests {
         assert_eq!(alone.canonical_form(), known.avro.canonical_form());
         assert!(known.json.contains("timestamp-millis"));
         assert_eq!(learn(&mut book, 2, FLAT, &[]).json, FLAT, "as it was written where it stands alone");
+    }
+
+    #[test]
+    fn fault_107_the_print_of_a_schema_is_as_it_was_and_differs_where_reading_could() {
+        let mut book = SchemaBook::default();
+        let mut print = |id, json| learn(&mut book, id, json, &[]).print;
+        let first = print(1, FLAT);
+        assert_eq!(first, 0xe9_9c3d);
+        let spaced = FLAT.replace(':', " : ").replace("\"n\"", "\"n\",\"doc\":\"d\"");
+        assert_eq!(print(1, &spaced), first, "words and spaces do not matter");
+        let date = FLAT.replace("\"long\"", "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}");
+        let default = FLAT.replace("\"long\"", "\"long\",\"default\":7");
+        assert!(
+            [print(2, FLAT), print(1, &date), print(1, &default), print(1, NODE)]
+                .iter()
+                .all(|other| *other != first)
+        );
     }
 
     #[test]

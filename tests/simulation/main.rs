@@ -154,3 +154,8 @@ fn control_committing_the_largest_end_breaks_k1() {
 fn control_giving_up_with_a_commit_in_flight_breaks_k3_and_k2() {
     catch(Control::GiveUpWithCommitInFlight);
 }
+
+#[test]
+fn control_forgetting_where_the_group_began_breaks_k1() {
+    catch(Control::ForgetNotes);
+}

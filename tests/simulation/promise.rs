@@ -112,6 +112,13 @@ impl Ledger {
         self.partitions.entry(tp.clone()).or_default().gone.insert(offset);
     }
 
+    /// A connector has named the range as gone and stopped: its records are nobody's any more.
+    pub(crate) fn named_as_gone(&mut self, tp: &TopicPartition, range: OffsetRange) {
+        let account = self.partitions.entry(tp.clone()).or_default();
+        let lost = account.fates.range(range.start.as_i64()..range.end.as_i64());
+        account.gone.extend(lost.map(|(offset, _)| *offset));
+    }
+
     /// Whether the broker removed records of the range, so that a replay may rightly find other content.
     pub(crate) fn was_compacted(&self, tp: &TopicPartition, range: OffsetRange) -> bool {
         let account = &self.partitions[tp];

@@ -84,7 +84,7 @@ fn fault_49_counts_beyond_reason_are_refused() {
         }
     }
     // Many blocks count together.
-    let blocks = bytes(&[&varint(600_000), &varint(600_000), &[0]]);
+    let blocks = bytes(&[&varint(3_000_000), &varint(3_000_000), &[0]]);
     assert_eq!(fault_of(&nulls, &blocks), "too_many_items");
     // Within reason they are data.
     let (plan, mut batch) = same(&nulls);

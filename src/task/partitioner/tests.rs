@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::*;
+use crate::config::settings::TimeSource;
 
 fn partition(rules: Vec<PartitionRule>, columns: Vec<(&str, ArrayRef)>) -> Vec<Result<String, Failure>> {
     let batch =

@@ -86,7 +86,9 @@ fn letters_are_the_records_as_they_were_each_once() {
         let OwnedRecord { offset, timestamp_ms, key, value, headers } = record;
         let reason = letter.reason.clone();
         assert!(!reason.is_empty());
-        let expected = DeadLetter { offset, timestamp_ms, key, value, headers, schema, stage, reason };
+        let counted = MemoryBudget::new(0).hold(letter.counted.bytes());
+        let expected =
+            DeadLetter { offset, timestamp_ms, key, value, headers, schema, stage, reason, counted };
         assert_eq!(letter, expected);
     }
 }
