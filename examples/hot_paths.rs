@@ -85,7 +85,8 @@ fn measured_partition(partitioner: &Partitioner, batch: &RecordBatch) -> usize {
         .map(|row| Some(1_699_999_980_000 + row * 7_919 % (35 * 60) * 1_000))
         .collect();
     let context = RowContext { timestamps_ms: &timestamps_ms, flush_wall_ms: 0, record_name: &|_| None };
-    partitioner.partition(batch, &context).directories.len()
+    let places = partitioner.place_fields(&batch.schema(), None, None);
+    partitioner.partition(batch, &places, &context).directories.len()
 }
 
 /// Eight countries, and a directory for each of 35 minutes.

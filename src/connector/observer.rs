@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::connector::status::ConnectorStatus;
 use crate::error::{Failure, Stage};
 use crate::metrics::ConnectorMetrics;
-use crate::position::{Offset, TopicPartition};
+use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::task::message::Event;
 
 /// The same kind of trouble is logged at most this often.
@@ -141,15 +141,7 @@ impl Observer {
                     );
                 }
             }
-            Event::FieldMissing { tp, field, schema } => tracing::warn!(
-                connector = self.connector,
-                topic = &*tp.topic,
-                partition = tp.partition,
-                schema_id = %schema,
-                field,
-                "partition_by names a field that this schema does not have: rows read with it go to the directory of null \
-                 values; mend the name if it is misspelt"
-            ),
+            Event::FieldMissing { tp, field, schema } => self.field_missing(&tp, &field, schema),
             Event::Retrying { tp, failure, after } => self.retrying(tp.as_ref(), &failure, after),
             Event::Dropped { tp, reason } => {
                 self.metrics.drops.add(1);
@@ -166,6 +158,18 @@ impl Observer {
                 }
             }
         }
+    }
+
+    fn field_missing(&self, tp: &TopicPartition, field: &str, schema: SchemaId) {
+        tracing::warn!(
+            connector = self.connector,
+            topic = &*tp.topic,
+            partition = tp.partition,
+            schema_id = %schema,
+            field,
+            "partition_by names a field that this schema does not have: rows read with it go to the directory of null \
+             values; mend the name if it is misspelt"
+        );
     }
 
     fn published(&mut self, event: Event) {

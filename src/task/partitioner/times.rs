@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     /// Times near where offsets change and days end, in no order.
-    fn instants() -> Vec<Result<Option<i64>, Failure>> {
+    fn some_instants() -> Vec<Result<Option<i64>, Failure>> {
         let seconds = (0..20_000_i64).map(|number| (number * 7_919) % 4_000_000 - 400_000);
         let eras = [0, 1_698_540_000, 1_711_846_000, -2_208_988_800, 951_782_400];
         let instants = eras.iter().flat_map(|era| seconds.clone().step_by(7).map(move |second| era + second));
@@ -120,7 +120,7 @@ mod tests {
     fn a_directory_is_what_the_pattern_makes_of_each_time_by_itself() {
         let patterns =
             ["%Y/%m/%d/%H", "dt=%F", "dt=%Y-%m-%d/at=%H%M", "s=%S", "%j-%I%p", "z=%z %Z", "%s", "x"];
-        let instants = instants();
+        let instants = some_instants();
         for pattern in patterns {
             for timezone in [Tz::UTC, chrono_tz::Europe::Berlin, chrono_tz::Asia::Kathmandu] {
                 let parts = time_parts(&instants, pattern, timezone);
