@@ -83,7 +83,7 @@ mod tests {
     fn commit(offset: i64, intended_end: Option<i64>) -> GroupCommits {
         let metadata = intended_end.map_or_else(String::new, |end| {
             let end = at(end).unwrap();
-            Intent { end, plan: PlanHash(1), basis: Basis::default() }.to_metadata()
+            Intent { end, plan: PlanHash(1), basis: Basis::default(), unfiled: None }.to_metadata()
         });
         let commit = GroupCommit { offset: at(offset), metadata };
         GroupCommits { before: commit.clone(), after: commit }

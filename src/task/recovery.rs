@@ -3,13 +3,15 @@
 use crate::config::settings::StartPosition;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, TopicPartition};
-use crate::task::intent::{Intent, PlanHash};
+use crate::task::intent::{Intent, PlanHash, unfiled_before};
 use crate::task::message::{BrokerPosition, PublishedFlush};
 
 /// Where and how to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) offset: Offset,
+    /// Where the names of the next files begin: before `offset` where what is settled in between is in no file's range.
+    pub(super) file_start: Offset,
     /// A flush to be made again with the same cut.
     pub(super) intent: Option<Intent>,
     /// Whether the broker holds that intent.
@@ -33,7 +35,14 @@ pub(super) fn from_commit(
     check_within(tp, offset, position, "the committed offset")?;
     let intent =
         Intent::from_metadata(&position.metadata).map_err(|error| fatal(format!("{tp}: {error}")))?;
+    let unfiled = unfiled_before(offset, &position.metadata);
+    let file_start = unfiled.map_or(offset, |unfiled| unfiled.start);
     if let Some(intent) = &intent {
+        if intent.unfiled != unfiled {
+            return Err(fatal(format!(
+                "{tp}: the committed offset {offset} carries an intent of a flush that begins elsewhere; commit the offset again without metadata"
+            )));
+        }
         if intent.end <= offset {
             return Err(fatal(format!(
                 "{tp}: the committed offset {offset} carries an intent that ends at {}, before it; commit the offset again without metadata",
@@ -48,12 +57,12 @@ pub(super) fn from_commit(
         }
         if intent.plan != plan {
             return Err(fatal(format!(
-                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, key, schema, columns, partition_by or errors changed), or by a version of sluice that reads them otherwise; start once with the former settings, or that version, to finish it, or delete the files of exactly this range and commit offset {offset} without metadata to abandon it",
-                intent.end
+                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, key, schema, columns, partition_by or errors changed), or by a version of sluice that reads them otherwise; start once with the former settings, or that version, to finish it, or delete the files of exactly [{file_start}, {}) and commit offset {file_start} without metadata to abandon it",
+                intent.end, intent.end
             )));
         }
     }
-    Ok(Beginning { offset, intended: intent.is_some(), intent, fleeting: false, found: "committed" })
+    Ok(Beginning { offset, file_start, intended: intent.is_some(), intent, fleeting: false, found: "committed" })
 }
 
 /// Begins without a committed offset: after the last published file, else where `start` says. `counted` are the partitions
@@ -86,7 +95,14 @@ pub(super) fn from_files(
             ));
         }
     };
-    Ok(Beginning { offset, intent: None, intended: false, fleeting: found == "latest", found })
+    Ok(Beginning {
+        offset,
+        file_start: offset,
+        intent: None,
+        intended: false,
+        fleeting: found == "latest",
+        found,
+    })
 }
 
 /// Begins after the last published flush, or at its start when a crash left some of its files out.
@@ -101,17 +117,30 @@ fn after_files(
     let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
     let Some(footer) = footer else {
         let offset = range.end;
-        return Ok(Beginning { offset, intent: None, intended: false, fleeting: false, found: "files" });
+        return Ok(Beginning {
+            offset,
+            file_start: offset,
+            intent: None,
+            intended: false,
+            fleeting: false,
+            found: "files",
+        });
     };
-    check_within(tp, range.start, position, "the start of the last flush, whose files are not all there,")?;
     let intent = Intent::from_metadata(&footer.intent)
         .map_err(|error| Failure::fatal(Stage::Recover, format!("{tp}: {error}")))?
-        .filter(|intent| intent.end == range.end);
+        .filter(|intent| intent.end == range.end)
+        .filter(|intent| intent.unfiled.is_none_or(|unfiled| unfiled.start == range.start));
+    let offset = intent.as_ref().and_then(|intent| intent.unfiled).map_or(range.start, |unfiled| unfiled.end);
+    check_within(tp, offset, position, "the start of the last flush, whose files are not all there,")?;
     match intent {
-        Some(intent) if intent.plan == plan => {
-            let offset = range.start;
-            Ok(Beginning { offset, intent: Some(intent), intended: false, fleeting: false, found: "files" })
-        }
+        Some(intent) if intent.plan == plan => Ok(Beginning {
+            offset,
+            file_start: range.start,
+            intent: Some(intent),
+            intended: false,
+            fleeting: false,
+            found: "files",
+        }),
         _ => Err(Failure::fatal(
             Stage::Recover,
             format!(
@@ -154,7 +183,7 @@ fn check_within(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::intent::Basis;
+    use crate::task::intent::{Basis, unfiled_metadata};
     use crate::task::message::FlushFooter;
 
     const PLAN: PlanHash = PlanHash(7);
@@ -184,13 +213,41 @@ mod tests {
     }
 
     fn intent(end: i64, plan: u64) -> String {
-        Intent { end: at(end), plan: PlanHash(plan), basis: Basis::default() }.to_metadata()
+        Intent { end: at(end), plan: PlanHash(plan), basis: Basis::default(), unfiled: None }.to_metadata()
+    }
+
+    /// Of `[50, end)`, with files from 40 on.
+    fn late_intent(end: i64) -> String {
+        let unfiled = Some(OffsetRange::new(at(40), at(50)));
+        Intent { end: at(end), plan: PLAN, basis: Basis::default(), unfiled }.to_metadata()
     }
 
     #[test]
     fn a_commit_without_intent_is_where_to_begin() {
         let beginning = from_commit(&tp(), &position(Some(50), ""), PLAN).unwrap();
-        assert_eq!((beginning.offset, beginning.intent), (at(50), None));
+        assert_eq!((beginning.offset, beginning.file_start, beginning.intent), (at(50), at(50), None));
+    }
+
+    #[test]
+    fn what_was_settled_without_a_file_is_in_the_range_of_the_next_one() {
+        let begin = |metadata: &str| from_commit(&tp(), &position(Some(50), metadata), PLAN);
+        let settled = begin(&unfiled_metadata(at(5))).unwrap();
+        assert_eq!((settled.offset, settled.file_start, settled.intent), (at(50), at(5), None));
+        let announced = begin(&late_intent(60)).unwrap();
+        assert_eq!((announced.offset, announced.file_start, announced.intended), (at(50), at(40), true));
+        let moved = from_commit(&tp(), &position(Some(45), &late_intent(60)), PLAN).unwrap_err();
+        assert!(moved.to_string().contains("begins elsewhere"), "{moved}");
+
+        let footer = FlushFooter { files: 2, intent: late_intent(60) };
+        let mut last =
+            PublishedFlush { range: OffsetRange::new(at(40), at(60)), files: 1, footer: Some(footer) };
+        let begin = |last: &PublishedFlush| {
+            from_files(&tp(), &position(None, ""), Some(last), PLAN, StartPosition::Earliest, None)
+        };
+        let found = begin(&last).unwrap();
+        assert_eq!((found.offset, found.file_start), (at(50), at(40)), "made again from its own records");
+        last.range.start = at(41);
+        assert!(begin(&last).is_err(), "the footer is of another flush");
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Lane {
                 if beginning.fleeting {
                     let first = self.first_end.unwrap_or(beginning.offset);
                     beginning.offset = beginning.offset.min(first).max(position.low);
+                    beginning.file_start = beginning.offset;
                 }
                 if beginning.fleeting || self.is_reached_by(&beginning) {
                     self.confirm(beginning, shared);
@@ -178,6 +179,7 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
+        self.file_start = beginning.file_start;
         self.began_at = beginning.offset;
         self.ages.clear();
         self.readers =
