@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::encode::FooterKey;
+use crate::encode::{FileChecksum, FooterKey};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::names::object_name;
 
@@ -183,6 +183,31 @@ fn offsets_outside_the_name_and_out_of_order_are_found() {
     assert_eq!(outside, [10, 4, -1]);
     assert_eq!(report.descending.count, 3);
     assert!(!report.ok);
+}
+
+#[test]
+fn a_file_whose_bytes_are_others_is_found_and_so_is_one_whose_checksum_is_gone() {
+    let lake: Lake = (0..4).map(|at| (file("t", 0, at * 10, at * 10 + 10, ""), vec![at * 10])).collect();
+    let with = |sums: [&str; 4]| {
+        let plan = AuditPlan::of(lake.iter().map(|(file, _)| (file.path.clone(), file.size_bytes)), None);
+        let mut auditor = Auditor::new(&plan);
+        for ((file, offsets), said) in lake.iter().zip(sums) {
+            let mut footer = footer(file, 1);
+            if said != "-" {
+                footer.key_values.insert(FooterKey::FileChecksum.as_str().to_owned(), said.to_owned());
+            }
+            auditor.begin(file, footer);
+            auditor.offsets(offsets, 0);
+            auditor.checksum("a");
+        }
+        let report = auditor.finish().remove(0);
+        (report.ok, report.files_compared, report.changed.len(), report.disagreements.len())
+    };
+    assert_eq!(with(["a", "a", "a", "a"]), (true, 4, 0, 0));
+    assert_eq!(with(["-", "-", "a", "a"]), (true, 2, 0, 0), "files of earlier versions come first");
+    assert_eq!(with(["a", "b", "a", ""]), (false, 2, 2, 0));
+    assert_eq!(with(["-", "a", "-", "a"]), (false, 2, 0, 1));
+    assert_eq!(with(["a", FileChecksum::UNKNOWN, "a", "a"]), (false, 3, 0, 1));
 }
 
 #[test]

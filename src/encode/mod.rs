@@ -5,6 +5,7 @@ mod column;
 mod dictionary;
 mod encoding;
 mod file;
+mod file_checksum;
 mod footer;
 mod parquet_schema;
 mod properties;
@@ -19,6 +20,7 @@ mod type_order;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};
+pub use file_checksum::FileChecksum;
 pub use footer::{FileFacts, FooterKey};
 #[cfg(test)]
 pub(crate) use parquet_schema::parquet_schema;

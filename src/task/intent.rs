@@ -233,12 +233,8 @@ mod tests {
     #[test]
     fn what_no_file_holds_survives_the_metadata_string() {
         let at = |raw| Offset::new(raw).unwrap();
-        let intent = Intent {
-            end: at(12),
-            plan: PlanHash(1),
-            basis: Basis::default(),
-            unfiled: Some(range(5, 9)),
-        };
+        let intent =
+            Intent { end: at(12), plan: PlanHash(1), basis: Basis::default(), unfiled: Some(range(5, 9)) };
         let metadata = intent.to_metadata();
         assert!(metadata.contains("\"v\":2,"), "versions before would name its files otherwise: {metadata}");
         assert_eq!(unfiled_before(at(9), &metadata), Some(range(5, 9)));
@@ -247,16 +243,21 @@ mod tests {
         let metadata = unfiled_metadata(at(5));
         assert_eq!(unfiled_before(at(9), &metadata), Some(range(5, 9)));
         assert_eq!(Intent::from_metadata(&metadata), Ok(None), "it announces nothing");
-        for (committed, metadata) in [(5, metadata.as_str()), (4, &metadata), (9, ""), (9, "{\"no_file_since\":-1}")] {
+        for (committed, metadata) in
+            [(5, metadata.as_str()), (4, &metadata), (9, ""), (9, "{\"no_file_since\":-1}")]
+        {
             assert_eq!(unfiled_before(at(committed), metadata), None, "{committed} {metadata}");
         }
     }
 
     #[test]
     fn an_intent_that_does_not_say_where_its_files_begin_is_damaged() {
-        for rest in
-            ["", ",\"no_file_since\":5", ",\"no_file_since\":5,\"start\":5", ",\"no_file_since\":5,\"start\":12"]
-        {
+        for rest in [
+            "",
+            ",\"no_file_since\":5",
+            ",\"no_file_since\":5,\"start\":5",
+            ",\"no_file_since\":5,\"start\":12",
+        ] {
             let metadata = format!("{{\"v\":2,\"end\":12,\"plan\":\"0\"{rest}}}");
             assert!(matches!(Intent::from_metadata(&metadata), Err(IntentError::Damaged(_))), "{metadata}");
         }
@@ -270,7 +271,12 @@ mod tests {
             wall_ms: i64::MIN,
             refused: (0..REFUSED_SCHEMAS as u8).map(|n| SchemaId::Uuid([n; 16])).collect(),
         };
-        let intent = Intent { end: Offset::new(i64::MAX).unwrap(), plan: PlanHash(u64::MAX), basis, unfiled: Some(range(i64::MAX - 2, i64::MAX - 1)) };
+        let intent = Intent {
+            end: Offset::new(i64::MAX).unwrap(),
+            plan: PlanHash(u64::MAX),
+            basis,
+            unfiled: Some(range(i64::MAX - 2, i64::MAX - 1)),
+        };
         let metadata = intent.to_metadata();
         assert!(metadata.len() < 3_500, "{} bytes", metadata.len());
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));

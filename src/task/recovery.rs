@@ -62,7 +62,14 @@ pub(super) fn from_commit(
             )));
         }
     }
-    Ok(Beginning { offset, file_start, intended: intent.is_some(), intent, fleeting: false, found: "committed" })
+    Ok(Beginning {
+        offset,
+        file_start,
+        intended: intent.is_some(),
+        intent,
+        fleeting: false,
+        found: "committed",
+    })
 }
 
 /// Begins without a committed offset: after the last published file, else where `start` says. `counted` are the partitions

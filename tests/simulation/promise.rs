@@ -204,6 +204,9 @@ impl Ledger {
     /// An operator took a file away.
     pub(crate) fn removed(&mut self, tp: &TopicPartition, name: &str) {
         let account = self.partitions.entry(tp.clone()).or_default();
+        if let Some((_, range, _)) = parse_object_name(name) {
+            account.ranges.remove(&(range.start.as_i64(), range.end.as_i64()));
+        }
         for offset in self.files.remove(name).into_iter().flatten() {
             account.rows.remove(&offset);
         }

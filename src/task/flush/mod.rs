@@ -160,7 +160,11 @@ impl OpenFlush {
 
     /// Names its files from `file_start` on: everything between there and its start is settled, and in no file's range.
     pub(super) fn named_from(self, file_start: Offset) -> Self {
-        assert!(file_start <= self.start, "files that begin at {file_start} leave out what is before {}", self.start);
+        assert!(
+            file_start <= self.start,
+            "files that begin at {file_start} leave out what is before {}",
+            self.start
+        );
         Self { file_start, ..self }
     }
 
