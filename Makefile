@@ -5,7 +5,7 @@ PEER ?= flink
 BENCH = cd tests && "$$($(PYTHON) run --environment)" -m bench
 
 .DEFAULT_GOAL := help
-.PHONY: advisories bench bench-idle bench-instructions bench-linear bench-peer build demo deny differential e2e faults fmt fuzz help lint manual
+.PHONY: advisories bench bench-idle bench-instructions bench-linear bench-peer build demo deny differential e2e engines faults fmt fuzz help lint manual monitoring
 .PHONY: services simulate test unit
 
 help: ## Show this list
@@ -45,6 +45,12 @@ fuzz: ## Mutate the corpus of every fuzz target for SECONDS each, on the stable 
 
 differential: ## Compare generated schemas, data and evolutions with Java Avro, fastavro, pyarrow and DuckDB (needs a JDK)
 	$(PYTHON) tests/run differential
+
+engines: ## Read our files with Spark, Trino, Polars, DataFusion, ClickHouse, DuckDB and pyarrow (fetches 1.5 GB; needs a JDK 17)
+	$(PYTHON) tests/run engines
+
+monitoring: ## Build, then show alerts and dashboard on a real Prometheus with Kafka and MinIO (builds it the first time)
+	$(PYTHON) tests/run build monitoring
 
 e2e: ## Build, then test the binary on real services (fetched the first time; see tests/services/README.md)
 	$(PYTHON) tests/run build e2e

@@ -38,12 +38,13 @@ mod armed {
     const UNTIL_THE_SIGNAL: Duration = Duration::from_millis(50);
 
     /// Every point, in the order of the protocol.
-    const POINTS: [&str; 37] = [
+    const POINTS: [&str; 38] = [
         "sweep.before",
         "sweep.after",
         "sweep.uploads",
         "recover.read.before",
         "recover.read.after",
+        "recover.describe.before",
         "recover.list.before",
         "recover.list.after",
         "claim.before",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::claims::{FooterFacts, disagreements};
 use super::commits::{GroupCommits, compare};
+use super::incarnations::Incarnations;
 use super::offset_set::OffsetSet;
 use super::plan::{AuditPlan, AuditedFile};
 use super::ranges::survey;
@@ -19,6 +20,7 @@ pub struct Auditor {
     file: Option<OpenFile>,
     flush: Option<OpenFlush>,
     seen: OffsetSet,
+    incarnations: Incarnations,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,13 @@ impl Auditor {
             };
             reports.insert(files[0].tp.clone(), report);
         }
-        Self { reports, file: None, flush: None, seen: OffsetSet::default() }
+        Self {
+            reports,
+            file: None,
+            flush: None,
+            seen: OffsetSet::default(),
+            incarnations: Incarnations::default(),
+        }
     }
 
     /// The next file of the plan, and its footer. Its offsets follow when the footer has them.
@@ -108,6 +116,7 @@ impl Auditor {
         self.end_file();
         self.enter_flush(file);
         let mut disagreements = disagreements(file, &footer);
+        disagreements.extend(self.incarnations.hear(file, &footer));
         let rows = footer.rows;
         let has_offsets = footer.has_offsets;
         if let Some(flush) = &mut self.flush {
@@ -192,6 +201,12 @@ impl Auditor {
         {
             report.gaps.insert(0, Gap { leading: true, ..Gap::of(OffsetRange::new(begins, first)) });
         }
+    }
+
+    /// The broker was asked for the first offset that it has of `tp`, and did not tell; why. Whether anything is missing in
+    /// front of the first file, or altogether, is not known then.
+    pub fn broker_is_silent(&mut self, tp: &TopicPartition, reason: impl Into<String>) {
+        self.report(tp).broker_silent = Some(reason.into());
     }
 
     /// Holds a group's commit of `tp` against the files of the plan; partitions without files are looked at too, from

@@ -85,6 +85,9 @@ pub struct PartitionReport {
     /// First offset that the broker has; absent where it was not asked or did not tell. Without it the proof is from the
     /// first offset found.
     pub broker_begins: Option<i64>,
+    /// Why the broker did not tell its first offset, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_silent: Option<String>,
     /// Offsets that no range holds.
     pub gaps: Vec<Gap>,
     /// Different ranges that intersect.
@@ -117,6 +120,15 @@ impl PartitionReport {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.gaps.iter().filter_map(Gap::problem).collect();
+        lines.extend(self.broker_silent.iter().map(|reason| {
+            let front = self.offsets.map_or_else(
+                || "what the group has committed".to_owned(),
+                |span| format!("what lies before {}", span.start),
+            );
+            format!(
+                "broker: it does not tell the first offset that it has ({reason}), so {front} is not proved"
+            )
+        }));
         lines.extend(self.overlaps.iter().map(|overlap| {
             format!(
                 "overlap: flush {} reaches into flush {}; two groups wrote here, or one was set back",

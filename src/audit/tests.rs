@@ -211,6 +211,52 @@ fn a_file_whose_bytes_are_others_is_found_and_so_is_one_whose_checksum_is_gone()
 }
 
 #[test]
+fn files_of_a_topic_and_of_its_successor_of_the_same_name_prove_nothing_together() {
+    let lake = vec![
+        (file("t", 0, 0, 10, ""), (0..10).collect()),
+        (file("t", 0, 10, 20, ""), (10..20).collect()),
+        (file("t", 0, 20, 30, ""), (20..30).collect()),
+        (file("t", 1, 5, 10, ""), (5..10).collect()),
+        (file("u", 0, 0, 10, ""), (0..10).collect()),
+    ];
+    let of_ids = |ids: [&str; 5]| {
+        let ids = std::cell::RefCell::new(ids.into_iter().map(str::to_owned).collect::<Vec<_>>().into_iter());
+        audit_as(&lake, |footer| {
+            let id = ids.borrow_mut().next().unwrap_or_default();
+            if id != "-" {
+                footer.key_values.insert(FooterKey::TopicId.as_str().to_owned(), id);
+            }
+        })
+    };
+    let found = |ids| of_ids(ids).iter().map(|report| report.disagreements.len()).collect::<Vec<_>>();
+    assert_eq!(found(["a", "a", "a", "a", "b"]), [0, 0, 0], "another topic has another id");
+    assert_eq!(found(["a", "-", "a", "-", "b"]), [0, 0, 0], "a file without an id says nothing");
+    assert_eq!(found(["a", "b", "b", "a", "a"]), [1, 0, 0], "said once for a partition");
+    assert_eq!(found(["a", "a", "a", "b", "b"]), [0, 1, 0], "other partitions are of the same topic");
+    let reports = of_ids(["a", "b", "b", "a", "a"]);
+    assert!(!reports[0].ok);
+    let told = &reports[0].disagreements[0];
+    assert!(told.reason.contains("id b") && told.file == lake[1].0.path, "{told:?}");
+}
+
+#[test]
+fn a_broker_that_does_not_tell_its_first_offset_proves_nothing() {
+    let lake = [(file("t", 0, 5, 10, ""), 5..10)];
+    let plan = AuditPlan::of(lake.iter().map(|(file, _)| (file.path.clone(), file.size_bytes)), None);
+    let mut auditor = Auditor::new(&plan);
+    auditor.begin(&plan.files[0], footer(&plan.files[0], 5));
+    auditor.offsets(&[5, 6, 7, 8, 9], 0);
+    for partition in [0, 1] {
+        auditor.broker_is_silent(&TopicPartition::new("t", partition), "no answer");
+    }
+    let reports = auditor.finish();
+    assert!(reports.iter().all(|report| !report.ok), "{reports:#?}");
+    let told = |at: usize| reports[at].problems().join("\n");
+    assert!(told(0).contains("no answer") && told(0).contains("before 5"), "{}", told(0));
+    assert!(told(1).contains("the group has committed"), "{}", told(1));
+}
+
+#[test]
 fn sorted_files_may_descend() {
     let lake = vec![(file("t", 0, 5, 10, ""), vec![8, 7, 5, 9])];
     assert!(!only(&audit(&lake)).ok);

@@ -89,10 +89,9 @@ async fn examine(
     }
     let mut auditor = reading::read_all(&store, &plan, depth).await;
     if let Some(broker) = broker {
-        let beginnings = broker.beginnings(&plan, commits.as_ref().map(|(_, after)| after)).await;
-        for (tp, begins) in &beginnings {
-            auditor.broker_begins(tp, *begins);
-        }
+        let after = commits.as_ref().map(|(_, after)| after);
+        let beginnings = broker.beginnings(&plan, after).await;
+        Broker::front(&mut auditor, &plan, after, &beginnings);
         if let Some((before, after)) = commits.clone() {
             broker.compare(&mut auditor, &plan, (&before, after), &beginnings);
         }

@@ -24,7 +24,8 @@ use crate::config::settings::{
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
-use crate::storage::{StorageError, Store};
+use crate::storage::{self, StorageError, Store};
+use crate::task::names::topic_fault;
 
 /// How long the brokers may take to answer.
 const KAFKA_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,9 +76,11 @@ pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
 /// Everything that can be asked without reaching a service.
 fn unconnected(settings: &Settings) -> Vec<Finding> {
     let of_connector = |connector: &ConnectorSettings| {
-        let properties = kafka::check_properties(&connector.kafka).err();
-        let refused = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
-        refused.into_iter().chain(schema_files(connector))
+        let properties = kafka::check_properties(&connector.kafka).into_iter();
+        let properties = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
+        let options = storage::check_options(&connector.storage).err();
+        let options = options.map(|error| Finding::new(connector, "storage", Err(error.to_string())));
+        properties.chain(options).chain(schema_files(connector)).collect::<Vec<_>>()
     };
     endpoints(settings).into_iter().chain(settings.connectors.iter().flat_map(of_connector)).collect()
 }
@@ -197,6 +200,13 @@ fn kafka_findings(connector: &ConnectorSettings, probe: &TopicProbe) -> Vec<Find
         );
         Finding::new(connector, "kafka", Err(reason))
     }));
+    // Of topics by name, the configuration says so without a broker, but for partitions of many digits.
+    findings.extend(probe.topics.iter().filter_map(|(topic, partitions)| {
+        let last = i32::try_from(partitions.saturating_sub(1)).unwrap_or(i32::MAX);
+        let fault = topic_fault(topic, last)?;
+        let advice = "take it out of kafka.topics, or copy it to one of another name";
+        Some(Finding::new(connector, "kafka", Err(format!("topic {topic}: {fault}; {advice}"))))
+    }));
     findings
 }
 
@@ -233,7 +243,7 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
     let store = Store::open(&connector.storage, &connector.name, scratch_dir)
         .await
         .map_err(|error| error.to_string())?;
-    store.probe().await.map_err(|error| match error {
+    let told = |error| match error {
         StorageError::Retriable { .. } => {
             format!(
                 "{}: {error}; check storage.url, storage.options, the network, and that the storage is up",
@@ -241,8 +251,16 @@ async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Res
             )
         }
         error => error.to_string(),
-    })?;
-    Ok(format!("{} takes files and never replaces one", store.display_url("")))
+    };
+    store.probe().await.map_err(told)?;
+    let place = store.display_url("");
+    Ok(if store.probe_completion().await.map_err(told)? {
+        format!("{place} takes files and never replaces one")
+    } else {
+        format!(
+            "{place} takes files; large ones are looked for before they are made visible, as it completes uploads without a condition"
+        )
+    })
 }
 
 /// The schema files a connector names: there, readable, Avro schemas, with columns where they may be read with, and told

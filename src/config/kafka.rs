@@ -9,6 +9,7 @@ use super::section::Section;
 use super::settings::{KafkaSettings, StartPosition, TopicSelection};
 use super::tree::{Content, Node, Scalar, shown};
 use super::value;
+use crate::task::names::topic_fault;
 
 pub(super) const KEYS: &[&str] = &["topics", "topics_regex", "group", "start", "properties"];
 
@@ -45,6 +46,15 @@ pub(super) fn topic(scalar: &Scalar) -> Result<String, String> {
     Ok(name)
 }
 
+/// As [`topic`], of a topic whose files must have names.
+fn read_topic(scalar: &Scalar) -> Result<String, String> {
+    let name = topic(scalar)?;
+    match topic_fault(&name, 0) {
+        Some(fault) => Err(format!("must leave files a name: {fault}; copy it to a topic of another name")),
+        None => Ok(name),
+    }
+}
+
 fn selection(section: &Section<'_>) -> Option<TopicSelection> {
     match (section.has("topics"), section.has("topics_regex")) {
         (true, true) => {
@@ -63,9 +73,9 @@ fn selection(section: &Section<'_>) -> Option<TopicSelection> {
 fn names(section: &Section<'_>) -> Option<Vec<String>> {
     // One name without brackets says clearly enough what is meant.
     if let Some(Node { content: Content::Scalar(_), .. }) = section.node("topics") {
-        return section.read("topics", topic).map(|name| vec![name]);
+        return section.read("topics", read_topic).map(|name| vec![name]);
     }
-    let found = section.read_list("topics", topic)?;
+    let found = section.read_list("topics", read_topic)?;
     if section.list("topics").is_some_and(<[Node]>::is_empty) {
         section.report("topics", "must name at least one topic");
     }
@@ -142,7 +152,19 @@ fn last_line(error: &regex::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::Style;
     use super::*;
+
+    #[test]
+    fn topics_whose_files_can_have_no_name_are_refused_to_be_read() {
+        let scalar = |text: String| Scalar { text, style: Style::Plain, referenced: false };
+        assert!(read_topic(&scalar("t".repeat(199))).is_ok());
+        for name in ["t".repeat(200), "t".repeat(249), ".hidden".to_owned()] {
+            let refused = read_topic(&scalar(name.clone())).unwrap_err();
+            assert!(refused.contains("another name"), "{refused}");
+            assert_eq!(topic(&scalar(name.clone())), Ok(name), "dead letters may go there");
+        }
+    }
 
     #[test]
     fn patterns_mean_the_same_to_us_and_to_the_client() {

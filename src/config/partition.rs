@@ -11,6 +11,7 @@ use super::settings::{PartitionRule, TimeSource};
 use super::tree::Scalar;
 use super::value;
 use crate::schema::RESERVED;
+use crate::task::names::needs_escape;
 
 const KEYS: &[&str] = &["field", "name", "time", "path", "timezone", "record"];
 
@@ -185,6 +186,19 @@ fn pattern(scalar: &Scalar) -> Result<String, String> {
     if sample.contains(|c: char| c.is_control() || c == '\\') {
         return Err("must not hold a specifier that writes control characters (`%n`, `%t`)".to_owned());
     }
+    if sample.split('/').any(|part| part.is_empty() || part.starts_with('=')) {
+        let form = "must not write a part without a name: `%.f` writes nothing for whole seconds";
+        return Err(format!("{form}; found {}", scalar.shown()));
+    }
+    // The one `=` that parts a name from its value is meant; whatever else is, nobody would read back.
+    let special = |part: &str| part.replacen('=', "", 1).chars().find(|character| needs_escape(*character));
+    if let Some(character) = sample.split('/').find_map(special) {
+        let form = format!(
+            "must not write `{character}` into a directory, which readers refuse or take for something else; write \
+             `%H%M` for `%H:%M`"
+        );
+        return Err(format!("{form}; found {}", scalar.shown()));
+    }
     // Hive style names may begin with `_`: engines look at the `=`.
     let skipped = |part: &str| part.starts_with('.') || part.starts_with('_') && !part.contains('=');
     if sample.split('/').any(skipped) {
@@ -258,9 +272,16 @@ mod tests {
 
     #[test]
     fn patterns_make_relative_directories_of_dates_and_times() {
-        for text in
-            ["dt=%Y-%m-%d/hour=%H", "%Y/%m/%d", "year=%Y/%%", "week=%G-W%V", "t=%H%M%S%.3f", "%b", "%F"]
-        {
+        for text in [
+            "dt=%Y-%m-%d/hour=%H",
+            "%Y/%m/%d",
+            "year=%Y/x",
+            "week=%G-W%V",
+            "t=%H%M%S%.3f",
+            "%b",
+            "%F",
+            "t=%H%.f",
+        ] {
             assert_eq!(pattern(&plain(text)), Ok(text.to_owned()));
         }
         for text in [
@@ -268,6 +289,26 @@ mod tests {
             "%.3f", "dt=%Y%n", "_%Y", "%Z", "%+", r"%Y\%m", ".%Y", "",
         ] {
             assert!(pattern(&plain(text)).is_err(), "{text}");
+        }
+        for text in ["dt=%Y/%.f", "%.f/dt=%Y", "=%Y"] {
+            assert!(pattern(&plain(text)).unwrap_err().contains("without a name"), "{text}");
+        }
+    }
+
+    #[test]
+    fn fault_69_patterns_write_nothing_that_a_value_would_have_escaped() {
+        for (text, written) in [
+            ("ts=%H:%M", ':'),
+            ("%T", ':'),
+            ("at=%c", ':'),
+            ("p=%%41%Y", '%'),
+            ("year=%Y/%%", '%'),
+            ("a=b=%Y", '='),
+            ("a?=%Y", '?'),
+            ("dt=[%Y]", '['),
+        ] {
+            let refused = pattern(&plain(text)).unwrap_err();
+            assert!(refused.contains(&format!("must not write `{written}`")), "{text}: {refused}");
         }
     }
 

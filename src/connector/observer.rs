@@ -110,7 +110,9 @@ impl Observer {
                 if outcome == "skipped" {
                     self.metrics.skipped.add(1);
                 }
-                if let Some(repeats) = self.may_log(stage, kind) {
+                if outcome == "failed" {
+                    // What stops the connector is told when it stops.
+                } else if let Some(repeats) = self.may_log(stage, kind) {
                     tracing::warn!(
                         connector = self.connector,
                         topic = &*tp.topic,

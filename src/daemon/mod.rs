@@ -10,7 +10,8 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ use reload::{InForce, fixed_until_restart};
 use supervised::{Circumstances, Start, Supervised};
 use watch::FileWatch;
 
+/// How often an address that is taken is tried.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 /// How often the supervisor looks at its connectors.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the service manager may hear a new status line.
@@ -95,6 +98,28 @@ pub fn run(
     let end = daemon.supervise(signals, inbox);
     tracing::info!("ended");
     end
+}
+
+/// A listener at an address, as soon as nobody else has it; that it is not free is told once.
+async fn bound(address: SocketAddr, first: io::Result<TcpListener>) -> TcpListener {
+    let mut outcome = first;
+    let mut told = false;
+    loop {
+        match outcome {
+            Ok(listener) => return listener,
+            Err(error) if !told => {
+                tracing::warn!(
+                    listen = %address,
+                    "the endpoints are not served yet: {error}; tried again until the address is free, or set \
+                     daemon.listen to another"
+                );
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
+        outcome = TcpListener::bind(address);
+    }
 }
 
 /// What the endpoints may see of a connector.
@@ -163,16 +188,6 @@ impl Daemon {
     /// Starts the endpoints; trouble with them is logged and does not keep records from being delivered.
     fn serve_admin(&mut self, runtime: &tokio::runtime::Handle) -> Option<mpsc::Receiver<AdminCommand>> {
         let daemon = &self.settings.daemon;
-        let listener = match TcpListener::bind(daemon.listen) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::warn!(
-                    listen = %daemon.listen,
-                    "the endpoints are not served: {error}; set daemon.listen to a free address"
-                );
-                return None;
-            }
-        };
         if let Some(files) = &daemon.http.tls {
             match TlsListener::load(files) {
                 Ok(tls) => self.tls = Some(tls),
@@ -194,18 +209,22 @@ impl Daemon {
             logs: self.surroundings.logs.clone(),
             footers: self.surroundings.footers.clone(),
         };
-        let listen = listener.local_addr().unwrap_or(daemon.listen);
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        tracing::info!(%listen, scheme, "endpoints served");
-        if !listen.ip().is_loopback() && daemon.http.token.is_none() && !daemon.http.read_only {
-            tracing::warn!(
-                %listen,
-                "whoever reaches this address may pause and restart connectors; set daemon.http.token or \
-                 daemon.http.read_only"
-            );
-        }
+        let (wanted, open) = (daemon.listen, daemon.http.token.is_none() && !daemon.http.read_only);
+        // Bound at once where the address is free: readiness is told soon after.
+        let first = TcpListener::bind(wanted);
         let tls = self.tls.clone();
         runtime.spawn(async move {
+            let listener = bound(wanted, first).await;
+            let listen = listener.local_addr().unwrap_or(wanted);
+            tracing::info!(%listen, scheme, "endpoints served");
+            if !listen.ip().is_loopback() && open {
+                tracing::warn!(
+                    %listen,
+                    "whoever reaches this address may pause and restart connectors; set daemon.http.token or \
+                     daemon.http.read_only"
+                );
+            }
             if let Err(error) = crate::admin::serve(listener, state, tls, std::future::pending()).await {
                 tracing::warn!("the endpoints ended: {error}");
             }

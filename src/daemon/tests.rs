@@ -317,3 +317,14 @@ fn the_rules_of_access_stay_those_of_the_address_that_is_listened_on() {
     theatre.reload(Ok(settings(&[("a", ""), ("b", "")], "listen: 0.0.0.0:9464"))).unwrap();
     assert_eq!(format!("{:?}", theatre.daemon.access.lock().unwrap()), format!("{before:?}"));
 }
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_listened_on_when_it_is_free() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let waiting = tokio::spawn(super::bound(address, std::net::TcpListener::bind(address)));
+    tokio::task::yield_now().await;
+    drop(other);
+    let listener = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
+    assert_eq!(listener.local_addr().unwrap(), address);
+}

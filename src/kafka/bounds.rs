@@ -1,10 +1,11 @@
 //! Owns the end offsets of a bounded run: noted once at its beginning, and whether the group has committed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::TopicSelection;
@@ -14,6 +15,13 @@ use crate::kafka::trouble::heard;
 use crate::kafka::watermarks::watermarks;
 use crate::position::{Offset, TopicPartition};
 
+/// How often a bounded run that waits looks whether what it waits for is still there.
+const TOPICS_LOOK: Duration = Duration::from_secs(5);
+/// How often it says what it waits for.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+/// Partitions named in that.
+const MAX_NAMED: usize = 5;
+
 /// How long a bounded run waits for the brokers at its beginning.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits when the trouble is one that only an operator ends.
@@ -21,8 +29,15 @@ const PATIENCE_WITH_REFUSAL: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The end of every partition when the run began. Partitions that were empty are not in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bounds(BTreeMap<TopicPartition, Offset>);
+#[derive(Debug)]
+pub(super) struct Bounds {
+    ends: BTreeMap<TopicPartition, Offset>,
+    next_topics_look: Instant,
+    /// Partitions that were not there at the last look. One look is not enough: a broker that has just started may know
+    /// little.
+    missed: BTreeSet<TopicPartition>,
+    told: Instant,
+}
 
 impl Bounds {
     /// Asks the brokers for the ends.
@@ -52,28 +67,85 @@ impl Bounds {
 
     /// Where to stop in `tp`: offset 0, that is at once, for a partition that was empty or not there.
     pub(super) fn stop(&self, tp: &TopicPartition) -> Offset {
-        self.0.get(tp).copied().unwrap_or(Offset::ZERO)
+        self.ends.get(tp).copied().unwrap_or(Offset::ZERO)
     }
 
-    /// Whether the group has committed every end.
+    /// Whether the group has committed every end. Says now and then which it has not.
     ///
     /// # Errors
-    /// Retriable when the coordinator does not answer.
-    pub(super) fn reached(&self, consumer: &BaseConsumer<Context>) -> Result<bool, Failure> {
-        if self.0.is_empty() {
+    /// Retriable when the brokers do not answer; fatal when a partition whose end is not committed is there no more.
+    pub(super) fn reached(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        connector: &str,
+    ) -> Result<bool, Failure> {
+        if self.ends.is_empty() {
             return Ok(true);
         }
-        let mut list = TopicPartitionList::with_capacity(self.0.len());
-        for tp in self.0.keys() {
+        let mut list = TopicPartitionList::with_capacity(self.ends.len());
+        for tp in self.ends.keys() {
             list.add_partition(&tp.topic, tp.partition);
         }
         let committed =
             consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
-        Ok(committed.elements().iter().all(|element| {
+        let is_reached = |element: &TopicPartitionListElem<'_>, end: Offset| matches!(element.offset(), KafkaOffset::Offset(raw) if Offset::new(raw).is_some_and(|at| at >= end));
+        let mut waited_for: Vec<TopicPartition> = Vec::new();
+        for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());
-            let end = self.stop(&tp);
-            matches!(element.offset(), KafkaOffset::Offset(raw) if Offset::new(raw).is_some_and(|at| at >= end))
-        }))
+            if !is_reached(&element, self.stop(&tp)) {
+                waited_for.push(tp);
+            }
+        }
+        if waited_for.is_empty() {
+            return Ok(true);
+        }
+        if Instant::now() >= self.next_topics_look {
+            self.next_topics_look = Instant::now() + TOPICS_LOOK;
+            self.look_for(&waited_for, consumer)?;
+        }
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            tracing::info!(
+                connector,
+                "waiting until the group has committed {}: other members have these partitions, or the group gives them \
+                 to nobody because it may not read the topic",
+                named(&waited_for)
+            );
+        }
+        Ok(false)
+    }
+
+    /// Makes sure that `waited_for` are there: nobody commits the end of a partition that was deleted.
+    fn look_for(
+        &mut self,
+        waited_for: &[TopicPartition],
+        consumer: &BaseConsumer<Context>,
+    ) -> Result<(), Failure> {
+        let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
+        let is_there = |tp: &TopicPartition| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == &*tp.topic);
+            topic.is_some_and(|topic| topic.partitions().iter().any(|known| known.id() == tp.partition))
+        };
+        let missing: BTreeSet<TopicPartition> =
+            waited_for.iter().filter(|tp| !is_there(tp)).cloned().collect();
+        let gone: Vec<TopicPartition> = missing.intersection(&self.missed).cloned().collect();
+        self.missed = missing;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::fatal(
+            Stage::Consume,
+            format!(
+                "{} vanished before its end was reached: the topic was deleted during the run, or the credentials may \
+                 no longer describe it; what was committed is in the lake; run again",
+                named(&gone)
+            ),
+        ))
+    }
+
+    fn of(ends: BTreeMap<TopicPartition, Offset>) -> Self {
+        let now = Instant::now();
+        Self { ends, next_topics_look: now, missed: BTreeSet::new(), told: now }
     }
 
     fn ask(consumer: &BaseConsumer<Context>, topics: &TopicSelection) -> Result<Self, Failure> {
@@ -123,10 +195,71 @@ impl Bounds {
                 ),
             ));
         }
-        Ok(Self(bounds))
+        Ok(Self::of(bounds))
     }
 }
 
 fn retriable(error: &KafkaError) -> Failure {
     Failure::retriable(Stage::Consume, error.to_string())
+}
+
+/// The first few of `partitions`.
+fn named(partitions: &[TopicPartition]) -> String {
+    let first: Vec<String> = partitions.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    match partitions.len() - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::config::settings::{KafkaSettings, Secret, StartPosition};
+    use crate::kafka::properties::consumer_config;
+
+    fn consumer(brokers: &str) -> BaseConsumer<Context> {
+        let settings = KafkaSettings {
+            topics: TopicSelection::Names(vec!["t".to_owned()]),
+            group: "g".to_owned(),
+            start: StartPosition::Earliest,
+            properties: [("bootstrap.servers".to_owned(), Secret::new(brokers))].into(),
+        };
+        consumer_config(&settings, 1 << 20).create_with_context(Context::new("a", &settings)).unwrap()
+    }
+
+    #[test]
+    fn fault_6_a_bounded_run_does_not_wait_for_a_topic_that_is_gone() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let consumer = consumer(&cluster.bootstrap_servers());
+        let end = Offset::new(5).unwrap();
+        let ends =
+            |topics: &[&str]| topics.iter().map(|topic| (TopicPartition::new(*topic, 0), end)).collect();
+        let mut there = Bounds::of(ends(&["t"]));
+        let mut gone = Bounds::of(ends(&["t", "deleted"]));
+        for look in 0..3 {
+            assert_eq!(there.reached(&consumer, "a"), Ok(false));
+            there.next_topics_look = Instant::now();
+            let reached = gone.reached(&consumer, "a");
+            gone.next_topics_look = Instant::now();
+            if look == 0 {
+                assert_eq!(reached, Ok(false), "one look is not enough");
+            } else {
+                let failure = reached.unwrap_err();
+                assert!(matches!(failure, Failure::Fatal { .. }), "{failure}");
+                let told = failure.to_string();
+                assert!(told.contains("deleted[0] vanished") && !told.contains("t[0],"), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named_within_bounds() {
+        let partitions: Vec<TopicPartition> = (0..7).map(|number| TopicPartition::new("t", number)).collect();
+        assert_eq!(named(&partitions[..2]), "t[0], t[1]");
+        assert!(named(&partitions).ends_with("t[4] and 2 more"));
+    }
 }

@@ -1,13 +1,13 @@
 //! Owns every call into librdkafka that the `rdkafka` crate has no safe form for: a queue of our own that all
-//! partitions feed and that is consumed in batches, commits with an answer for each partition, and the cached end of
-//! a partition. The only unsafe code that touches librdkafka; each type is safe to use from outside.
+//! partitions feed and that is consumed in batches, commits with an answer for each partition, the cached end of
+//! a partition, our member id, and the description of topics. The only unsafe code that touches librdkafka; each type is safe to use from outside.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -403,6 +403,21 @@ pub(super) fn cached_high<C: ConsumerContext>(
     (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| Offset::new(high)).flatten()
 }
 
+/// The id under which the group knows us; empty while it knows us not, or no longer.
+pub(super) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> String {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is valid for the calls; the text is ours and given back once.
+    unsafe {
+        let id = sys::rd_kafka_memberid(client);
+        if id.is_null() {
+            return String::new();
+        }
+        let text = CStr::from_ptr(id).to_string_lossy().into_owned();
+        sys::rd_kafka_mem_free(client, id.cast());
+        text
+    }
+}
+
 /// Gives partitions up inside a callback, when the client is being closed.
 pub(super) fn unassign_now<C: ClientContext + ConsumerContext>(
     consumer: &BaseConsumer<C>,
@@ -421,75 +436,108 @@ pub(super) struct TopicDescription {
     pub(super) partitions: i32,
 }
 
-/// Asks about all `topics` at once and waits up to `timeout`; meanwhile `serve` is called now and then. What the broker does
-/// not tell is left out.
-pub(super) fn describe_topics<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topics: &BTreeSet<&str>,
-    timeout: Duration,
-    mut serve: impl FnMut(),
-) -> HashMap<String, TopicDescription> {
-    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
-    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let client = consumer.client().native_ptr();
-    let until = Instant::now() + timeout;
-    // SAFETY: client and names are valid for the calls; what is created here is destroyed before returning.
-    unsafe {
-        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = sys::rd_kafka_AdminOptions_new(
-            client,
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let queue = sys::rd_kafka_queue_new(client);
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
-        sys::rd_kafka_DescribeTopics(client, collection, options, queue);
-        let mut event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
-        while event.is_null() && Instant::now() < until {
-            serve();
-            event = sys::rd_kafka_queue_poll(queue, WAIT_SLICE_MS);
+/// What a broker says of each topic, or why it says nothing of it.
+pub(super) type Described = HashMap<String, Result<TopicDescription, RDKafkaErrorCode>>;
+
+/// A question about topics that is on its way. Must be dropped before its consumer, as [`BatchQueue`] must.
+pub(super) struct Description(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka queues may be used from any thread.
+unsafe impl Send for Description {}
+
+impl Description {
+    /// Asks `broker` about all `topics` at once. Left to itself the client would ask the controller, and wait for one that it
+    /// cannot reach, although every broker knows.
+    pub(super) fn ask<C: ConsumerContext>(
+        consumer: &BaseConsumer<C>,
+        topics: &BTreeSet<&str>,
+        broker: i32,
+        timeout: Duration,
+    ) -> Option<Self> {
+        let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
+        let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let client = consumer.client().native_ptr();
+        // SAFETY: client and names are valid for the calls; what is created here is destroyed before returning, except for the
+        // queue, which is destroyed on drop.
+        unsafe {
+            let queue = NonNull::new(sys::rd_kafka_queue_new(client))?;
+            let collection =
+                sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            let options = sys::rd_kafka_AdminOptions_new(
+                client,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            );
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+            sys::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+            sys::rd_kafka_DescribeTopics(client, collection, options, queue.as_ptr());
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_TopicCollection_destroy(collection);
+            Some(Self(queue))
         }
-        let descriptions = if event.is_null() { HashMap::new() } else { descriptions(event) };
-        if !event.is_null() {
+    }
+
+    /// Waits up to `wait` for the answer; `None` while there is none. It comes once, at the latest as the client's time-out.
+    pub(super) fn answer(&self, wait: Duration) -> Option<Result<Described, RDKafkaErrorCode>> {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is valid until `drop`; an event that it gives is ours and destroyed once.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(self.0.as_ptr(), wait_ms);
+            if event.is_null() {
+                return None;
+            }
+            let described = described(event);
             sys::rd_kafka_event_destroy(event);
+            Some(described)
         }
-        sys::rd_kafka_queue_destroy(queue);
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_TopicCollection_destroy(collection);
-        descriptions
+    }
+}
+
+impl Drop for Description {
+    fn drop(&mut self) {
+        // SAFETY: created by `rd_kafka_queue_new`, destroyed once. An answer that comes later is dropped by the client.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
 
 /// # Safety
 /// `event` must be a valid event.
-unsafe fn descriptions(event: *mut sys::rd_kafka_event_t) -> HashMap<String, TopicDescription> {
+unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Result<Described, RDKafkaErrorCode> {
     let mut found = HashMap::new();
+    let none = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
     // SAFETY: the event is valid and owns everything reached from it.
     unsafe {
-        if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return found;
+        let overall = sys::rd_kafka_event_error(event);
+        if overall != none {
+            return Err(overall.into());
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return found;
+            return Ok(found);
         }
         let mut count = 0;
         let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         for at in 0..count {
             let topic = *topics.add(at);
-            let error = sys::rd_kafka_TopicDescription_error(topic);
-            if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                continue;
-            }
             let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic));
-            let mut partitions = 0;
-            sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
-            let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(topic));
-            let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-            found.insert(name.to_string_lossy().into_owned(), TopicDescription { id, partitions });
+            let error = sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic));
+            let told = if error == none { Ok(description(topic)) } else { Err(error.into()) };
+            found.insert(name.to_string_lossy().into_owned(), told);
         }
     }
-    found
+    Ok(found)
+}
+
+/// # Safety
+/// `topic` must be a valid description without an error.
+unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> TopicDescription {
+    let mut partitions = 0;
+    // SAFETY: the description is valid.
+    unsafe {
+        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(topic));
+        TopicDescription { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) }
+    }
 }
 
 /// # Safety

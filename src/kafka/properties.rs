@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use crate::config::settings::KafkaSettings;
+use crate::config::settings::{KafkaSettings, Secret, TopicSelection};
 
 /// Most that one consumer fetches ahead, bytes: enough for a broker that is near.
 pub(super) const MOST_AHEAD_BYTES: u64 = 8 << 20;
@@ -59,13 +59,21 @@ pub(super) fn consumer_config(settings: &KafkaSettings, ahead_bytes: u64) -> Cli
     config
 }
 
-/// Whether the client knows every property and takes every value; nothing is connected to, no file is read.
-///
-/// # Errors
-/// The property and what is wrong with it, without its value.
-pub fn check_properties(settings: &KafkaSettings) -> Result<(), String> {
-    let config = consumer_config(settings, MOST_AHEAD_BYTES);
-    config.create_native_config().map(drop).map_err(|error| refusal(&error))
+/// What the client does not know or take: each such property and what is wrong with it, without its value. Nothing is
+/// connected to, no file is read.
+#[must_use]
+pub fn check_properties(settings: &KafkaSettings) -> Vec<String> {
+    let refused = |config: &ClientConfig| config.create_native_config().err().map(|error| refusal(&error));
+    let alone = |(key, value): (&String, &Secret)| {
+        let mut config = ClientConfig::new();
+        config.set(key, value.expose());
+        refused(&config)
+    };
+    let problems: Vec<String> = settings.properties.iter().filter_map(alone).collect();
+    if problems.is_empty() {
+        return refused(&consumer_config(settings, MOST_AHEAD_BYTES)).into_iter().collect();
+    }
+    problems
 }
 
 /// For the producer of dead letters: acknowledged by all in-sync replicas, without duplicates of its own making.
@@ -92,6 +100,10 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
         // What `debug` among the user's properties asks for.
         config.set_log_level(RDKafkaLogLevel::Debug);
     }
+    if matches!(settings.topics, TopicSelection::Regex(_)) && config.get(IGNORED_TOPICS).is_none() {
+        // A pattern is not meant for the broker's own topics.
+        config.set(IGNORED_TOPICS, "^__consumer_offsets$,^__transaction_state$,^__share_group_state$");
+    }
     // Everything about connections is told through callbacks; lines of librdkafka's own on stderr are not.
     config.set("log.connection.close", "false");
     if config.get("socket.connection.setup.timeout.ms").is_none() {
@@ -105,12 +117,34 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
 pub(super) fn refusal(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, reason, key, value) => {
-            let reason =
-                if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "***") };
-            format!("property {key}: {reason}")
+            format!("property {key}: {}", masked(reason.trim_end_matches(['\n', '\0', ' ']), value))
         }
         other => other.to_string(),
     }
+}
+
+/// Topics that are as if they were not there: a list of patterns.
+const IGNORED_TOPICS: &str = "topic.blacklist";
+
+/// A text with `***` in the place of a value, wherever that stands as a word of its own.
+fn masked(text: &str, value: &str) -> String {
+    let mut masked = String::new();
+    let mut from = 0;
+    let is_word = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
+    let inside = |at: usize, len: usize| {
+        let (first, last) = (value.chars().next(), value.chars().next_back());
+        is_word(text[..at].chars().next_back()) && is_word(first)
+            || is_word(text[at + len..].chars().next()) && is_word(last)
+    };
+    for (at, found) in text.match_indices(value).filter(|_| !value.is_empty()) {
+        if !inside(at, found.len()) {
+            masked.push_str(&text[from..at]);
+            masked.push_str("***");
+            from = at + found.len();
+        }
+    }
+    masked.push_str(&text[from..]);
+    masked
 }
 
 /// Bytes of a message that the client lets pass.
@@ -150,7 +184,7 @@ const CONSUMER_ONLY: [&str; 27] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{Secret, StartPosition, TopicSelection};
+    use crate::config::settings::StartPosition;
 
     fn config(properties: &[(&str, &str)], ahead_bytes: u64) -> ClientConfig {
         let own = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value)));
@@ -171,6 +205,49 @@ mod tests {
             let ahead = ahead_bytes(budget_mib << 20, connectors);
             assert_eq!(ahead >> 20, mib, "{budget_mib} MiB, {connectors} connectors");
         }
+    }
+
+    #[test]
+    fn values_are_masked_as_words_and_nothing_else_is() {
+        let range = "value 0 is outside allowed range 1..100000000";
+        assert_eq!(masked(range, "0"), "value *** is outside allowed range 1..100000000");
+        assert_eq!(masked("no such value \"s3cret!\" here", "s3cret!"), "no such value \"***\" here");
+        assert_eq!(masked("ends with s3cret", "s3cret"), "ends with ***");
+        assert_eq!(masked("nothing", ""), "nothing");
+        let reasons = check_properties(&KafkaSettings {
+            topics: TopicSelection::Names(vec!["t".to_owned()]),
+            group: "g".to_owned(),
+            start: StartPosition::Earliest,
+            properties: [
+                ("fetch.min.bytes", "0"),
+                ("blah.blub", "3"),
+                ("socket.timeout.ms", "x"),
+                ("client.id", "a"),
+            ]
+            .map(|(key, value)| (key.to_owned(), Secret::new(value)))
+            .into(),
+        });
+        let [unknown, range, number] = &reasons[..] else { panic!("{reasons:?}") };
+        assert!(unknown.contains("blah.blub") && number.contains("socket.timeout.ms"), "{reasons:?}");
+        assert!(range.contains("1..100000000") && !range.ends_with('\n'), "{range:?}");
+    }
+
+    #[test]
+    fn a_pattern_leaves_the_topics_of_the_broker_out() {
+        let settings = |topics, properties: &[(&str, &str)]| KafkaSettings {
+            topics,
+            group: "g".to_owned(),
+            start: StartPosition::Earliest,
+            properties: properties
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), Secret::new(*value)))
+                .collect(),
+        };
+        let pattern = || TopicSelection::Regex("^.*".to_owned());
+        let ignored = |settings| client_config(&settings).get(IGNORED_TOPICS).map(str::to_owned);
+        assert!(ignored(settings(pattern(), &[])).unwrap().contains("__consumer_offsets"));
+        assert_eq!(ignored(settings(pattern(), &[(IGNORED_TOPICS, "^x")])).as_deref(), Some("^x"));
+        assert_eq!(ignored(settings(TopicSelection::Names(vec!["__own".to_owned()]), &[])), None);
     }
 
     #[test]

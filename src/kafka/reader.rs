@@ -70,16 +70,28 @@ impl ClusterReader {
         Ok(partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect())
     }
 
-    /// The first offset that the brokers have of each of `partitions`; those that they do not tell are left out.
+    /// The first offset that the brokers have of each of `partitions`, or why they do not tell.
     ///
     /// # Errors
     /// Fatal when no broker answers.
     pub fn beginnings(
         &self,
         partitions: &BTreeSet<TopicPartition>,
-    ) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
-        let found = self.persist(|| watermarks(&self.consumer, partitions.iter(), REQUEST_TIMEOUT))?;
-        Ok(found.into_iter().filter_map(|(tp, marks)| Some((tp, marks.ok()?.0))).collect())
+    ) -> Result<BTreeMap<TopicPartition, Result<Offset, String>>, Failure> {
+        let metadata = self.persist(|| self.consumer.fetch_metadata(None, REQUEST_TIMEOUT))?;
+        let known: BTreeSet<(&str, i32)> = metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions().iter().map(|partition| (topic.name(), partition.id())))
+            .collect();
+        // A question for what is not there fails as a whole, after some seconds.
+        let there = partitions.iter().filter(|tp| known.contains(&(&*tp.topic, tp.partition)));
+        let mut found = self.persist(|| watermarks(&self.consumer, there.clone(), REQUEST_TIMEOUT))?;
+        let mut told = |tp: &TopicPartition| match found.remove(tp) {
+            Some(marks) => marks.map(|(low, _)| low).map_err(|error| error.to_string()),
+            None => Err("it has no such partition, or the credentials may not describe it".to_owned()),
+        };
+        Ok(partitions.iter().map(|tp| (tp.clone(), told(tp))).collect())
     }
 
     /// The group's commits: offset (`None` where it has committed nothing) and metadata.

@@ -49,8 +49,7 @@ pub fn start(format: LogFormat, level: LogLevel) -> io::Result<LogControl> {
             Box::new(move |level| told(handle.reload(filter(level))))
         }
         LogFormat::Text => {
-            let builder = builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
-            let builder = builder.with_env_filter(filter(level)).with_filter_reloading();
+            let builder = builder.with_ansi(false).with_env_filter(filter(level)).with_filter_reloading();
             let handle = builder.reload_handle();
             builder.init();
             Box::new(move |level| told(handle.reload(filter(level))))

@@ -158,20 +158,24 @@ impl ChunkFile {
             "range {range:?} of {} bytes",
             self.len()
         );
-        if self.written_bytes == 0 {
-            return Ok(join(&self.pending).slice(range.start as usize..range.end as usize));
+        let written_bytes = self.written_bytes;
+        if range.start >= written_bytes {
+            return Ok(cut(&self.pending, range.start - written_bytes..range.end - written_bytes));
         }
-        assert!(range.end <= self.written_bytes, "range {range:?} is not written out yet");
         let file = Arc::clone(self.file.as_ref().expect("written bytes are in a file"));
-        let path = self.shown_path.clone();
-        blocking(move || {
-            let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
+        let (path, end) = (self.shown_path.clone(), range.end.min(written_bytes));
+        let whole_bytes = (range.end - range.start) as usize;
+        let mut read = blocking(move || {
+            let mut bytes = BytesMut::with_capacity(whole_bytes);
+            bytes.resize((end - range.start) as usize, 0);
             file.read_exact_at(&mut bytes, range.start).map_err(|error| {
                 StorageError::spoiled(format!("cannot read {} back: {error}", path.display()))
             })?;
-            Ok(bytes.freeze())
+            Ok(bytes)
         })
-        .await
+        .await?;
+        read.extend_from_slice(&cut(&self.pending, 0..range.end.saturating_sub(written_bytes)));
+        Ok(read.freeze())
     }
 
     /// Closes a file that is durable: from here on only its name matters, and open files are few.
@@ -229,17 +233,23 @@ fn write_chunks(file: &File, start: u64, chunks: &[Bytes], path: &Path) -> Resul
     Ok(())
 }
 
-fn join(chunks: &[Bytes]) -> Bytes {
-    if let [only] = chunks {
-        return only.clone();
+/// A range of the chunks in a row; of a single chunk it shares the bytes.
+fn cut(chunks: &[Bytes], range: Range<u64>) -> Bytes {
+    let (mut position, mut whole) = (0, BytesMut::new());
+    for chunk in chunks {
+        let end = position + chunk.len() as u64;
+        let (from, to) = (range.start.max(position), range.end.min(end));
+        if from < to {
+            let part = (from - position) as usize..(to - position) as usize;
+            if (from, to) == (range.start, range.end) {
+                return chunk.slice(part);
+            }
+            whole.reserve((range.end - from) as usize);
+            whole.extend_from_slice(&chunk[part]);
+        }
+        position = end;
     }
-    chunks
-        .iter()
-        .fold(BytesMut::new(), |mut all, chunk| {
-            all.extend_from_slice(chunk);
-            all
-        })
-        .freeze()
+    whole.freeze()
 }
 
 #[cfg(test)]
@@ -280,6 +290,25 @@ mod tests {
         chunks.file = Some(Arc::new(tempfile::tempfile().unwrap()));
         chunks.write_out(open_full).await.unwrap();
         assert_eq!(chunks.read(0..3).await.unwrap(), "abc");
+    }
+
+    #[tokio::test]
+    async fn fault_74_what_a_full_disk_did_not_take_is_read_from_memory() {
+        let mut chunks = ChunkFile::new("full".into(), 0);
+        chunks.push(Bytes::from_static(b"abc"));
+        chunks.write_out(tempfile::tempfile).await.unwrap();
+        let written = chunks.file.replace(Arc::new(open_full().unwrap()));
+        for text in ["de", "f", "ghi"] {
+            chunks.push(Bytes::from_static(text.as_bytes()));
+            assert!(matches!(chunks.write_out(open_full).await, Err(StorageError::Retriable { .. })));
+        }
+        chunks.file = written;
+        for start in 0..9 {
+            for end in start..=9 {
+                let expected = &b"abcdefghi"[start..end];
+                assert_eq!(chunks.read(start as u64..end as u64).await.unwrap(), expected);
+            }
+        }
     }
 
     #[tokio::test]

@@ -71,6 +71,17 @@ pub enum Published {
     Adopted,
 }
 
+/// Refuses options of `storage:` that cannot be used, without a request or a look at the disk.
+///
+/// # Errors
+/// Invalid, with the option and what is wrong with it; secrets are not shown.
+pub fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
+    match settings.url.scheme() {
+        "file" => Ok(()),
+        _ => object::check_options(settings),
+    }
+}
+
 impl Store {
     /// Opens a prefix for writing. A local directory is made where missing; an object store is not contacted
     /// ([`Self::probe`] does). Large files wait for their upload in `scratch_dir`.
@@ -133,6 +144,18 @@ impl Store {
         match &self.0 {
             Backend::Local(backend) => backend.probe().await,
             Backend::Object(backend) => backend.probe().await,
+        }
+    }
+
+    /// Whether a large file, too, is made visible only where none is: by one request that the store refuses otherwise. Where
+    /// it is not, the name is looked at just before. Tried with a hidden probe.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub async fn probe_completion(&self) -> Result<bool, StorageError> {
+        match &self.0 {
+            Backend::Local(_) => Ok(true),
+            Backend::Object(backend) => backend.probe_completion().await,
         }
     }
 
@@ -287,7 +310,8 @@ impl StagedFile {
     /// method writes them. Appending an empty chunk does nothing but that.
     ///
     /// # Errors
-    /// `Retriable` when the disk is full and the like, `Spoiled` when bytes written before are in doubt.
+    /// `Retriable` when the disk is full and the like, `Spoiled` when bytes written before are in doubt. On the way to an
+    /// object store a full disk keeps nothing from being sealed: the rest goes up from memory.
     ///
     /// # Panics
     /// After [`Self::seal`].

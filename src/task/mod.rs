@@ -167,7 +167,8 @@ impl SinkTask {
                 if let Some(old) = self.lanes.remove(&tp) {
                     forget(old, &mut self.shared);
                 }
-                names::check_topic(&tp).map_err(|failure| (Some(tp.clone()), failure))?;
+                names::check_topic(&tp, self.shared.settings.prefix_bytes)
+                    .map_err(|failure| (Some(tp.clone()), failure))?;
                 let lane = Lane::new(tp.clone(), epoch, stop, &mut self.shared);
                 self.lanes.insert(tp, lane);
                 Ok(())

@@ -15,6 +15,12 @@ pub const LONGEST_SEGMENT_BYTES: usize = 255;
 /// Longest key that object stores take, bytes.
 pub const LONGEST_KEY_BYTES: usize = 1024;
 
+/// Digits of the highest offset and of the highest partition number there is.
+const OFFSET_DIGITS: usize = 19;
+const PARTITION_DIGITS: usize = 10;
+/// Digits of the highest ordinal: the files of a directory that one flush makes are fewer than the schemas that it reads.
+const ORDINAL_DIGITS: usize = 5;
+
 /// `<topic>/<directory>/<topic>+<partition>+<start>+<end>[+<n>].parquet`, relative to the output prefix.
 ///
 /// `directory` is empty or the joined `k=v` segments; `ordinal` is the place of the file among those of the
@@ -35,31 +41,55 @@ pub fn object_name(tp: &TopicPartition, range: OffsetRange, directory: &str, ord
     name
 }
 
-/// Whether files of the partition can have names at all: a topic's name is part of them.
-///
-/// # Errors
-/// Fatal when even the shortest is too long for one path segment.
-pub fn check_topic(tp: &TopicPartition) -> Result<(), Failure> {
-    let nowhere = OffsetRange { start: Offset::ZERO, end: Offset::ZERO };
-    let segment_bytes = object_name(tp, nowhere, "", 0).len() - tp.topic.len() - 1;
-    if segment_bytes <= LONGEST_SEGMENT_BYTES {
-        return Ok(());
+/// Why files of the partition cannot have names, if they cannot, lower case: a topic's name is part of them, and they have
+/// to hold any offset.
+#[must_use]
+pub fn topic_fault(topic: &str, partition: i32) -> Option<String> {
+    if topic.starts_with('.') {
+        return Some(
+            "the topic's name begins with a dot, and readers of the lake skip such directories".into(),
+        );
     }
-    let most = LONGEST_SEGMENT_BYTES - (segment_bytes - tp.topic.len());
-    Err(Failure::fatal(
-        Stage::Recover,
+    let most = LONGEST_SEGMENT_BYTES - affix_bytes(partition.to_string().len());
+    (topic.len() > most).then(|| {
         format!(
-            "{tp}: the topic's name has {} bytes, and names of files leave room for {most}; take the topic out of kafka.topics, or copy it to one of a shorter name",
-            tp.topic.len()
-        ),
-    ))
+            "the topic's name has {} bytes, and names of files leave room for {most} in that of partition {partition}",
+            topic.len()
+        )
+    })
 }
 
-/// Bytes that an object name adds to its directory, for the check of the longest key.
+/// Whether files of the partition can have names at all. `prefix_bytes` is what stands before them in a key.
+///
+/// # Errors
+/// Fatal when they can not, or only as long as offsets are low.
+pub fn check_topic(tp: &TopicPartition, prefix_bytes: usize) -> Result<(), Failure> {
+    let fatal = |reason: String| Err(Failure::fatal(Stage::Recover, reason));
+    if let Some(fault) = topic_fault(&tp.topic, tp.partition) {
+        return fatal(format!(
+            "{tp}: {fault}; take the topic out of kafka.topics, or copy it to one of another name"
+        ));
+    }
+    let key_bytes = prefix_bytes + name_overhead_bytes(tp);
+    if key_bytes > LONGEST_KEY_BYTES {
+        return fatal(format!(
+            "{tp}: keys of its files can have {key_bytes} bytes, and object stores take {LONGEST_KEY_BYTES}; shorten storage.url, or copy the topic to one of a shorter name"
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes that an object name adds to its directory at the most, for the check of the longest key.
 #[must_use]
 pub fn name_overhead_bytes(tp: &TopicPartition) -> usize {
-    // topic twice, two separators, partition, two offsets of up to 19 digits, four plus signs, ordinal, suffix
-    2 * tp.topic.len() + 2 + 10 + 2 * 19 + 4 + 10 + ".parquet".len()
+    // The topic's directory, and the separator behind that of the storage partition.
+    let above_bytes = tp.topic.len() + 2;
+    above_bytes + tp.topic.len() + affix_bytes(PARTITION_DIGITS)
+}
+
+/// Bytes of a file's name behind the topic at the most: partition, two offsets, ordinal, each after a plus sign, suffix.
+fn affix_bytes(partition_digits: usize) -> usize {
+    4 + partition_digits + 2 * OFFSET_DIGITS + ORDINAL_DIGITS + ".parquet".len()
 }
 
 /// What an object name says, when it is one of ours: topic-partition, offset range and ordinal.
@@ -104,7 +134,10 @@ pub fn escape_partition_value(value: &str) -> String {
     escaped
 }
 
-fn needs_escape(character: char) -> bool {
+/// Whether a character means something in the path of a partition directory, to a file system, to Hive or to those that
+/// read as it does.
+#[must_use]
+pub fn needs_escape(character: char) -> bool {
     character.is_ascii_control()
         || matches!(
             character,
@@ -167,12 +200,30 @@ mod tests {
 
     #[test]
     fn a_topic_whose_files_can_have_no_name_is_refused_at_once() {
-        let check = |bytes: usize, partition| check_topic(&TopicPartition::new("t".repeat(bytes), partition));
-        assert_eq!((check(219, 7), check(218, 12)), (Ok(()), Ok(())));
-        for (bytes, partition, most) in [(220, 7, 219), (219, 12, 218), (249, 0, 219)] {
-            let failure = check(bytes, partition).unwrap_err();
-            assert!(failure.to_string().contains(&format!("room for {most};")), "{failure}");
+        let topic = |bytes: usize, partition| TopicPartition::new("t".repeat(bytes), partition);
+        for (bytes, partition) in [(199, 7), (198, 12)] {
+            let tp = topic(bytes, partition);
+            assert_eq!(check_topic(&tp, 0), Ok(()));
+            // The highest offsets, beside many files of other schemas.
+            let name = object_name(&tp, range(i64::MAX - 1, i64::MAX), "", 99_999);
+            assert_eq!(name.rsplit('/').next().unwrap().len(), LONGEST_SEGMENT_BYTES);
+            assert!(name.len() < name_overhead_bytes(&tp));
         }
+        for (bytes, partition, most) in [(200, 7, 199), (199, 12, 198), (249, 0, 199)] {
+            let failure = check_topic(&topic(bytes, partition), 0).unwrap_err();
+            assert!(failure.to_string().contains(&format!("room for {most} ")), "{failure}");
+        }
+        let hidden = check_topic(&TopicPartition::new(".hidden", 0), 0).unwrap_err();
+        assert!(hidden.to_string().contains("dot"), "{hidden}");
+    }
+
+    #[test]
+    fn fault_71_a_prefix_that_leaves_no_room_for_any_key_is_refused_at_once() {
+        let tp = TopicPartition::new("t".repeat(100), 0);
+        let room = LONGEST_KEY_BYTES - name_overhead_bytes(&tp);
+        assert_eq!(check_topic(&tp, room), Ok(()));
+        let failure = check_topic(&tp, room + 1).unwrap_err();
+        assert!(failure.to_string().contains("shorten storage.url"), "{failure}");
     }
 
     #[test]

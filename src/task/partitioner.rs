@@ -44,7 +44,7 @@ pub struct Partitioned {
 }
 
 impl Partitioner {
-    /// `name_bytes` is the longest that topic directory and file name can be.
+    /// `name_bytes` is the longest that all else of a key can be: output prefix, topic directory and file name.
     #[must_use]
     pub fn new(rules: Vec<PartitionRule>, name_bytes: usize) -> Self {
         Self { rules, longest_directory_bytes: LONGEST_KEY_BYTES.saturating_sub(name_bytes) }

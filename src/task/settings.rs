@@ -45,6 +45,8 @@ pub struct TaskSettings {
     pub key_readers: ReaderChoice,
     /// Rules of `partition_by`.
     pub partition_by: Vec<PartitionRule>,
+    /// Bytes that stand before a file's name in its key: the output prefix of an object store.
+    pub prefix_bytes: usize,
     /// When flushes end.
     pub rotate: RotateSettings,
     /// How files are encoded.
@@ -90,6 +92,7 @@ impl TaskSettings {
             readers,
             key_readers: key_readers(readers, connector.key),
             partition_by: connector.partition_by.clone(),
+            prefix_bytes: connector.storage.prefix_bytes(),
             rotate: connector.rotate,
             encoding: Arc::new(Encoding::new(&connector.parquet)),
             open_row_groups_bytes: OPEN_ROW_GROUPS_BYTES / connector.tasks.get(),

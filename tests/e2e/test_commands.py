@@ -29,7 +29,7 @@ def test_the_demo_writes_what_it_says(demo: tuple[Finished, LocalLake, Sluice]) 
     finished, lake, _ = demo
     assert finished.code == 0, finished
     assert len(lake.positions()) == len(set(lake.positions())) == RECORDS
-    assert_sound(lake, topic_ids=False)
+    assert_sound(lake)
     for file in lake.files():
         assert file.path.name in finished.text, f"the table does not have {file.path.name}"
 

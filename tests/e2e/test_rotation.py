@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import urllib.parse
@@ -169,6 +170,20 @@ def test_fault_68_fault_69_any_value_makes_a_directory_below_the_prefix_that_say
             assert values_of(file.directory) == {"country": row["shipping"]["country"]}
             said.add(row["shipping"]["country"])
     assert said == set(NASTY)
+
+
+FOUR = {"type": "record", "name": "Four", "fields": [{"name": name, "type": "string"} for name in "abcd"]}
+
+
+def test_fault_71_values_too_long_for_a_key_below_the_prefix_are_poison(lab: Lab) -> None:
+    topic, lake = lab.topic("long"), dataclasses.replace(lab.s3(), prefix="p" * 80)
+    # Short enough for a key by themselves, and too long together with the prefix.
+    produced = lab.produce(topic, 0, FOUR, [dict.fromkeys("abcd", "v" * length) for length in (1, 222, 190)])
+    rules = [{"field": name} for name in "abcd"]
+    connector = lab.connector(lake, [topic], partition_by=rules, errors={"on_poison": "skip"})
+    lab.sluice.until_end(lab.sluice.write([connector.settings]))
+    assert lab.topics.lag(connector.group, [topic]) == 0
+    assert_delivered(lake, topic, [position for position, row in produced.items() if len(row["a"]) != 222])
 
 
 def test_two_fields_that_are_not_strings_make_directories_too(lab: Lab) -> None:

@@ -4,9 +4,6 @@ the audit."""
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +13,14 @@ from harness.admin import Admin
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.lake import Lake, LocalLake
+from harness.load import Load
 from harness.sluice import drain
 from harness.small_disk import small_disk
 from harness.waiting import until
 from services.process import free_port
 
-EVENT = {"type": "record", "name": "Event", "fields": [{"name": "n", "type": "long"}, {"name": "text", "type": "string"}]}
 TOLD_WITHIN_S = 10
 """The product's own promise, and not a wait of the test: what is not told by then is told too late."""
-
-
-class Load:
-    """Produces to two partitions until it is told to stop; a broker that is away is waited for."""
-
-    def __init__(self, lab: Lab, topic: str):
-        self.lab, self.topic = lab, topic
-        self.produced: dict[tuple[int, int], Any] = {}
-        self.error: BaseException | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        try:
-            turn = 0
-            while not self._stop.wait(0.1):
-                turn += 1
-                records = [{"n": turn, "text": f"record {turn} {number}"} for number in range(20)]
-                self.produced |= self.lab.produce(self.topic, turn % 2, EVENT, records, enable_idempotence=True, message_timeout_ms=120000)
-        except BaseException as error:  # noqa: BLE001
-            self.error = error
-
-    @contextmanager
-    def running(self) -> Iterator[Load]:
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            self._thread.join(150)
-        assert self.error is None, self.error
 
 
 @pytest.mark.timeout(300)

@@ -16,7 +16,6 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewPartitions,
     ResourcePatternType,
     ResourceType,
 )
@@ -31,6 +30,7 @@ from faults.bench import NOISE
 from faults.process_case import Run
 from faults.steady import SCHEMA, orders
 
+SIGCONT = 18
 EVERY_SECOND = {"every": "1s"}
 PATIENT = {"session.timeout.ms": 45_000, "heartbeat.interval.ms": 1000, "reconnect.backoff.max.ms": 500}
 
@@ -109,17 +109,45 @@ def test_fault_6_a_deleted_topic_stops_nobody_else(lab: Lab) -> None:
     assert_delivered(lakes[1], stays, produced)
 
 
-def test_fault_8_new_partitions_are_taken_up_from_their_beginning(lab: Lab) -> None:
+def test_fault_7_a_topic_id_that_is_not_told_in_time_is_asked_for_again(lab: Lab) -> None:
+    topic, lake = lab.topic("described", 2), lab.local()
+    produced = lab.produce(topic, 0, SCHEMA, orders(200)) | lab.produce(topic, 1, SCHEMA, orders(200, 1))
+    proxy = lab.stack.toxiproxy
+    proxy.proxy("described", lab.stack.kafka.proxied_port, lab.stack.kafka.proxy_port)
+    properties = {**PATIENT, "bootstrap.servers": lab.stack.kafka.proxied_brokers}
+    connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate=EVERY_SECOND)
+    run = Run(lab, lab.sluice.write([connector.settings]), "recover.describe.before=stop", until_end=False)
+    try:
+        _, stopped, seconds = run.stopped()
+        until("it is about to ask for the id", stopped, seconds)
+        proxy.enable("described", False)
+        run.service.signal(SIGCONT)
+        until("that the question failed is told", lambda: f"cannot describe topic {topic}" in run.text)
+        proxy.enable("described", True)
+        until("all is committed", delivered(lab, connector.group, topic))
+        drain(run.service)
+    finally:
+        run.service.kill()
+        proxy.remove("described")
+    assert_delivered(lake, topic, produced)
+    # Each footer has the id.
+    assert_sound(lake)
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_fault_8_new_partitions_are_taken_up_from_their_beginning(lab: Lab, start: str) -> None:
     topic, lake = lab.topic("growing"), lab.local()
-    connector = lab.connector(lake, [topic], kafka={"start": "earliest", "properties": {**QUICK_GROUP, "topic.metadata.refresh.interval.ms": 1000}}, rotate=EVERY_SECOND)
+    connector = lab.connector(lake, [topic], kafka={"start": start, "properties": {**QUICK_GROUP, "topic.metadata.refresh.interval.ms": 2000}}, rotate=EVERY_SECOND)
     daemon = lab.sluice.daemon(lab.sluice.write([connector.settings]))
+    until("the first partition is started", lambda: "partition started" in daemon.log.read_text())
     produced = lab.produce(topic, 0, SCHEMA, orders(50))
     until("the first partition is committed", delivered(lab, connector.group, topic))
-    lab.topics.admin.create_partitions([NewPartitions(topic, 3)])[topic].result(30)
-    until("the partitions are there", lambda: len(lab.topics.end_offsets(topic)) == 3)
+    lab.topics.grow(topic, 3)
+    # Most likely before the daemon sees the partitions; either way it may not pass anything over.
     produced |= lab.produce(topic, 1, SCHEMA, orders(50, 1)) | lab.produce(topic, 2, SCHEMA, orders(50, 2))
     until("all is committed", lambda: lab.topics.committed(connector.group, topic) == {0: 50, 1: 50, 2: 50})
     drain(daemon)
+    assert daemon.log.read_text().count('offset=0 found="earliest"') == (3 if start == "earliest" else 2)
     assert_delivered(lake, topic, produced)
     assert_sound(lake)
 

@@ -14,6 +14,7 @@ from harness.delivery import assert_delivered, assert_sound
 from harness.lab import QUICK_GROUP, Connector, Lab
 from harness.sluice import drain
 from harness.waiting import until
+from services.process import free_port
 
 from faults.extent import only_long
 from faults.proof import audit
@@ -144,6 +145,58 @@ def test_fault_23_of_two_members_with_one_instance_id_the_fenced_one_says_so(lab
     all_committed(lab, connector, topic)
     for daemon in daemons:
         daemon.stop(40)
+    assert_delivered(lake, topic, produced)
+    assert_sound(lake)
+
+
+def test_fault_22_a_static_member_put_out_while_it_rejoins_goes_on_from_what_its_heir_committed(lab: Lab) -> None:
+    """The client keeps its partitions without a word: its id is another one afterwards, its assignment is not."""
+    topic, lake = lab.topic("silent"), lab.local()
+    proxy = lab.stack.toxiproxy
+    proxy.proxy("silent", lab.stack.kafka.proxied_port, lab.stack.kafka.proxy_port)
+    far = {**QUICK_GROUP, "bootstrap.servers": lab.stack.kafka.proxied_brokers, "reconnect.backoff.max.ms": 500, "group.instance.id": f"{topic}-0", "debug": "cgrp"}
+    static = lab.connector(lake, [topic], kafka={"properties": far}, rotate={"rows": 100_000, "every": "1h"})
+    heir = lab.connector(lake, [topic], name=static.settings["name"], kafka={"properties": QUICK_GROUP}, rotate={"every": "500ms"})
+    # What the client says of its joins is on the level of traces.
+    port = free_port()
+    config = lab.sluice.write([static.settings], "static.yaml", daemon={"listen": f"127.0.0.1:{port}", "log": {"format": "text", "level": "trace"}})
+    produced = lab.produce(topic, 0, SCHEMA, orders(200))
+    first = lab.sluice.daemon(config)
+
+    def says(words: str) -> int:
+        return first.log.read_text().count(words)
+
+    def buffered_records() -> float:
+        metrics = metrics_of(f"127.0.0.1:{port}")
+        return sum(value for name, value in metrics.items() if name.startswith("sluice_records_total"))
+
+    idle = Consumer({"bootstrap.servers": lab.stack.kafka.brokers, "group.id": static.group, "enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky", "log_level": 1})
+    try:
+        until("all records are buffered", lambda: buffered_records() == 200)
+        # It joins, and as nobody polls it, it never takes its empty share and never joins again.
+        joins = f'Joining group "{static.group}"'
+        joined = says(joins)
+        idle.subscribe([topic])
+        until("both have joined", lambda: says(joins) > joined and lab.topics.members(static.group) == 2 and lab.topics.state(static.group) == "STABLE")
+        joined = says(joins)
+        second = lab.sluice.daemon(lab.sluice.write([heir.settings], "heir.yaml"))
+        until("the static member joins again", lambda: says(joins) > joined)
+        proxy.enable("silent", False)
+        idle.close()
+        until("the heir has delivered", lambda: lab.topics.committed(static.group, topic) == {0: 200})
+        drain(second)
+        produced |= lab.produce(topic, 0, SCHEMA, orders(50, 1))
+        joined = says("changed join state wait-assign-call -> steady")
+        proxy.enable("silent", True)
+        until("the static member is back", lambda: says("changed join state wait-assign-call -> steady") > joined)
+        until("it has read the rest", lambda: buffered_records() >= 250)
+        drain(first)
+    finally:
+        proxy.remove("silent")
+    assert not says("partitions lost"), "the client told of it: this test shows nothing"
+    assert says("took us in again")
+    # What it had not read again when it was ended.
+    lab.sluice.until_end(lab.sluice.write([heir.settings], "heir.yaml"))
     assert_delivered(lake, topic, produced)
     assert_sound(lake)
 

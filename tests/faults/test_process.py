@@ -13,6 +13,7 @@ from harness.delivery import assert_delivered, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.lake import LocalLake
 from harness.sluice import BINARY, drain
+from harness.small_disk import small_disk as small_disk_of
 from harness.waiting import until
 from services.process import die_with_parent
 
@@ -118,6 +119,21 @@ def test_fault_74_a_full_disk_is_waited_for_and_nothing_is_half_written(lab: Lab
     ballast.unlink()
     until("everything is committed", lambda: lab.topics.lag(connector.group, [topic]) == 0)
     drain(daemon)
+    assert_delivered(lake, topic, produced)
+    assert_sound(lake)
+
+
+def test_fault_74_scratch_space_that_open_flushes_have_filled_comes_back(lab: Lab, tmp_path: Path) -> None:
+    topic, lake = lab.topic("scratch", 4), lab.s3()
+    produced = {}
+    for partition in range(4):
+        produced |= lab.produce(topic, partition, NOISE, ({"noise": os.urandom(20_000)} for _ in range(300)))
+    rotate, parquet = {"bytes": "3MiB", "every": "10m"}, {"row_group": {"bytes": "256KiB"}}
+    connector = lab.connector(lake, [topic], rotate=rotate, parquet=parquet)
+    with small_disk_of(tmp_path / "scratch", 2) as disk:
+        daemon = {"listen": "127.0.0.1:0", "scratch_dir": str(disk.folder)}
+        ended = lab.sluice.until_end(lab.sluice.write([connector.settings], daemon=daemon))
+    assert "scratch space" in ended.text, "the disk was never full"
     assert_delivered(lake, topic, produced)
     assert_sound(lake)
 

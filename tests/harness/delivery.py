@@ -38,16 +38,15 @@ def assert_delivered(lake: Lake, topic: str, produced: Iterable[Position]) -> No
     )
 
 
-def assert_sound(lake: Lake, contiguous: bool = True, topic_ids: bool = True) -> None:
+def assert_sound(lake: Lake, contiguous: bool = True) -> None:
     """Names, ranges and footers agree with each other and with the rows; ranges are disjoint and leave no gap.
 
-    `contiguous=False` where whole flushes may hold nothing to write (skipped records, control markers);
-    `topic_ids=False` where the broker gives none.
+    `contiguous=False` where whole flushes may hold nothing to write (skipped records, control markers).
     """
     files = lake.files()
     assert files, f"no data file below {lake.url}"
     for file in files:
-        _assert_file(file, FOOTER_KEYS if topic_ids else FOOTER_KEYS - {"topic_id"})
+        _assert_file(file, FOOTER_KEYS)
     ranges: dict[tuple[str, int], set[tuple[int, int]]] = {}
     for file in files:
         ranges.setdefault((file.topic, file.partition), set()).add((file.start, file.end))

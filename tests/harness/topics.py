@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from harness.waiting import until
 
@@ -34,6 +34,11 @@ class Topics:
         self.admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(30)
         until(f"{name} has leaders", lambda: self._answers(name), 30)
         return name
+
+    def grow(self, name: str, partitions: int) -> None:
+        """Adds partitions, until there are so many; returns when every one has a leader."""
+        self.admin.create_partitions([NewPartitions(name, partitions)])[name].result(30)
+        until(f"{name} has {partitions} leaders", lambda: self._answers(name, partitions), 30)
 
     def delete(self, name: str) -> None:
         """Deletes a topic."""
@@ -94,6 +99,10 @@ class Topics:
         """How many members the group has."""
         return len(self.admin.describe_consumer_groups([group])[group].result(30).members)
 
+    def state(self, group: str) -> str:
+        """The state of the group, as the coordinator names it: `STABLE`, `PREPARING_REBALANCING`, `EMPTY`…"""
+        return str(self.admin.describe_consumer_groups([group])[group].result(30).state.name)
+
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commits offsets for a group without members, as an operator does."""
         consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": group, "enable.auto.commit": False})
@@ -149,9 +158,9 @@ class Topics:
                     raise
                 time.sleep(0.1)
 
-    def _answers(self, topic: str) -> bool:
+    def _answers(self, topic: str, partitions: int = 1) -> bool:
         try:
-            return bool(self.end_offsets(topic))
+            return len(self.end_offsets(topic)) >= partitions
         except KafkaException:
             return False
 

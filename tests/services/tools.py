@@ -41,6 +41,22 @@ def promtool() -> Path:
     return fetched(f"promtool-{PROMTOOL_VERSION}", build) / "promtool"
 
 
+def prometheus() -> Path:
+    """Prometheus itself, without what finds targets in clouds; it takes a minute or two, so only those tests fetch it that need it."""
+
+    def build(folder: Path) -> None:
+        source = folder / "source"
+        source.mkdir()
+        (source / "go.mod").write_text("module prometheus\n", encoding="utf-8")
+        package = "github.com/prometheus/prometheus/cmd/prometheus"
+        go = ["env", f"--chdir={source}", program("go")]
+        checked([*go, "get", f"{package}@{PROMTOOL_VERSION}"])
+        flags = ["-tags", "remove_all_sd", "-ldflags", "-s -w"]
+        checked([*go, "build", *flags, "-o", str(folder / "prometheus"), package], {"GOFLAGS": "-buildvcs=false"})
+
+    return fetched(f"prometheus-{PROMTOOL_VERSION}", build) / "prometheus"
+
+
 def helm() -> Path:
     """Helm, for linting and rendering the chart; it never sees a cluster."""
 

@@ -20,8 +20,8 @@ const NO_GROUP: &str = "sluice-audit";
 
 /// Commits by topic-partition.
 pub(super) type Commits = BTreeMap<TopicPartition, GroupCommit>;
-/// First offsets by topic-partition.
-pub(super) type Beginnings = BTreeMap<TopicPartition, Offset>;
+/// First offsets by topic-partition, or why the broker does not tell.
+pub(super) type Beginnings = BTreeMap<TopicPartition, Result<Offset, String>>;
 
 /// A cluster to ask.
 pub(super) struct Broker {
@@ -87,13 +87,34 @@ impl Broker {
             .collect())
     }
 
-    /// The first offset that the broker has of each topic-partition of the plan and of `commits`, where it tells.
+    /// The first offset that the broker has of each topic-partition of the plan and of `commits`.
     pub(super) async fn beginnings(&self, plan: &AuditPlan, commits: Option<&Commits>) -> Beginnings {
         let mut partitions: BTreeSet<TopicPartition> =
             plan.files.iter().map(|file| file.tp.clone()).collect();
         partitions.extend(commits.into_iter().flat_map(BTreeMap::keys).cloned());
-        let answer = self.ask(move |reader| reader.beginnings(&partitions).map_err(reason_of)).await;
-        answer.unwrap_or_default()
+        let asked = partitions.clone();
+        let answer = self.ask(move |reader| reader.beginnings(&asked).map_err(reason_of)).await;
+        answer.unwrap_or_else(|reason| partitions.into_iter().map(|tp| (tp, Err(reason.clone()))).collect())
+    }
+
+    /// Hands the first offsets of every topic-partition that has files, or has something committed, to the auditor.
+    pub(super) fn front(
+        auditor: &mut Auditor,
+        plan: &AuditPlan,
+        commits: Option<&Commits>,
+        beginnings: &Beginnings,
+    ) {
+        let with_files: BTreeSet<&TopicPartition> = plan.files.iter().map(|file| &file.tp).collect();
+        for (tp, begins) in beginnings {
+            let commit = commits.and_then(|commits| commits.get(tp));
+            match begins {
+                Ok(begins) => auditor.broker_begins(tp, *begins),
+                Err(reason) if with_files.contains(tp) || commit.is_some_and(has_settled) => {
+                    auditor.broker_is_silent(tp, reason.as_str());
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Hands the commits of every topic-partition to the auditor.
@@ -108,12 +129,12 @@ impl Broker {
         let with_files: BTreeSet<&TopicPartition> = plan.files.iter().map(|file| &file.tp).collect();
         for (tp, after) in after {
             // Neither files nor anything settled: there is nothing to be said of it.
-            if !with_files.contains(&tp) && after.offset.is_none_or(|offset| offset == Offset::ZERO) {
+            if !with_files.contains(&tp) && !has_settled(&after) {
                 continue;
             }
             // A topic-partition that got its first file in between has no tail to be judged.
             let before = before.get(&tp).cloned().unwrap_or_default();
-            let begins = beginnings.get(&tp).copied();
+            let begins = beginnings.get(&tp).cloned().and_then(Result::ok);
             auditor.commits(plan, &tp, group, &GroupCommits { before, after }, begins);
         }
     }
@@ -186,4 +207,8 @@ impl Broker {
         });
         answer.await.unwrap_or_else(|_| Err("the kafka client panicked; please report this".to_owned()))
     }
+}
+
+fn has_settled(commit: &GroupCommit) -> bool {
+    commit.offset.is_some_and(|offset| offset > Offset::ZERO)
 }

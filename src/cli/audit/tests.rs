@@ -450,6 +450,16 @@ async fn a_partition_whose_files_are_gone_altogether_is_found_by_its_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_does_not_tell_where_it_begins_proves_nothing() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("another", 1, 1).unwrap();
+    let broker = Broker::of(properties(&cluster), None).unwrap().unwrap();
+    let report = Lake::sound().examine_with(None, Some(&broker)).await;
+    assert!(!report.ok && shown(&report).contains("no such partition"), "{}", shown(&report));
+    assert!(only(&report).broker_silent.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_held_against_the_files() {
     use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 

@@ -122,6 +122,17 @@ fn missing_dead_letter_topics_are_told_from_topics() {
 }
 
 #[test]
+fn topics_that_a_pattern_finds_and_whose_files_can_have_no_name_are_told() {
+    let text = connector("orders", "localhost:1", "http://localhost:1", "file:///lake");
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}"));
+    let topics = [("t".repeat(199), 10), ("u".repeat(199), 11), (".hidden".into(), 1), ("empty".into(), 0)];
+    let probe = TopicProbe { brokers: 3, topics: topics.into(), missing: vec![] };
+    let findings = kafka_findings(&settings.connectors[0], &probe);
+    let lines: Vec<String> = findings[1..].iter().map(problem_line).collect();
+    assert!(lines.len() == 2 && lines[0].contains("partition 10") && lines[1].contains("dot"), "{lines:?}");
+}
+
+#[test]
 fn a_scratch_directory_must_take_files() {
     let directory = TempDir::new().unwrap();
     assert!(try_scratch_dir(directory.path()).is_ok());

@@ -31,7 +31,8 @@ pub enum PartitionRule {
         /// `time`: where the instant comes from: `record`, `wallclock`, or the path of a field.
         source: TimeSource,
         /// `path`, required: strftime pattern as [`chrono::format::strftime`] reads it; may hold several `/`. Checked:
-        /// relative, no empty or hidden parts, at least one part of a date or time, no zone.
+        /// relative, no empty or hidden parts, none of the characters that Hive escapes (such as `:` and `%`) but one `=` in
+        /// each part, at least one part of a date or time, no zone.
         pattern: String,
         /// `timezone`: name in the IANA database of the zone that the pattern is written in. Default `UTC`.
         timezone: chrono_tz::Tz,
@@ -160,6 +161,18 @@ pub struct StorageSettings {
 }
 
 impl StorageSettings {
+    /// Bytes that the prefix puts in front of a file's name in its key, with the slash between them; 0 for a local directory
+    /// and for a whole bucket.
+    #[must_use]
+    pub fn prefix_bytes(&self) -> usize {
+        let path = self.url.path().trim_matches('/').as_bytes();
+        if self.url.scheme() == "file" || path.is_empty() {
+            return 0;
+        }
+        let is_escape = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
+        path.len() - 2 * path.windows(3).filter(|bytes| is_escape(bytes)).count() + 1
+    }
+
     /// Where the storage is, for messages: the URL, and the endpoint where `options` name one (without user and query).
     #[must_use]
     pub fn place(&self) -> String {

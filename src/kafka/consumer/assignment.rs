@@ -4,6 +4,7 @@
 use super::{ConsumerThread, DRAIN_DEADLINE, Lane, Revocation, client_failure, spell};
 use crate::error::Failure;
 use crate::kafka::context::Rebalance;
+use crate::kafka::native;
 use crate::position::{Epoch, TopicPartition};
 use crate::task::message::Input;
 use rdkafka::consumer::Consumer as _;
@@ -17,11 +18,43 @@ impl ConsumerThread {
         while self.revoking.is_none() {
             let Some(event) = self.consumer.context().next_rebalance() else { break };
             self.status.rebalances.fetch_add(1, Ordering::Relaxed);
+            self.renew_membership()?;
             match event {
                 Rebalance::Assign(partitions) => self.assign(&partitions)?,
                 Rebalance::Revoke(partitions) => self.revoke(&partitions),
                 Rebalance::Lost(partitions) => self.lose(&partitions)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The client tells of most ways out of the group, but not of all: a static member that is put out while it joins again
+    /// (its network was away, say) comes back under another id with the partitions it had, and nothing is called lost. Others
+    /// may have had them meanwhile. The end of each join is an event, so an id that has changed is seen here.
+    pub(super) fn renew_membership(&mut self) -> Result<(), Failure> {
+        let member = native::member_id(&self.consumer);
+        if member.is_empty() || member == self.member {
+            return Ok(());
+        }
+        self.member = member;
+        if self.lanes.is_empty() {
+            return Ok(());
+        }
+        let held: Vec<(String, i32)> =
+            self.lanes.keys().map(|tp| (tp.topic.to_string(), tp.partition)).collect();
+        tracing::warn!(
+            connector = self.settings.connector,
+            partitions = spell(&held),
+            "the group had put us out and took us in again: unsettled records of these partitions will be read again"
+        );
+        let mut list = TopicPartitionList::with_capacity(held.len());
+        for (topic, partition) in &held {
+            list.add_partition(topic, *partition);
+        }
+        self.consumer.pause(&list).map_err(|error| client_failure(&error))?;
+        self.drop_all();
+        if !self.draining {
+            self.take_over(&held);
         }
         Ok(())
     }
@@ -51,6 +84,11 @@ impl ConsumerThread {
             partitions = spell(partitions),
             "partitions assigned"
         );
+        self.take_over(partitions);
+        Ok(())
+    }
+
+    fn take_over(&mut self, partitions: &[(String, i32)]) {
         for (topic, partition) in partitions {
             self.epochs += 1;
             let (tp, epoch) = (TopicPartition::new(topic.as_str(), *partition), Epoch(self.epochs));
@@ -59,7 +97,6 @@ impl ConsumerThread {
             self.tell(lane.task, Input::Assigned { tp: tp.clone(), epoch, stop });
             self.lanes.insert(tp, lane);
         }
-        Ok(())
     }
 
     pub(super) fn revoke(&mut self, partitions: &[(String, i32)]) {

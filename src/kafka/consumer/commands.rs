@@ -1,22 +1,17 @@
-//! Owns the execution of what tasks and daemon ask of the consumer thread: commits behind the guard, positions, starts,
-//! pauses.
+//! Owns the execution of what tasks and daemon ask of the consumer thread: commits behind the guard, starts, pauses.
 
-use super::{
-    Announcement, Command, ConsumerThread, DESCRIBE_TIMEOUT, Doubt, REQUEST_TIMEOUT, SEEK_TIMEOUT,
-    broker_position, commit_error, position_failure,
-};
+use super::{Announcement, Command, ConsumerThread, Doubt, SEEK_TIMEOUT, commit_error};
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
+use crate::kafka::consumer::reading::Read;
 use crate::kafka::consumer::starts::Start;
 use crate::kafka::native;
-use crate::kafka::native::{OffsetToCommit, TopicDescription};
-use crate::kafka::watermarks::watermarks;
+use crate::kafka::native::OffsetToCommit;
 use crate::position::{Epoch, Offset, TopicPartition};
-use crate::task::message::{Attempt, CommitError, CommitId, Input};
+use crate::task::message::{CommitError, CommitId, Input};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
-use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::TryRecvError;
 
 impl ConsumerThread {
@@ -25,12 +20,12 @@ impl ConsumerThread {
         let mut commits = Vec::new();
         loop {
             match self.commands.try_recv() {
-                Ok(Command::ReadCommitted(tp, epoch, attempt)) => reads.push((tp, epoch, attempt)),
+                Ok(Command::ReadCommitted(tp, epoch, attempt)) => reads.push(Read { tp, epoch, attempt }),
                 Ok(Command::Commit { tp, epoch, commit, offset, metadata }) => {
                     commits.push((tp, epoch, commit, offset, metadata));
                 }
                 Ok(Command::Start(tp, epoch, attempt, offset)) => {
-                    self.starts.add(Start { tp, epoch, attempt, offset });
+                    self.start(Start { tp, epoch, attempt, offset });
                 }
                 Ok(Command::Pause(tp, epoch)) => self.set_paused(&tp, epoch, true),
                 Ok(Command::Resume(tp, epoch)) => self.set_paused(&tp, epoch, false),
@@ -54,7 +49,8 @@ impl ConsumerThread {
             }
         }
         self.commit(commits)?;
-        self.read_committed(&reads)
+        self.read_committed(reads);
+        Ok(())
     }
 
     pub(super) fn drain(&mut self) {
@@ -80,9 +76,19 @@ impl ConsumerThread {
         &mut self,
         commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>,
     ) -> Result<(), Failure> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        // A commit carries whatever id the client has when it is sent, and the group takes it from any member.
+        let is_member = native::member_id(&self.consumer) == self.member;
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for commit in commits {
-            match self.guard(&commit.0, commit.1, commit.3) {
+            let guarded = if is_member {
+                self.guard(&commit.0, commit.1, commit.3)
+            } else {
+                Err("the group has put us out since the partition was taken over".to_owned())
+            };
+            match guarded {
                 Ok(()) => passed.push(commit),
                 Err(reason) => refused.push((commit, reason)),
             }
@@ -155,56 +161,6 @@ impl ConsumerThread {
         Ok(())
     }
 
-    pub(super) fn read_committed(
-        &mut self,
-        reads: &[(TopicPartition, Epoch, Attempt)],
-    ) -> Result<(), Failure> {
-        if reads.is_empty() {
-            return Ok(());
-        }
-        let mut list = TopicPartitionList::with_capacity(reads.len());
-        for (tp, _, _) in reads {
-            list.add_partition(&tp.topic, tp.partition);
-        }
-        failpoint!("recover.read.before");
-        let committed = self
-            .consumer
-            .committed_offsets(list, REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the committed offsets"));
-        let ends = watermarks(&self.consumer, reads.iter().map(|(tp, _, _)| tp), REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the first and last offsets"));
-        failpoint!("recover.read.after");
-        let mut errors = Vec::new();
-        let descriptions = if committed.is_ok() && ends.is_ok() {
-            self.describe(&reads.iter().map(|(tp, _, _)| &*tp.topic).collect(), &mut errors)
-        } else {
-            HashMap::new()
-        };
-        for (tp, epoch, attempt) in reads {
-            let result = match (&committed, &ends) {
-                (Ok(list), Ok(ends)) => broker_position(tp, list, ends, descriptions.get(&*tp.topic)),
-                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
-            };
-            let Some(lane) = self.lanes.get_mut(tp).filter(|lane| lane.epoch == *epoch) else { continue };
-            if let Ok(position) = &result {
-                lane.committed = position.committed.unwrap_or(Offset::ZERO);
-                lane.vacant_until = if position.committed.is_none() { position.high } else { Offset::ZERO };
-            }
-            let task = lane.task;
-            self.tell(task, Input::Committed { tp: tp.clone(), epoch: *epoch, attempt: *attempt, result });
-        }
-        errors.iter().try_for_each(|error| self.on_client_error(error))
-    }
-
-    /// One request for all topics. The client stays polled meanwhile, as for a commit.
-    fn describe(
-        &self,
-        topics: &BTreeSet<&str>,
-        errors: &mut Vec<KafkaError>,
-    ) -> HashMap<String, TopicDescription> {
-        native::describe_topics(&self.consumer, topics, DESCRIBE_TIMEOUT, || self.serve(errors))
-    }
-
     /// Lets callbacks happen. Rebalances are only recorded.
     fn serve(&self, errors: &mut Vec<KafkaError>) {
         while let Some(result) = self.consumer.poll(std::time::Duration::ZERO) {
@@ -212,12 +168,21 @@ impl ConsumerThread {
         }
     }
 
+    /// Notes where a task wants a partition to begin. It counts as running from here on: a pause that the task asks for before
+    /// the client is ready holds after the start.
+    pub(super) fn start(&mut self, start: Start) {
+        if let Some(lane) = self.lanes.get_mut(&start.tp).filter(|lane| lane.epoch == start.epoch) {
+            lane.paused = false;
+        }
+        self.starts.add(start);
+    }
+
     /// Begins to deliver where the tasks decided; what the client is not ready for yet waits for the next round.
     pub(super) fn start_waiting(&mut self) {
         for waiting in self.starts.take() {
             let Start { tp, epoch, attempt, offset } = waiting.start.clone();
             let Some(lane) = self.lanes.get(&tp).filter(|lane| lane.epoch == epoch) else { continue };
-            if let Err(error) = self.start_one(&tp, offset) {
+            if let Err(error) = self.start_one(&tp, offset, lane.paused) {
                 tracing::debug!(connector = self.settings.connector, %tp, %offset, "not started yet: {error}");
                 let task = lane.task;
                 if self.starts.put_back(waiting) {
@@ -231,13 +196,12 @@ impl ConsumerThread {
                 lane.attempt = Some(attempt);
                 lane.delivered = offset;
                 lane.vacant_until = Offset::ZERO;
-                lane.paused = false;
                 lane.doubt = Doubt::None;
             }
         }
     }
 
-    pub(super) fn start_one(&self, tp: &TopicPartition, offset: Offset) -> Result<(), KafkaError> {
+    fn start_one(&self, tp: &TopicPartition, offset: Offset, paused: bool) -> Result<(), KafkaError> {
         let Some(queue) = &self.queue else { return Ok(()) };
         failpoint!("recover.start.before", return Err(KafkaError::Seek("a failpoint".to_owned())));
         let mut list = TopicPartitionList::with_capacity(1);
@@ -250,7 +214,9 @@ impl ConsumerThread {
         if !queue.forward(&self.consumer, &tp.topic, tp.partition) {
             return Err(KafkaError::Seek("the client does not know the partition".to_owned()));
         }
-        self.consumer.resume(&list)?;
+        if !paused {
+            self.consumer.resume(&list)?;
+        }
         failpoint!("recover.start.after", return Err(KafkaError::Seek("a failpoint".to_owned())));
         Ok(())
     }

@@ -5,6 +5,7 @@ mod assignment;
 mod commands;
 mod connection;
 mod positions;
+mod reading;
 mod records;
 mod starts;
 
@@ -21,19 +22,18 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
+use crate::kafka::consumer::reading::Reading;
 use crate::kafka::consumer::starts::Starts;
 use crate::kafka::context::Context;
-use crate::kafka::native::{BatchQueue, QueueWaker, TopicDescription};
+use crate::kafka::native::{BatchQueue, QueueWaker};
 use crate::kafka::properties::{consumer_config, refusal};
 use crate::kafka::trouble::denial;
-use crate::kafka::watermarks::Watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
-use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Input};
+use crate::task::message::{Attempt, CommitError, CommitId, Input};
 
 /// Messages of one batch at the most.
 const BATCH_MESSAGES: usize = 10_000;
@@ -49,7 +49,6 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const CALLBACKS_A_TURN: usize = 1_000;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
-const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often positions are looked at for moves without a record.
 const POSITIONS_LOOK: Duration = Duration::from_millis(200);
 /// How often a bounded run looks whether other members have finished.
@@ -198,6 +197,7 @@ fn prepare(
     *waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.waker());
     let thread = ConsumerThread {
         queue: Some(queue),
+        readings: Vec::new(),
         consumer,
         settings,
         tasks,
@@ -205,7 +205,9 @@ fn prepare(
         commands,
         lanes: HashMap::new(),
         epochs: 0,
+        member: String::new(),
         revoking: None,
+        descriptions: 0,
         starts: Starts::default(),
         bounds: None,
         next_bounds_look: Instant::now(),
@@ -221,6 +223,8 @@ fn prepare(
 struct ConsumerThread {
     /// Dropped before the consumer, whichever way the thread ends.
     queue: Option<BatchQueue>,
+    /// Dropped before the consumer too.
+    readings: Vec<Reading>,
     consumer: BaseConsumer<Context>,
     settings: ConsumerSettings,
     tasks: Vec<TaskSender>,
@@ -228,7 +232,11 @@ struct ConsumerThread {
     commands: Receiver<Command>,
     lanes: HashMap<TopicPartition, Lane>,
     epochs: u64,
+    /// The member id under which the lanes were taken over.
+    member: String,
     revoking: Option<Revocation>,
+    /// How often topics were described.
+    descriptions: usize,
     starts: Starts,
     bounds: Option<Bounds>,
     next_bounds_look: Instant,
@@ -312,6 +320,7 @@ impl ConsumerThread {
         }
         // Nothing may wake or fill the queue any more when the client goes.
         self.queue = None;
+        self.readings.clear();
         while let Some(event) = self.consumer.context().next_rebalance() {
             self.give_up_now(&event);
         }
@@ -336,6 +345,7 @@ impl ConsumerThread {
             self.poll_client()?;
             self.act_on_rebalances()?;
             self.obey()?;
+            self.look_at_readings(Duration::ZERO);
             self.start_waiting();
             self.finish_revocation()?;
             self.look_at_highs();
@@ -344,7 +354,7 @@ impl ConsumerThread {
             if self.draining && self.lanes.is_empty() && self.revoking.is_none() {
                 return Ok(ConsumerEnd::Drained);
             }
-            if self.reached_bounds() {
+            if self.reached_bounds()? {
                 return Ok(ConsumerEnd::ReachedEnd);
             }
             self.consume()?;
@@ -415,39 +425,6 @@ impl ConsumerThread {
     }
 }
 
-fn broker_position(
-    tp: &TopicPartition,
-    list: &TopicPartitionList,
-    ends: &Watermarks,
-    description: Option<&TopicDescription>,
-) -> Result<BrokerPosition, Failure> {
-    let elements = list.elements_for_topic(&tp.topic);
-    let element = elements.iter().find(|element| element.partition() == tp.partition);
-    let (committed, metadata) = match element {
-        Some(element) => {
-            element.error().map_err(|error| position_failure(&error, "read the committed offset"))?;
-            let offset =
-                if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
-            (offset, if offset.is_some() { element.metadata().to_owned() } else { String::new() })
-        }
-        None => (None, String::new()),
-    };
-    match ends.get(tp) {
-        Some(Ok((low, high))) => Ok(BrokerPosition {
-            committed,
-            metadata,
-            low: *low,
-            high: *high,
-            topic_id: description.and_then(|description| description.id.clone()),
-            partitions: description.map(|description| description.partitions),
-        }),
-        Some(Err(error)) => Err(position_failure(error, "read the first and last offset")),
-        None => {
-            Err(Failure::retriable(Stage::Recover, format!("{tp}: the broker does not tell where it ends")))
-        }
-    }
-}
-
 /// What a commit's error means for its flush.
 fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError {
     let reason = code.to_string();
@@ -466,18 +443,6 @@ fn commit_error(code: RDKafkaErrorCode, settings: &KafkaSettings) -> CommitError
             format!("{reason}; check kafka.group, and offset.metadata.max.bytes of the brokers"),
         ),
         _ => CommitError::Unknown(reason),
-    }
-}
-
-fn position_failure(error: &KafkaError, what: &str) -> Failure {
-    match error.rdkafka_error_code() {
-        Some(
-            code @ (RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed),
-        ) => Failure::fatal(
-            Stage::Recover,
-            format!("cannot {what}: {code}; allow READ on the topic and the group"),
-        ),
-        _ => Failure::retriable(Stage::Recover, format!("cannot {what}: {error}")),
     }
 }
 

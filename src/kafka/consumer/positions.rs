@@ -2,6 +2,7 @@
 //! record, the bounds of a bounded run.
 
 use super::{BOUNDS_LOOK, ConsumerThread, Doubt, POSITIONS_LOOK};
+use crate::error::Failure;
 use crate::kafka::native;
 use crate::position::{Offset, TopicPartition};
 use crate::task::message::Input;
@@ -33,13 +34,19 @@ impl ConsumerThread {
             return;
         }
         self.next_positions_look = Instant::now() + POSITIONS_LOOK;
+        // Where nothing but a marker is left, no record comes that would end the doubt.
+        let doubtful =
+            self.lanes.iter().filter(|(_, lane)| lane.attempt.is_some() && lane.doubt == Doubt::Open);
+        for tp in doubtful.map(|(tp, _)| tp.clone()).collect::<Vec<_>>() {
+            self.seek_back(&tp);
+        }
         let Ok(list) = self.consumer.position() else { return };
         for element in list.elements() {
             let KafkaOffset::Offset(raw) = element.offset() else { continue };
             let Some(position) = Offset::new(raw) else { continue };
             let tp = TopicPartition::new(element.topic(), element.partition());
             let Some(lane) = self.lanes.get_mut(&tp) else { continue };
-            let Some(attempt) = lane.attempt.filter(|_| lane.doubt == Doubt::None) else { continue };
+            let Some(attempt) = lane.attempt.filter(|_| lane.doubt != Doubt::Open) else { continue };
             // The position moves only as this thread takes batches, and every record of those is handed over.
             if position > lane.delivered {
                 lane.delivered = position;
@@ -49,19 +56,19 @@ impl ConsumerThread {
         }
     }
 
-    pub(super) fn reached_bounds(&mut self) -> bool {
-        let Some(bounds) = &self.bounds else { return false };
+    pub(super) fn reached_bounds(&mut self) -> Result<bool, Failure> {
+        let Some(bounds) = &mut self.bounds else { return Ok(false) };
         let idle = self.revoking.is_none() && self.lanes.values().all(|lane| lane.finished);
         if !idle || Instant::now() < self.next_bounds_look {
-            return false;
+            return Ok(false);
         }
         self.next_bounds_look = Instant::now() + BOUNDS_LOOK;
-        match bounds.reached(&self.consumer) {
-            Ok(reached) => reached,
-            Err(failure) => {
+        match bounds.reached(&self.consumer, &self.settings.connector) {
+            Err(failure @ Failure::Retriable { .. }) => {
                 tracing::warn!(connector = self.settings.connector, "{failure}");
-                false
+                Ok(false)
             }
+            reached => reached,
         }
     }
 }

@@ -24,7 +24,8 @@ impl ConsumerThread {
         }
         let Some(queue) = &mut self.queue else { return Ok(()) };
         // Nothing came last time: the first message ends a longer wait at once, and commands do.
-        let (wait, most) = if self.calm { (CALM_WAIT, 1) } else { (BATCH_WAIT, usize::MAX) };
+        let calm = self.calm && self.readings.is_empty();
+        let (wait, most) = if calm { (CALM_WAIT, 1) } else { (BATCH_WAIT, usize::MAX) };
         let lanes = &self.lanes;
         let of =
             |tp: &TopicPartition| lanes.get(tp).map(|lane| lane.in_flight_bytes.clone()).unwrap_or_default();

@@ -66,6 +66,13 @@ impl LocalBackend {
                 ["probe-1", "probe-2", "probe"].map(|stem| directory.staged_path(stem));
             let outcome = probe_rename(&first, &second, &target)
                 .and_then(|placed| place::sync_directory(&backend.root).map(|()| placed));
+            if outcome.is_ok() && is_there_in_other_case(&target) {
+                tracing::warn!(
+                    root = %backend.root.display(),
+                    "the file system takes names that differ in case alone for one: values of partition_by that do so share a \
+                     directory, and the second file of a name is refused; use another file system, or partition by other fields"
+                );
+            }
             for path in [&first, &second, &target] {
                 let _ = fs::remove_file(path);
             }
@@ -235,6 +242,12 @@ fn probe_rename(first: &Path, second: &Path, target: &Path) -> io::Result<Placed
     }
     place::rename_without_replace(first, target)?;
     place::rename_without_replace(second, target)
+}
+
+/// Whether a file is found, too, under its name in capitals.
+fn is_there_in_other_case(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.with_file_name(name.to_ascii_uppercase()).exists()
 }
 
 fn list_directory(

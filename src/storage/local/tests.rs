@@ -358,3 +358,13 @@ async fn urls_of_local_outputs_are_checked() {
     assert!(matches!(nowhere.list("").await, Err(StorageError::Missing { .. })));
     assert!(!lab.root.join("none").exists());
 }
+
+#[test]
+fn a_file_system_without_case_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("probe.parquet");
+    fs::write(&path, b"x").unwrap();
+    assert!(!is_there_in_other_case(&path));
+    fs::write(folder.path().join("PROBE.PARQUET"), b"x").unwrap();
+    assert!(is_there_in_other_case(&path), "as a file system without case would answer");
+}

@@ -3,6 +3,7 @@
 
 mod options;
 mod refusal;
+mod sanity;
 mod staged;
 mod transport;
 mod uploads;
@@ -14,7 +15,8 @@ mod tests;
 
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -49,8 +51,11 @@ pub(super) struct ObjectBackend {
     signals: Arc<ServiceSignals>,
     uploads: Semaphore,
     upload_lister: Option<UploadLister>,
+    told_of_scratch: Mutex<Option<Instant>>,
 }
 
+/// Trouble with the scratch space is told of at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// As much is read of a small file of our own.
 const SMALL_FILE_BYTES: u64 = 64 << 10;
 
@@ -69,6 +74,11 @@ impl Default for UploadSizes {
     fn default() -> Self {
         Self { memory: 1 << 20, single_put: 16 << 20, part: 8 << 20 }
     }
+}
+
+/// Refuses options that cannot be used, without a request.
+pub(super) fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
+    options::check(settings)
 }
 
 impl ObjectBackend {
@@ -95,6 +105,7 @@ impl ObjectBackend {
             signals,
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
             upload_lister,
+            told_of_scratch: Mutex::new(None),
         })
     }
 
@@ -132,6 +143,38 @@ impl ObjectBackend {
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(()),
             Err(error) => Err(fail(&error, "write")),
             Ok(_) => Err(no_conditional_put("it overwrote one")),
+        }
+    }
+
+    /// Whether an upload is completed only where no object exists; tried on a probe object. A store that cannot do so, or
+    /// ignores the condition, is one to look at before completing.
+    pub(super) async fn probe_completion(&self) -> Result<bool, StorageError> {
+        let path = format!(".sluice/probe-{:016x}", random_u64());
+        let key = self.key_of(&path)?;
+        let doing = format!("upload to {}", self.url_of(&path));
+        let fail = |error: &Error| self.refusal(error, &doing).into_error(&doing);
+        let create = PutOptions::from(PutMode::Create);
+        let payload = || PutPayload::from_static(b"sluice probe");
+        self.store.put_opts(&key, payload(), create).await.map_err(|error| fail(&error))?;
+        let upload = async {
+            let id = self.multipart.create_multipart(&key).await?;
+            let completed = match self.multipart.put_part(&key, &id, 0, payload()).await {
+                Ok(part) => self.multipart.complete_multipart(&key, &id, vec![part]).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if completed.is_err() {
+                let _ = self.multipart.abort_multipart(&key, &id).await;
+            }
+            completed
+        };
+        let outcome = upload.await;
+        if let Err(error) = self.store.delete(&key).await {
+            tracing::warn!(error = %fail(&error), %key, "the probe object stays behind");
+        }
+        match outcome {
+            Ok(()) => Ok(false),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(true),
+            Err(error) => Err(fail(&error)),
         }
     }
 
@@ -270,6 +313,17 @@ impl ObjectBackend {
 
     fn refusal(&self, error: &Error, doing: &str) -> Refusal {
         read_refusal(error, doing, &self.signals)
+    }
+
+    fn tell_of_scratch(&self, error: &StorageError) {
+        let mut told = self.told_of_scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                prefix = self.url,
+                "scratch space: {error}; encoded bytes stay in memory until they are uploaded, and flushes end earlier"
+            );
+        }
     }
 
     async fn upload_permit(&self) -> SemaphorePermit<'_> {

@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
+use super::sanity::{check_address, check_credential, check_texts};
 use super::transport::{ServiceSignals, SignalingConnector};
 use super::uploads::UploadLister;
 use crate::config::settings::StorageSettings;
@@ -47,7 +48,7 @@ pub(super) fn short_retry() -> RetryConfig {
 
 /// Reads environment, URL and options, in this order; the later wins.
 pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<Clients, StorageError> {
-    check_plain_http(settings)?;
+    check_texts(settings)?;
     let signals = Arc::new(ServiceSignals::default());
     let connector = SignalingConnector::new(Arc::clone(&signals), settings.url.scheme() == "s3");
     let prefix = Path::from_url_path(settings.url.path()).map_err(|error| {
@@ -79,6 +80,25 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
     let (store, multipart): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match settings.url.scheme() {
         "s3" => {
             let builder = build!(AmazonS3Builder, AmazonS3ConfigKey, S3_KEYS);
+            let value = |key| builder.get_config_value(&key);
+            let plain = plain_allowed(value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)));
+            let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or(value(AmazonS3ConfigKey::Endpoint));
+            check_address(
+                settings,
+                &["endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url"],
+                endpoint,
+                plain,
+            )?;
+            check_address(settings, &["endpoint_url_sts"], value(AmazonS3ConfigKey::StsEndpoint), plain)?;
+            check_address(
+                settings,
+                &["metadata_endpoint"],
+                value(AmazonS3ConfigKey::MetadataEndpoint),
+                true,
+            )?;
+            check_credential("the access key id", value(AmazonS3ConfigKey::AccessKeyId))?;
+            check_credential("the secret access key", value(AmazonS3ConfigKey::SecretAccessKey))?;
+            check_credential("the session token", value(AmazonS3ConfigKey::Token))?;
             let signed_as_usual = signs_as_usual(&builder);
             let http = connector.last_client();
             let built = finish!(builder);
@@ -89,11 +109,20 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
             (Arc::clone(&built) as _, built)
         }
         "gs" => {
-            let built = finish!(build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS));
+            let builder = build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS);
+            let value = |key| builder.get_config_value(&key);
+            let plain = plain_allowed(value(GoogleConfigKey::Client(ClientConfigKey::AllowHttp)));
+            check_address(settings, &["base_url"], value(GoogleConfigKey::BaseUrl), plain)?;
+            let built = finish!(builder);
             (Arc::clone(&built) as _, built)
         }
         "az" => {
-            let built = finish!(build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS));
+            let builder = build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS);
+            let value = |key| builder.get_config_value(&key);
+            let plain = plain_allowed(value(AzureConfigKey::Client(ClientConfigKey::AllowHttp)))
+                || plain_allowed(value(AzureConfigKey::UseEmulator));
+            check_address(settings, &["endpoint", "azure_endpoint"], value(AzureConfigKey::Endpoint), plain)?;
+            let built = finish!(builder);
             (Arc::clone(&built) as _, built)
         }
         other => {
@@ -103,6 +132,22 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
         }
     };
     Ok(Clients { store, multipart, prefix, signals, upload_lister })
+}
+
+/// Refuses options that cannot be used, without a request. What credentials there are is looked at only for S3: those
+/// of the others may lie where the daemon runs.
+pub(super) fn check(settings: &StorageSettings) -> Result<(), StorageError> {
+    check_texts(settings)?;
+    let mut names = settings.options.keys();
+    match settings.url.scheme() {
+        "gs" => names.try_for_each(|name| parse_key::<GoogleConfigKey>(settings, name, GCS_KEYS).map(drop)),
+        "az" => names.try_for_each(|name| parse_key::<AzureConfigKey>(settings, name, AZURE_KEYS).map(drop)),
+        _ => connect(settings, short_retry()).map(drop),
+    }
+}
+
+fn plain_allowed(value: Option<String>) -> bool {
+    value.is_some_and(|value| value == "true")
 }
 
 /// Whether the bucket's own keys sign requests: not without any, nor where each session has keys of its own.
@@ -121,23 +166,6 @@ fn parse_key<K: FromStr>(settings: &StorageSettings, name: &str, known: &[&str])
         );
         StorageError::invalid(format!("storage.options: {scheme}:// has no option `{name}`; {hint}"))
     })
-}
-
-/// Without this the first request would fail with a message that names neither option.
-fn check_plain_http(settings: &StorageSettings) -> Result<(), StorageError> {
-    let option = |name: &str| settings.options.get(name).map(|value| value.expose().to_ascii_lowercase());
-    let plain = ["endpoint", "endpoint_url", "aws_endpoint", "azure_endpoint", "base_url"]
-        .into_iter()
-        .find(|name| option(name).is_some_and(|value| value.starts_with("http://")));
-    let allowed = ["allow_http", "aws_allow_http", "azure_allow_http", "google_allow_http", "use_emulator"]
-        .into_iter()
-        .any(|name| option(name).is_some());
-    match plain {
-        Some(name) if !allowed => Err(StorageError::invalid(format!(
-            "storage.options.{name} is http, without TLS; if that is meant, set allow_http: true beside it"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// The known word with the fewest edits from `word`, unless all are far away.
@@ -274,6 +302,25 @@ mod tests {
     }
 
     #[test]
+    fn fault_71_the_bytes_of_a_prefix_are_those_of_the_keys() {
+        for url in [
+            "s3://b",
+            "s3://b/",
+            "s3://b/raw",
+            "s3://b/raw/x%20y/",
+            "s3://b/%C5%BD",
+            "gs://b/a",
+            "az://c/a%2Fb",
+        ] {
+            let settings = settings(url, &[]);
+            let prefix = Path::from_url_path(settings.url.path()).unwrap();
+            let before = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
+            assert_eq!(settings.prefix_bytes(), before, "{url}");
+        }
+        assert_eq!(settings("file:///data/lake", &[]).prefix_bytes(), 0);
+    }
+
+    #[test]
     fn every_suggested_key_is_one_that_the_library_knows() {
         for key in CLIENT_KEYS {
             assert!(key.parse::<AmazonS3ConfigKey>().is_ok(), "{key}");
@@ -294,6 +341,37 @@ mod tests {
         assert!(reason.contains("did you mean `connect_timeout`?"), "{reason}");
         let reason = refusal("az://lake", &[("zzzzzzzzzzzz", "")]);
         assert!(reason.contains("known ones are account_key"), "{reason}");
+    }
+
+    #[test]
+    fn addresses_and_texts_that_no_request_can_have_are_refused_in_words() {
+        for endpoint in ["localhost:9000", "http://local host:9000", "not a url", "", "https://"] {
+            let options = [("endpoint", endpoint), ("allow_http", "true"), ("region", "us-east-1")];
+            let reason = refusal("s3://lake/raw", &options);
+            assert!(
+                reason.contains("storage.options.endpoint is") && reason.contains("https://"),
+                "{reason}"
+            );
+        }
+        let reason = refusal("gs://lake", &[("base_url", "storage:443"), ("skip_signature", "true")]);
+        assert!(reason.contains("storage.options.base_url is"), "{reason}");
+        for key in ["access_key_id", "secret_access_key", "session_token"] {
+            let reason = refusal("s3://lake/raw", &[(key, "AKIA\n"), ("region", "us-east-1")]);
+            assert!(
+                reason.contains(key) && reason.contains("line break") && !reason.contains("AKIA"),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_are_checked_without_a_request() {
+        assert!(check(&settings("gs://lake", &[("bearer_token", "x")])).is_ok());
+        assert!(check(&settings("gs://lake", &[("bearer_tokn", "x")])).is_err());
+        assert!(check(&settings("az://lake", &[("acount_name", "x")])).is_err());
+        assert!(check(&settings("s3://lake", &[("endpont", "http://localhost")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1"), ("allow_http", "maybe")])).is_err());
+        assert!(check(&settings("s3://lake", &[("region", "us-east-1")])).is_ok());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) enum Refusal {
     NameTaken,
     /// No such object, or no such upload.
     Absent,
+    /// The upload cannot be completed of its parts, however often it is asked for: what the store said.
+    PartsRefused(String),
     /// Nothing was done, for a reason that has nothing to do with the object.
     Certain(StorageError),
     /// It failed, and perhaps was done nevertheless.
@@ -27,6 +29,7 @@ impl Refusal {
         match self {
             Self::NameTaken => StorageError::retriable(format!("cannot {doing}: another writer is at it")),
             Self::Absent => StorageError::retriable(format!("cannot {doing}: it is not there")),
+            Self::PartsRefused(told) => StorageError::retriable(format!("cannot {doing}: {told}")),
             Self::Certain(error) | Self::Unknown(error) => error,
         }
     }
@@ -52,6 +55,8 @@ const LASTING_CODES: [&str; 8] = [
     "KeyTooLongError",
     "IllegalLocationConstraintException",
 ];
+/// Error codes about the parts of an upload: one is lost, altered or too small. `InvalidPart` begins `InvalidPartOrder` too.
+pub(super) const PARTS_CODES: [&str; 3] = ["InvalidPart", "EntityTooSmall", "InvalidBlockList"];
 const NO_BUCKET_CODES: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"];
 
 /// Reads an error. `doing` says what was tried, with the object's URL: "write s3://…".
@@ -86,11 +91,21 @@ pub(super) fn read_refusal(error: &Error, doing: &str, signals: &ServiceSignals)
         Error::NotImplemented { .. } | Error::NotSupported { .. } => {
             Refusal::Certain(no_conditional_put(&told.text))
         }
-        Error::InvalidPath { .. } | Error::UnknownConfigurationKey { .. } => {
+        // Only a listing meets keys that are not ours to choose.
+        Error::InvalidPath { .. } => Refusal::Certain(StorageError::invalid(format!(
+            "cannot {doing}: {}; remove the object of that key, or give it another",
+            told.text
+        ))),
+        Error::UnknownConfigurationKey { .. } => {
             Refusal::Certain(StorageError::invalid(format!("cannot {doing}: {}", told.text)))
         }
+        _ if told.has_code(&PARTS_CODES) => Refusal::PartsRefused(told.text),
         _ => match told.status {
             Some(501) => Refusal::Certain(no_conditional_put(&told.text)),
+            // So S3 answers for some hours after a bucket was made.
+            Some(307) => Refusal::Unknown(passing(
+                "; it passes if the bucket is young, otherwise the region is not that of the bucket",
+            )),
             Some(300..=399) => denied("; the region or the endpoint is not that of the bucket"),
             Some(400) if told.has_code(&LASTING_CODES) => denied("; correct storage.url or storage.options"),
             _ => Refusal::Unknown(passing("")),
@@ -236,6 +251,22 @@ mod tests {
     fn fault_88_a_store_without_conditional_writes_is_refused() {
         let refusal = meaning(&generic("501 Not Implemented", "NotImplemented"));
         assert!(matches!(refusal, Refusal::Certain(StorageError::Invalid { .. })), "{refusal:?}");
+    }
+
+    #[test]
+    fn fault_86_what_is_said_of_the_parts_is_told_apart() {
+        for code in ["InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidBlockList"] {
+            let refusal = meaning(&generic("400 Bad Request", code));
+            assert!(matches!(&refusal, Refusal::PartsRefused(told) if told.contains(code)), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn fault_92_a_young_bucket_is_waited_for_and_a_wrong_region_is_not() {
+        let young = meaning(&generic("307 Temporary Redirect", "TemporaryRedirect"));
+        assert!(matches!(young, Refusal::Unknown(StorageError::Retriable { .. })), "{young:?}");
+        let elsewhere = meaning(&generic("301 Moved Permanently", "PermanentRedirect"));
+        assert!(matches!(elsewhere, Refusal::Certain(StorageError::Denied { .. })), "{elsewhere:?}");
     }
 
     #[test]

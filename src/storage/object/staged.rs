@@ -71,7 +71,8 @@ impl ObjectStaged {
     pub(in crate::storage) async fn append(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         assert!(self.target.is_none(), "append after seal");
         self.chunks.push(chunk);
-        self.chunks.relieve(self.open_scratch()).await
+        let written = self.chunks.relieve(self.open_scratch()).await;
+        self.note_scratch(written)
     }
 
     pub(in crate::storage) async fn seal(&mut self, name: &ObjectName) -> Result<(), StorageError> {
@@ -84,10 +85,10 @@ impl ObjectStaged {
         if self.published.is_some() {
             return Ok(());
         }
+        self.write_rest().await?;
         if self.chunks.len() <= self.backend.sizes.single_put {
-            return self.chunks.finish().await;
+            return Ok(());
         }
-        self.chunks.write_out(self.open_scratch()).await?;
         self.upload_parts(&target).await
     }
 
@@ -117,6 +118,28 @@ impl ObjectStaged {
 
     pub(in crate::storage) async fn discard(mut self) {
         self.abort_upload().await;
+    }
+
+    /// Frees memory. What the scratch space does not take goes up from memory: flushes that are open fill that space, and only
+    /// flushes that are uploaded make room in it.
+    async fn write_rest(&mut self) -> Result<(), StorageError> {
+        let written = if self.chunks.len() <= self.backend.sizes.single_put {
+            self.chunks.finish().await
+        } else {
+            self.chunks.write_out(self.open_scratch()).await
+        };
+        match self.note_scratch(written) {
+            Err(StorageError::Retriable { .. }) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Nobody waits for scratch space, so what is wrong with it is told here.
+    fn note_scratch(&self, written: Result<(), StorageError>) -> Result<(), StorageError> {
+        if let Err(error @ StorageError::Retriable { .. }) = &written {
+            self.backend.tell_of_scratch(error);
+        }
+        written
     }
 
     async fn upload_parts(&mut self, target: &Target) -> Result<(), StorageError> {
@@ -221,6 +244,13 @@ impl ObjectStaged {
                     "cannot {doing}: the store dropped it; starting it anew"
                 ));
                 self.look_after(target, identity, gone).await
+            }
+            Refusal::PartsRefused(told) => {
+                upload.in_doubt = false;
+                let anew =
+                    StorageError::retriable(format!("cannot {doing}: {told}; the parts go up once more"));
+                self.abort_upload().await;
+                self.look_after(target, identity, anew).await
             }
             Refusal::Unknown(error) => self.look_after(target, identity, error).await,
         }

@@ -24,7 +24,7 @@ struct Lab {
     server: S3Server,
     store: Store,
     backend: Arc<ObjectBackend>,
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
 }
 
 impl Lab {
@@ -56,7 +56,7 @@ impl Lab {
         };
         let backend = Arc::new(ObjectBackend::with(&settings, scratch.path(), sizes, retry).unwrap());
         let store = Store(Backend::Object(Arc::clone(&backend)));
-        Self { server, store, backend, _scratch: scratch }
+        Self { server, store, backend, scratch }
     }
 
     async fn staged(&self, identity: FileIdentity, padding_bytes: usize) -> StagedFile {
@@ -328,6 +328,47 @@ async fn fault_86_an_upload_completed_by_somebody_is_adopted() {
 }
 
 #[tokio::test]
+async fn fault_86_parts_that_the_store_will_not_take_go_up_again() {
+    let acts = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"].map(|code| Act::Refuse(400, code));
+    for act in acts.into_iter().chain([Act::RefuseWithin200("InvalidPart")]) {
+        let lab = Lab::new().await;
+        let mut staged = lab.sealed(OURS, LARGE).await;
+        lab.server.script(Op::Complete, act.clone());
+        let first = staged.publish(&OURS).await;
+        assert!(matches!(first, Err(StorageError::Retriable { .. })), "{act:?}: {first:?}");
+        assert_eq!(lab.server.open_uploads(), 0, "{act:?}: what cannot be completed is aborted");
+        assert_eq!(staged.publish(&OURS).await, Ok(Published::Created), "{act:?}");
+        assert_eq!(lab.server.count(Op::Begin), 2, "{act:?}");
+        lab.assert_only_ours(LARGE);
+    }
+}
+
+#[tokio::test]
+async fn fault_74_full_scratch_space_keeps_nothing_from_being_published() {
+    for padding_bytes in [SMALL, 40_000, LARGE] {
+        for full_from_the_start in [true, false] {
+            let lab = Lab::new().await;
+            let mut staged = lab.store.stage(1);
+            let file = file_of(OURS, padding_bytes);
+            let fill = || std::fs::remove_dir(lab.scratch.path()).unwrap();
+            if full_from_the_start {
+                fill();
+            }
+            let _ = staged.append(file.slice(..file.len() / 2)).await;
+            if !full_from_the_start {
+                fill();
+            }
+            let _ = staged.append(file.slice(file.len() / 2..)).await;
+            assert_eq!(staged.seal(&name()).await, Ok(()));
+            assert_eq!(staged.publish(&OURS).await, Ok(Published::Created));
+            lab.assert_only_ours(padding_bytes);
+            assert_eq!(staged.memory_bytes(), 0);
+            std::fs::create_dir(lab.scratch.path()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn fault_87_a_writer_that_comes_between_look_and_write_is_not_overwritten() {
     for (op, padding_bytes) in [(Op::Complete, LARGE), (Op::Put, SMALL)] {
         let lab = Lab::new().await;
@@ -391,6 +432,25 @@ async fn fault_88_where_uploads_complete_only_plainly_looking_first_has_to_do() 
     assert!(lab.backend.signals.completes_plainly());
     assert!(matches!(late.publish(&THEIRS).await, Err(StorageError::Conflict { .. })));
     lab.assert_only_ours(LARGE);
+}
+
+#[tokio::test]
+async fn fault_88_whether_uploads_complete_conditionally_is_found_out() {
+    let lab = Lab::new().await;
+    assert_eq!(lab.store.probe_completion().await, Ok(true));
+    lab.server.lake.ignores_conditions.store(true, Ordering::Relaxed);
+    assert_eq!(lab.store.probe_completion().await, Ok(false));
+    lab.server.lake.ignores_conditions.store(false, Ordering::Relaxed);
+    lab.server.lake.completes_only_plainly.store(true, Ordering::Relaxed);
+    assert_eq!(lab.store.probe_completion().await, Ok(false));
+    for op in [Op::Begin, Op::Part, Op::Complete] {
+        let lab = Lab::new().await;
+        lab.server.script(op, Act::Refuse(403, "AccessDenied"));
+        let denied = lab.store.probe_completion().await;
+        assert!(matches!(denied, Err(StorageError::Denied { .. })), "{op:?}: {denied:?}");
+        assert_eq!((lab.server.keys().len(), lab.server.open_uploads()), (0, 0), "{op:?} leaves something");
+    }
+    assert_eq!(lab.server.keys(), [""; 0], "a probe leaves nothing");
 }
 
 #[tokio::test]
@@ -464,6 +524,10 @@ async fn hidden_objects_are_not_listed_and_missing_ones_are_named() {
         lab.server.put(key, Bytes::from_static(b"x"));
     }
     assert_eq!(lab.store.list("").await.unwrap(), [ListedFile { path: "t/f".into(), size_bytes: 1 }]);
+    lab.server.put("raw/orders/a//b", Bytes::new());
+    let foreign = lab.store.list("orders").await.unwrap_err();
+    let StorageError::Invalid { reason } = &foreign else { panic!("{foreign:?}") };
+    assert!(reason.contains("raw/orders/a//b") && reason.contains("remove"), "{reason}");
     let missing = lab.store.read("t/g", 0..1).await;
     assert_eq!(missing, Err(StorageError::Missing { path: "s3://lake/raw/t/g".into() }));
     assert_eq!(lab.store.read("t/f", 0..100).await.unwrap(), "x");

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::StatusCode;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use object_store::{ClientOptions, HeaderValue};
 
+use super::refusal::PARTS_CODES;
 use crate::storage::RequestCount;
 
 /// A store's wish is followed so far: what it asks for in error must not stop delivery for hours.
@@ -154,7 +156,11 @@ impl HttpService for SignalingService {
     {
         Box::pin(async move {
             let operation = operation_of(&request);
-            let response = self.send(request).await;
+            let completes = is_completion(&request);
+            let response = match self.send(request).await {
+                Ok(response) if completes => unmask(response).await,
+                response => response,
+            };
             self.signals.count(operation, outcome_of(&response));
             let response = response?;
             self.note_retry_after(&response);
@@ -206,6 +212,21 @@ fn outcome_of(response: &Result<HttpResponse, HttpError>) -> &'static str {
 fn is_completion(request: &HttpRequest) -> bool {
     let has_upload_id = |query: &str| query.split('&').any(|pair| pair.starts_with("uploadId="));
     request.method().as_str() == "POST" && request.uri().query().is_some_and(has_upload_id)
+}
+
+/// An answer to a completion may begin with 200 before the store has looked at the parts, and be an error nevertheless. The
+/// library then passes on neither code nor text, so what is said of the parts gets the status it has elsewhere.
+async fn unmask(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    if response.status().as_u16() != 200 {
+        return Ok(response);
+    }
+    let (mut head, body) = response.into_parts();
+    let body = body.bytes().await?;
+    let text = String::from_utf8_lossy(&body);
+    if PARTS_CODES.iter().any(|code| text.contains(&format!("<Code>{code}"))) {
+        head.status = StatusCode::BAD_REQUEST;
+    }
+    Ok(HttpResponse::from_parts(head, body.into()))
 }
 
 #[cfg(test)]

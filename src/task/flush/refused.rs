@@ -29,7 +29,7 @@ impl OpenFlush {
     ) -> Result<Outcome, Failure> {
         let Failure::Poison { stage, kind, reason } = &failure else { return Err(failure) };
         let outcome = match context.settings.errors.on_poison {
-            OnPoison::Fail => return Err(locate(&failure, context.tp, record.offset, "errors.on_poison")),
+            OnPoison::Fail => "failed",
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
                 self.letters.push(letter(record, schema, &failure));
@@ -44,6 +44,9 @@ impl OpenFlush {
             reason: reason.clone(),
             outcome,
         }));
+        if context.settings.errors.on_poison == OnPoison::Fail {
+            return Err(locate(&failure, context.tp, record.offset, "errors.on_poison"));
+        }
         Ok(Outcome::Done)
     }
 

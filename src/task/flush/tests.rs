@@ -308,6 +308,15 @@ fn fault_46_a_poison_key_or_value_leaves_no_half_row() {
 }
 
 #[test]
+fn a_poison_record_that_stops_the_connector_is_counted_too() {
+    let mut bench = Bench::new("", &[(1, LONG)]);
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let failure = bench.take(&mut flush, records(vec![Some(framed(1, &[]))])).unwrap_err();
+    assert!(failure.to_string().contains("errors.on_poison"), "{failure}");
+    assert_eq!(bench.refused(), ["truncated"]);
+}
+
+#[test]
 fn a_poison_record_becomes_a_letter_as_it_was() {
     let errors = "errors: { on_poison: dead_letter, dead_letter_topic: dead }\n    key: { format: avro }";
     let mut bench = Bench::new(errors, &[(1, LONG), (2, KEY)]);

@@ -127,7 +127,8 @@ pub struct LaneSnapshot {
 
 impl Lane {
     pub(super) fn new(tp: TopicPartition, epoch: Epoch, stop: Option<Offset>, shared: &mut Shared) -> Self {
-        let partitioner = Partitioner::new(shared.settings.partition_by.clone(), name_overhead_bytes(&tp));
+        let name_bytes = shared.settings.prefix_bytes + name_overhead_bytes(&tp);
+        let partitioner = Partitioner::new(shared.settings.partition_by.clone(), name_bytes);
         let mut lane = Self {
             tp,
             epoch,
