@@ -358,7 +358,7 @@ async fn examine_without_files(commits: &[(i32, i64, &str)]) -> AuditReport {
         let mut list = rdkafka::TopicPartitionList::new();
         for (partition, offset, metadata) in commits {
             list.add_partition_offset("t", *partition, rdkafka::Offset::Offset(*offset)).unwrap();
-            list.find_partition("t", *partition).unwrap().set_metadata(metadata);
+            list.find_partition("t", *partition).unwrap().set_metadata(*metadata);
         }
         consumer.commit(&list, CommitMode::Sync).unwrap();
     }
