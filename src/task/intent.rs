@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(unfiled_before(at(9), &metadata), Some(range(5, 9)));
         assert_eq!(Intent::from_metadata(&metadata), Ok(None), "it announces nothing");
         for (committed, metadata) in
-            [(5, metadata.as_str()), (4, &metadata), (9, ""), (9, "{\"no_file_since\":-1}")]
+            [(5, metadata.as_str()), (4, metadata.as_str()), (9, ""), (9, "{\"no_file_since\":-1}")]
         {
             assert_eq!(unfiled_before(at(committed), metadata), None, "{committed} {metadata}");
         }
