@@ -153,3 +153,8 @@ fn control_committing_the_largest_end_breaks_k1() {
 fn control_giving_up_with_a_commit_in_flight_breaks_k3_and_k2() {
     catch(Control::GiveUpWithCommitInFlight);
 }
+
+#[test]
+fn control_forgetting_where_the_files_end_leaves_a_gap() {
+    catch(Control::ForgetWhereFilesEnd);
+}
