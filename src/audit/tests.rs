@@ -318,8 +318,12 @@ fn a_file_missing_from_a_flush_is_found() {
     assert_eq!(report.problems(), ["incomplete: flush [10, 20) has 1 of its 2 files"]);
     // Announced and not settled: the rest is still to come.
     let mut report = report.clone();
-    report.committed =
-        Some(CommitReport { offset: Some(10), pending: Some(range(10, 20).into()), problems: Vec::new() });
+    report.committed = Some(CommitReport {
+        offset: Some(10),
+        pending: Some(range(10, 20).into()),
+        unfiled: None,
+        problems: Vec::new(),
+    });
     report.judge();
     assert!(report.ok);
 }
