@@ -152,7 +152,9 @@ impl FileEncoder {
     pub fn take_bytes(&mut self) -> Vec<Bytes> {
         // Sound because the sink only ever appends, and the writer keeps its own count of bytes written.
         let pieces = self.writer.inner_mut().take();
-        pieces.iter().for_each(|piece| self.checksum.update(piece));
+        for piece in &pieces {
+            self.checksum.update(piece);
+        }
         pieces
     }
 
@@ -180,7 +182,9 @@ impl FileEncoder {
         let mut end = split_end(&mut tail, TRAILER_BYTES);
         let more = footer_bytes(&end).map_or(0, |bytes| bytes - end.len());
         end.splice(..0, split_end(&mut tail, more));
-        tail.iter().for_each(|piece| self.checksum.update(piece));
+        for piece in &tail {
+            self.checksum.update(piece);
+        }
         self.checksum.write_into(&mut end);
         tail.push(end.into());
         Ok(EncodedFile { tail, size_bytes: size_bytes as u64 })

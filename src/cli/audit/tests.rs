@@ -63,7 +63,7 @@ fn encoded(facts: &FileFacts<'_>, offsets: &[i64]) -> Vec<u8> {
     file
 }
 
-fn facts<'a>(tp: &'a TopicPartition, range: (i64, i64), rows: usize) -> FileFacts<'a> {
+fn facts(tp: &TopicPartition, range: (i64, i64), rows: usize) -> FileFacts<'_> {
     FileFacts {
         connector: "c",
         topic_partition: tp,
