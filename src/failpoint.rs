@@ -38,7 +38,7 @@ mod armed {
     const UNTIL_THE_SIGNAL: Duration = Duration::from_millis(50);
 
     /// Every point, in the order of the protocol.
-    const POINTS: [&str; 38] = [
+    const POINTS: [&str; 42] = [
         "sweep.before",
         "sweep.after",
         "sweep.uploads",
@@ -49,6 +49,10 @@ mod armed {
         "recover.list.after",
         "claim.before",
         "claim.after",
+        "note.before",
+        "note.after",
+        "confirm.before",
+        "confirm.after",
         "recover.start.before",
         "recover.start.after",
         "task.input",

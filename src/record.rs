@@ -7,8 +7,12 @@ use std::slice;
 
 use crate::position::Offset;
 
-/// What client and block hold for a record beside its key and value, about, bytes.
-pub const RECORD_OVERHEAD_BYTES: usize = 384;
+/// What client and block hold for a record beside its key, value and headers, bytes: the client's message (304, and 16 of
+/// the allocator), the record here and a pointer from one to the other, and what frames it in the broker's answer.
+pub const RECORD_OVERHEAD_BYTES: usize = 416;
+
+/// The same for each of its headers, which are held twice.
+pub const HEADER_OVERHEAD_BYTES: usize = 144;
 
 /// One record, borrowed from its block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +57,7 @@ pub struct OwnedRecord {
 pub struct RecordBlock {
     records: Vec<RawRecord>,
     payload_bytes: usize,
+    memory_bytes: usize,
     /// Keeps the memory behind `records` alive; never touched otherwise.
     _owner: Box<dyn Send>,
 }
@@ -69,6 +74,15 @@ pub struct RawRecord {
     pub value: Option<(NonNull<u8>, usize)>,
     /// See [`Record::headers`].
     pub headers: Vec<Header>,
+}
+
+impl RawRecord {
+    /// Bytes that its headers take, here and in the client.
+    #[must_use]
+    pub fn headers_bytes(&self) -> usize {
+        let of = |header: &Header| header.key.len() + header.value.as_ref().map_or(0, Vec::len);
+        self.headers.iter().map(|header| 2 * of(header) + HEADER_OVERHEAD_BYTES).sum()
+    }
 }
 
 // SAFETY: the pointers are only read, only through `&self`, and point into memory owned by the `Send` owner.
@@ -91,7 +105,9 @@ impl RecordBlock {
         );
         let length = |part: &Option<(NonNull<u8>, usize)>| part.map_or(0, |(_, length)| length);
         let payload_bytes = records.iter().map(|record| length(&record.key) + length(&record.value)).sum();
-        Self { records, payload_bytes, _owner: owner }
+        let headers_bytes: usize = records.iter().map(RawRecord::headers_bytes).sum();
+        let memory_bytes = payload_bytes + headers_bytes + records.len() * RECORD_OVERHEAD_BYTES;
+        Self { records, payload_bytes, memory_bytes, _owner: owner }
     }
 
     /// Takes records that own their bytes.
@@ -135,10 +151,10 @@ impl RecordBlock {
         self.payload_bytes
     }
 
-    /// Bytes that the block holds: keys and values, and what each record costs beside them.
+    /// Bytes that the block holds: keys, values and headers, and what each record costs beside them.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.payload_bytes + self.records.len() * RECORD_OVERHEAD_BYTES
+        self.memory_bytes
     }
 
     /// The record at `index`, or `None` past the end.
@@ -210,6 +226,20 @@ mod tests {
                 .join()
                 .unwrap();
         assert_eq!(values, [Some(b"abc".to_vec()), None, Some(Vec::new())]);
+    }
+
+    #[test]
+    fn fault_98_a_block_counts_what_it_holds_for_each_record() {
+        // Of librdkafka 2.12: a message in its queue, as the allocator gives it, and the frame of a record without headers.
+        let (message, frame) = (304 + 16, 8);
+        let held = message + frame + size_of::<RawRecord>() + size_of::<usize>();
+        assert!((held..held + 16).contains(&RECORD_OVERHEAD_BYTES), "{held} bytes for each record");
+        let header = Header { key: "trace".to_owned(), value: Some(vec![0; 1_000]) };
+        let plain = owned(3, Some(b"abc"));
+        let with_header = OwnedRecord { headers: vec![header], ..plain.clone() };
+        let bytes = [plain, with_header].map(|record| RecordBlock::from_owned(vec![record]).memory_bytes());
+        assert_eq!(bytes[0], RECORD_OVERHEAD_BYTES + 4);
+        assert_eq!(bytes[1], bytes[0] + 2 * 1_005 + HEADER_OVERHEAD_BYTES);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use sluice::daemon::{self, DaemonEnd, Signals, Surroundings};
 use sluice::demo::orders::{ORDER_SCHEMA, OrderGenerator};
 use sluice::metrics::Metrics;
 use sluice::registry::local::LocalRegistry;
+use sluice::storage::UploadRoom;
 use sluice::task::budget::MemoryBudget;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -81,9 +82,11 @@ fn fault_105_a_panic_in_a_task_ends_its_connector_only_and_loses_nothing() {
         &|_| None,
     )
     .unwrap_or_else(|errors| panic!("{errors}"));
+    let budget = MemoryBudget::new(256 << 20);
     let process = Process {
         runtime: runtime.handle().clone(),
-        budget: MemoryBudget::new(256 << 20),
+        uploads: UploadRoom::of(&budget, 2),
+        budget,
         connectors: 2,
         scratch_dir: std::env::temp_dir(),
         until_end: false,

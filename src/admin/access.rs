@@ -177,6 +177,8 @@ mod tests {
         assert_eq!(ask("/", &[("authorization", "Basic YW55OjAxMjM0NTY3ODlhYmNkZWY=")]), Verdict::Granted);
         for wrong in
             ["Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer ", "Basic !!", "Basic YQ==", TOKEN]
+                .into_iter()
+                .chain(["Digest YW55OjAxMjM0NTY3ODlhYmNkZWY=", "Basic MDEyMzQ1Njc4OWFiY2RlZjphbnk="])
         {
             assert_eq!(ask("/", &[("authorization", wrong)]), Verdict::NeedsToken, "{wrong}");
         }
@@ -222,6 +224,20 @@ mod tests {
         }
         let read_only = access(None, true);
         assert!(matches!(judged(&read_only, &Method::POST, "/api/reload", &[]), Verdict::Forbidden(_)));
-        assert_eq!(judged(&read_only, &Method::GET, "/", &[]), Verdict::Granted);
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(judged(&read_only, &method, "/", &[]), Verdict::Granted, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_changed_configuration_is_taken_up() {
+        let mut access = access(None, false);
+        access.take_up(&HttpSettings { token: Some(Secret::new(TOKEN)), read_only: true, tls: None });
+        assert_eq!(judged(&access, &Method::GET, "/", &[]), Verdict::NeedsToken);
+        let bearer = format!("Bearer {TOKEN}");
+        let command = judged(&access, &Method::POST, "/api/reload", &[("authorization", &bearer)]);
+        assert!(matches!(command, Verdict::Forbidden(_)));
+        access.take_up(&HttpSettings { token: None, read_only: false, tls: None });
+        assert_eq!(judged(&access, &Method::POST, "/api/reload", &[]), Verdict::Granted);
     }
 }

@@ -192,6 +192,13 @@ mod tests {
     use crate::admin::testing::{Behind, state};
     use crate::admin::{AdminCommand, ConnectorAction};
 
+    /// Nothing here takes so long unless it never ends.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+    /// Without an end by time.
+    const PATIENT: Limits =
+        Limits { asking_time: FOR_EVER, connection_time: FOR_EVER, drain_time: FOR_EVER, ..LIMITS };
+
     struct Running {
         address: std::net::SocketAddr,
         behind: Behind,
@@ -216,11 +223,14 @@ mod tests {
         stream
     }
 
+    /// What comes until the server hangs up.
     async fn read_all(mut stream: std::net::TcpStream) -> String {
         let read = tokio::task::spawn_blocking(move || {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let mut bytes = Vec::new();
             // A reset after the answer is the peer's right.
-            let _ = stream.read_to_end(&mut bytes);
+            let outcome = stream.read_to_end(&mut bytes).map_err(|error| error.kind());
+            assert_ne!(outcome, Err(io::ErrorKind::WouldBlock), "nobody hung up");
             String::from_utf8(bytes).unwrap()
         });
         read.await.unwrap()
@@ -247,8 +257,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_client_is_cut_off() {
-        let running = start(Limits { connection_time: Duration::from_millis(30), ..LIMITS });
-        assert_eq!(read_all(connect(&running, "GET /healthz HTTP/1.1\r\n")).await, "");
+        let soon = Duration::from_millis(30);
+        for limits in [Limits { connection_time: soon, ..PATIENT }, Limits { asking_time: soon, ..PATIENT }] {
+            let running = start(limits);
+            assert_eq!(read_all(connect(&running, "GET /healthz HTTP/1.1\r\n")).await, "");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_begin_is_cut_off() {
+        let running = start_tls_within(Limits { asking_time: Duration::from_millis(30), ..PATIENT });
+        let silent = std::net::TcpStream::connect(running.address).unwrap();
+        assert_eq!(read_all(silent).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_before_the_shutdown() {
+        let mut running = start(LIMITS);
+        let asking = connect(&running, "POST /api/reload HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let Some(AdminCommand::Reload { reply }) = running.behind.commands.recv().await else { panic!() };
+        running.stop.send(()).unwrap();
+        // The door is shut once nobody can connect any more.
+        while std::net::TcpStream::connect(running.address).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        reply.send(Err(vec!["no".to_owned()])).unwrap();
+        assert!(read_all(asking).await.starts_with("HTTP/1.1 422 "));
+        running.server.await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -310,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_client_does_not_hold_up_the_shutdown() {
-        let running = start(Limits { drain_time: Duration::from_millis(30), ..LIMITS });
+        let running = start(Limits { drain_time: Duration::from_millis(30), ..PATIENT });
         let silent = connect(&running, "GET");
         assert!(
             read_all(connect(&running, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"))
@@ -318,7 +353,7 @@ mod tests {
                 .contains(" 200 ")
         );
         running.stop.send(()).unwrap();
-        running.server.await.unwrap().unwrap();
+        timeout(PATIENCE, running.server).await.expect("it ends").unwrap().unwrap();
         assert_eq!(read_all(silent).await, "");
         assert!(std::net::TcpStream::connect(running.address).is_err());
     }
@@ -336,12 +371,16 @@ mod tests {
     }
 
     fn start_tls() -> RunningTls {
+        start_tls_within(LIMITS)
+    }
+
+    fn start_tls_within(limits: Limits) -> RunningTls {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (state, behind) = state("{}", 8);
         let (_folder, files) = written(FIRST);
         let tls = TlsListener::load(&files).unwrap();
-        tokio::spawn(serve(listener, state, Some(tls.clone()), std::future::pending()));
+        tokio::spawn(serve_within(limits, listener, state, Some(tls.clone()), std::future::pending()));
         RunningTls { address, tls, _behind: behind }
     }
 

@@ -231,6 +231,9 @@ mod tests {
         let aged = sample("a").connectors.remove(0).aged(Duration::from_secs(3));
         assert!((aged.oldest_unflushed_age_seconds() - 15.5).abs() < 1e-9);
         assert!((aged.snapshot_age_seconds - 3.0).abs() < 1e-9);
+        let mut two = aged;
+        two.partitions[1].open_flush = Some(FlushSnapshot { age_seconds: 1.0, ..Default::default() });
+        assert!((two.oldest_unflushed_age_seconds() - 15.5).abs() < 1e-9, "the oldest, not the last");
     }
 
     #[test]

@@ -211,6 +211,35 @@ fn a_file_whose_bytes_are_others_is_found_and_so_is_one_whose_checksum_is_gone()
 }
 
 #[test]
+fn an_offset_outside_the_name_disproves_by_itself() {
+    let lake = vec![(file("t", 0, 5, 10, ""), vec![5, 8, 10])];
+    let name = &lake[0].0.path;
+    let reports = audit(&lake);
+    let expected = format!("outside: 1 offset not in the range of the file's name, first 10 in {name}");
+    assert_eq!(only(&reports).problems(), [expected]);
+}
+
+#[test]
+fn offsets_met_again_are_all_counted_and_the_first_ones_shown() {
+    let lake = vec![(file("t", 0, 0, 100, ""), (0..25).flat_map(|offset| [offset; 2]).collect())];
+    let reports = audit(&lake);
+    let report = only(&reports);
+    let shown: Vec<i64> = report.duplicates.sightings.iter().map(|sighting| sighting.offset).collect();
+    assert_eq!((report.duplicates.count, shown), (25, (0..10).collect()));
+    assert_eq!(report.descending.count, 0, "an offset that stands twice goes neither up nor down");
+}
+
+#[test]
+fn an_offset_is_met_again_also_behind_a_flush_within_another() {
+    let lake = vec![
+        (file("t", 0, 0, 20, ""), vec![1, 12]),
+        (file("t", 0, 5, 10, ""), vec![6]),
+        (file("t", 0, 12, 15, ""), vec![12]),
+    ];
+    assert_eq!(only(&audit(&lake)).duplicates.count, 1);
+}
+
+#[test]
 fn files_of_a_topic_and_of_its_successor_of_the_same_name_prove_nothing_together() {
     let lake = vec![
         (file("t", 0, 0, 10, ""), (0..10).collect()),
@@ -326,6 +355,10 @@ fn a_file_missing_from_a_flush_is_found() {
     });
     report.judge();
     assert!(report.ok);
+    // Another flush that is announced is no excuse.
+    report.committed.as_mut().unwrap().pending = Some(range(20, 30).into());
+    report.judge();
+    assert_eq!(report.problems(), ["incomplete: flush [10, 20) has 1 of its 2 files"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::config::settings::{
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
-use crate::storage::{self, StorageError, Store};
+use crate::storage::{self, StorageError, Store, UploadRoom};
 use crate::task::names::topic_fault;
 
 /// How long the brokers may take to answer.
@@ -240,7 +240,7 @@ async fn reach_registry(settings: &RegistrySettings) -> Result<String, String> {
 }
 
 async fn reach_storage(connector: &ConnectorSettings, scratch_dir: &Path) -> Result<String, String> {
-    let store = Store::open(&connector.storage, &connector.name, scratch_dir)
+    let store = Store::open(&connector.storage, &connector.name, scratch_dir, &UploadRoom::default())
         .await
         .map_err(|error| error.to_string())?;
     let told = |error| match error {

@@ -26,6 +26,7 @@ use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::demo::orders::{ORDER_SCHEMA, OrderGenerator};
 use crate::metrics::{ConnectorMetrics, Metrics};
 use crate::registry::local::LocalRegistry;
+use crate::storage::UploadRoom;
 use crate::task::budget::MemoryBudget;
 
 const TOPIC: &str = "orders";
@@ -60,9 +61,11 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         writeln!(out, "sluice demo: {records} orders, Kafka (in process) -> {}", output.display())
     })?;
     let (sender, files) = channel();
+    let budget = MemoryBudget::new(settings.daemon.memory.0);
     let process = Process {
         runtime: runtime.handle().clone(),
-        budget: MemoryBudget::new(settings.daemon.memory.0),
+        uploads: UploadRoom::of(&budget, settings.connectors.len()),
+        budget,
         connectors: settings.connectors.len(),
         scratch_dir: settings.daemon.scratch_dir.clone(),
         until_end: false,

@@ -19,6 +19,7 @@ use crate::connector::Process;
 use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::storage::UploadRoom;
 use crate::task::budget::MemoryBudget;
 
 /// How long the process waits at its end for work that was given up to tidy up behind itself.
@@ -46,9 +47,11 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let signals = Arc::new(Signals::default());
     listen(&runtime, &signals);
+    let budget = MemoryBudget::new(settings.daemon.memory.0);
     let process = Process {
         runtime: runtime.handle().clone(),
-        budget: MemoryBudget::new(settings.daemon.memory.0),
+        uploads: UploadRoom::of(&budget, settings.connectors.len()),
+        budget,
         connectors: settings.connectors.len(),
         scratch_dir: settings.daemon.scratch_dir.clone(),
         until_end: arguments.until_end,

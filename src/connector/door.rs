@@ -89,6 +89,9 @@ impl Door {
                 self.commands.send(Command::ReadCommitted(tp, epoch, attempt));
             }
             Effect::Claim { tp, epoch, attempt, claim } => self.claim(tp, epoch, attempt, &claim),
+            Effect::NoteBeginning { tp, epoch, attempt, path, note } => {
+                self.note_beginning(tp, epoch, attempt, path, note.to_json());
+            }
             Effect::ListPublished { tp, epoch, attempt, with_footer } => {
                 let reply = self.reply.clone();
                 self.listings.ask(Question { tp, epoch, attempt, with_footer, reply });
@@ -131,12 +134,26 @@ impl Door {
         let content = claim.to_json();
         self.containment.spawn(Stage::Recover, async move {
             failpoint!("claim.before");
-            let result = match store.claim(&Claim::path(&tp.topic), content.into()).await {
-                Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
-                Err(error) => Err(error.into_failure(Stage::Recover)),
-            };
+            let result = write_once(&store, &Claim::path(&tp.topic), content).await;
             failpoint!("claim.after");
             let _ = reply.send(Input::Claimed { tp, epoch, attempt, result });
+        });
+    }
+
+    fn note_beginning(
+        &self,
+        tp: TopicPartition,
+        epoch: Epoch,
+        attempt: Attempt,
+        path: String,
+        content: String,
+    ) {
+        let (store, reply) = (self.store.clone(), self.reply.clone());
+        self.containment.spawn(Stage::Recover, async move {
+            failpoint!("note.before");
+            let result = write_once(&store, &path, content).await;
+            failpoint!("note.after");
+            let _ = reply.send(Input::Noted { tp, epoch, attempt, result });
         });
     }
 
@@ -161,6 +178,14 @@ impl Door {
             };
             let _ = reply.send(Input::SchemaFetched { id, result });
         });
+    }
+}
+
+/// Makes a small file unless it is there; gives what stands.
+async fn write_once(store: &Store, path: &str, content: String) -> Result<String, Failure> {
+    match store.claim(path, content.into()).await {
+        Ok(standing) => Ok(String::from_utf8_lossy(&standing).into_owned()),
+        Err(error) => Err(error.into_failure(Stage::Recover)),
     }
 }
 

@@ -39,7 +39,7 @@ use crate::kafka::{
 };
 use crate::metrics::ConnectorMetrics;
 use crate::registry::Registry;
-use crate::storage::{StorageError, Store};
+use crate::storage::{StorageError, Store, UploadRoom};
 use crate::task::SinkTask;
 use crate::task::budget::MemoryBudget;
 use crate::task::message::Input;
@@ -64,6 +64,8 @@ pub struct Process {
     pub budget: MemoryBudget,
     /// How many connectors there were at the start: what they fetch ahead together is a part of the budget.
     pub connectors: usize,
+    /// Room for uploads to object stores.
+    pub uploads: UploadRoom,
     /// Where encoded bytes wait for an object store.
     pub scratch_dir: PathBuf,
     /// `--until-end`.
@@ -116,8 +118,9 @@ impl Connector {
             }
             None => None,
         };
-        let task_settings =
-            Arc::new(TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref()));
+        let task_settings = TaskSettings::of(settings, value_schema.as_deref(), reader_schema.as_deref())
+            .within(process.budget.limit_bytes(), process.connectors);
+        let task_settings = Arc::new(task_settings);
         let (senders, tasks) = tasks_of(
             settings,
             &task_settings,
@@ -244,9 +247,13 @@ impl Readiness<'_> {
             self.process
                 .runtime
                 .block_on(async {
-                    let store =
-                        Store::open(&self.settings.storage, &self.settings.name, &self.process.scratch_dir)
-                            .await?;
+                    let store = Store::open(
+                        &self.settings.storage,
+                        &self.settings.name,
+                        &self.process.scratch_dir,
+                        &self.process.uploads,
+                    )
+                    .await?;
                     store.probe().await?;
                     failpoint!("sweep.before");
                     let swept = store.sweep().await?;

@@ -77,6 +77,21 @@ impl Observer {
                 published = published.as_i64(),
                 "the group begins before the end of the files that are there: it was set back, and what is read again is written again"
             ),
+            Event::OutputEmpty { tp, offset } => tracing::warn!(
+                connector = self.connector,
+                topic = &*tp.topic,
+                partition = tp.partition,
+                offset = offset.as_i64(),
+                "the group has committed offsets of this topic, but neither its claim nor a file of it is at storage.url: if a disk is not mounted or the files are elsewhere, stop and mend that"
+            ),
+            Event::LeftPending { tp, range } => tracing::warn!(
+                connector = self.connector,
+                topic = &*tp.topic,
+                partition = tp.partition,
+                start = range.start.as_i64(),
+                end = range.end.as_i64(),
+                "given up before a flush that was announced was made again: the next start finishes it, with the settings that shape files as they are"
+            ),
             Event::Rotated { tp, range, reason, rows, files, bytes } => {
                 self.metrics.rotations.add(reason.as_str(), 1);
                 self.reasons.insert((tp.clone(), range.start), reason.as_str());

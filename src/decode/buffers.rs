@@ -91,6 +91,27 @@ impl Buffers {
     }
 }
 
+#[cfg(test)]
+impl Buffers {
+    /// Heap bytes that are taken, spare capacity and all.
+    pub(super) fn capacity(&self) -> usize {
+        fn wide<T>(pool: &[Vec<T>]) -> usize {
+            pool.iter().map(|buffer| buffer.capacity() * size_of::<T>()).sum()
+        }
+        let bytes = self.bytes.iter().map(|runs| runs.data.capacity() + runs.ends.capacity() * 4);
+        self.bits.iter().map(|bits| bits.words.capacity() * 8).sum::<usize>()
+            + wide(&self.i32s)
+            + wide(&self.i64s)
+            + wide(&self.f32s)
+            + wide(&self.f64s)
+            + wide(&self.i128s)
+            + wide(&self.i256s)
+            + bytes.sum::<usize>()
+            + self.fixed.iter().map(|fixed| fixed.data.capacity()).sum::<usize>()
+            + wide(&self.ends)
+    }
+}
+
 /// The last end of a list of ends, which always has one.
 #[inline]
 pub(super) fn last(ends: &[i32]) -> i32 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::buffers::Fill;
 use super::error::Fault;
-use super::layout::{ColumnLayout, LayoutNode, Store};
+use super::layout::{ColumnLayout, END_BYTES, LEVELS_BYTES, LayoutNode, Store};
 use super::plan::{Carrier, DecodePlan, Items, Members, Step};
 use crate::schema::{
     AvroSchema, EnumType, Logical, Node, NodeId, RecordType, SchemaError, Shape, best_branch, encode_default,
@@ -218,7 +218,8 @@ impl Compiler<'_> {
         let step = self.value(writer, reader, place)?;
         self.path.pop();
         let min_bytes = self.min_bytes[writer.index()] + u64::from(key);
-        Ok(Box::new(Items { step, min_bytes, cells: u64::from(place.cells + key) }))
+        let key_bytes = key * (END_BYTES + LEVELS_BYTES);
+        Ok(Box::new(Items { step, min_bytes, item_bytes: u64::from(place.value_bytes + key_bytes) }))
     }
 
     fn mismatch(&self, reason: impl Into<String>) -> SchemaError {

@@ -55,7 +55,7 @@ pub enum Fault {
     BadUuid,
     /// Values nest deeper than 128 levels.
     TooDeep,
-    /// Items that cost far more memory than the datum has bytes.
+    /// Items that would take more than 16 MiB of memory and 256 bytes more for each byte of the datum.
     TooManyItems,
     /// A row too large for any batch.
     TooLarge,
@@ -91,9 +91,10 @@ impl Fault {
                 ("bad_uuid", "a text is no UUID of 36 characters, as `columns.uuid: uuid` needs")
             }
             Self::TooDeep => ("too_deep", "values nest too deeply"),
-            Self::TooManyItems => {
-                ("too_many_items", "items would take far more memory than the datum has bytes")
-            }
+            Self::TooManyItems => (
+                "too_many_items",
+                "items of arrays and maps would take more memory than 16 MiB and 256 times the size of the datum",
+            ),
             Self::TooLarge => ("too_large", "the row is too large for a batch"),
             Self::NoRoom => ("no_room", "the batch has no room left"),
         }

@@ -10,9 +10,6 @@ use crate::schema::{
     AvroSchema, Column, ColumnKind, ColumnOptions, SchemaError, Shape, columns, whole_column,
 };
 
-/// What a cell takes in memory, bytes: that of a number of 64 bits.
-pub(super) const CELL_BYTES: u64 = 8;
-
 /// The columns that values of a reader schema make.
 #[derive(Debug)]
 pub struct ColumnLayout {
@@ -32,9 +29,18 @@ pub(super) struct LayoutNode {
     /// Its bitmap of values that are there; `None` for a column that is never null.
     pub(super) validity: Option<Slot>,
     pub(super) store: Store,
-    /// What each value of it takes in memory at least, in cells of a number's size; its lists and maps count as one.
-    pub(super) cells: u32,
+    /// Columns of a file that it becomes.
+    leaves: u32,
+    /// Bytes that each value of it takes, null or not, beside those of text and of the items of lists and maps: in the
+    /// buffers here, and for its levels when it is encoded.
+    pub(super) value_bytes: u32,
 }
+
+/// Bytes that each value takes while it is encoded, in each column of the file below it: where it is null or an empty list,
+/// and in which list it is.
+pub(super) const LEVELS_BYTES: u32 = 4;
+/// Bytes that an end of text or of a list takes.
+pub(super) const END_BYTES: u32 = 4;
 
 /// The buffers of one column's values.
 #[derive(Debug)]
@@ -107,8 +113,8 @@ impl ColumnLayout {
     fn of(reader: Arc<AvroSchema>, columns: &[Column], spread: bool) -> Arc<Self> {
         let mut sizes = PoolSizes::default();
         let nodes: Vec<LayoutNode> = columns.iter().map(|column| sizes.place(column)).collect();
-        let row_bytes = CELL_BYTES * nodes.iter().map(|node| u64::from(node.cells)).sum::<u64>();
-        let root = LayoutNode { validity: None, store: Store::Struct(nodes), cells: 0 };
+        let row_bytes = nodes.iter().map(|node| u64::from(node.value_bytes)).sum();
+        let root = LayoutNode { validity: None, store: Store::Struct(nodes), leaves: 0, value_bytes: 0 };
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
         Arc::new(Self { reader, schema, root, sizes, row_bytes, spread })
     }
@@ -164,14 +170,31 @@ impl PoolSizes {
         let nullable = column.nullable && column.kind != ColumnKind::Null;
         let validity = nullable.then(|| next(&mut self.bits));
         let store = self.store(&column.kind);
-        let inner = match &store {
-            Store::Struct(members) => members.iter().map(|member| member.cells).sum(),
-            Store::Duration(parts) => parts.len() as u32,
-            // A null takes the whole width, so a wide column counts for several.
-            Store::Fixed(slot) => 1 + self.fixed[*slot as usize] as u32 / 16,
-            _ => 1,
-        };
-        LayoutNode { validity, store, cells: inner + u32::from(nullable) }
+        let (leaves, bytes) = self.weight(&store);
+        LayoutNode { validity, store, leaves, value_bytes: bytes + u32::from(nullable) }
+    }
+
+    /// Columns of a file that a store becomes, and the bytes that each of its values takes.
+    fn weight(&self, store: &Store) -> (u32, u32) {
+        let leaf = |bytes: u32| (1, bytes + LEVELS_BYTES);
+        // An empty list stands in every column below it.
+        let list = |leaves: u32| (leaves, END_BYTES + leaves * LEVELS_BYTES);
+        match store {
+            Store::Null(_) => leaf(0),
+            Store::Boolean(_) => leaf(1),
+            Store::I32(_) | Store::F32(_) => leaf(4),
+            Store::I64(_) | Store::FlooredMicros(_) | Store::F64(_) => leaf(8),
+            Store::I128(_) => leaf(16),
+            Store::I256(_) => leaf(32),
+            Store::Bytes(_) => leaf(END_BYTES),
+            Store::Fixed(slot) => leaf(self.fixed[*slot as usize] as u32),
+            Store::Duration(_) => (3, 3 * (8 + LEVELS_BYTES)),
+            Store::Struct(members) => members
+                .iter()
+                .fold((0, 0), |(leaves, bytes), member| (leaves + member.leaves, bytes + member.value_bytes)),
+            Store::List { element, .. } => list(element.leaves),
+            Store::Map { value, .. } => list(1 + value.leaves),
+        }
     }
 
     fn store(&mut self, kind: &ColumnKind) -> Store {

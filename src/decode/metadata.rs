@@ -196,7 +196,7 @@ fn header_fields() -> Fields {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::RecordBatch;
+    use arrow::array::{Array, AsArray, RecordBatch};
     use arrow::datatypes::Schema;
 
     use super::*;
@@ -219,8 +219,45 @@ mod tests {
         let schema = Arc::new(Schema::new(builder.fields()));
         let batch = RecordBatch::try_new(schema, builder.finish()).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 6));
-        let nulls: Vec<usize> = batch.columns().iter().map(|column| column.null_count()).collect();
+        let nulls: Vec<usize> = batch.columns().iter().map(Array::null_count).collect();
         assert_eq!(nulls, [0, 0, 0, 1, 1, 0]);
+        let headers = batch.column(5).as_list::<i32>().values().as_struct().clone();
+        assert_eq!(
+            (headers.len(), headers.column(1).null_count(), headers.column(1).is_null(0)),
+            (2, 1, true)
+        );
+    }
+
+    #[test]
+    fn fault_18_a_null_key_of_bytes_is_not_an_empty_one() {
+        let columns = MetadataColumns { position: false, key: true, headers: false };
+        let mut builder = MetadataBuilder::new(columns, KeyFormat::Bytes, TopicPartition::new("t", 3));
+        let record =
+            Record { offset: Offset::ZERO, timestamp_ms: None, key: None, value: None, headers: &[] };
+        builder.push(&record);
+        builder.push(&Record { key: Some(&[]), ..record });
+        let column = builder.finish().remove(0);
+        assert!(column.is_null(0) && column.is_valid(1));
+    }
+
+    #[test]
+    fn a_key_whose_row_does_not_come_is_taken_back() {
+        let schema = Arc::new(crate::schema::AvroSchema::parse(r#""int""#, &[]).unwrap());
+        let layout =
+            ColumnLayout::whole(schema.clone(), "_key", crate::schema::ColumnOptions::default()).unwrap();
+        let plan = DecodePlan::compile(&schema, &layout).unwrap();
+        let columns = MetadataColumns { position: false, key: true, headers: false };
+        let wire = crate::config::settings::WireFormat::Confluent;
+        let mut builder = MetadataBuilder::new(columns, KeyFormat::Avro(wire), TopicPartition::new("t", 3))
+            .with_avro_keys(Some(&layout));
+        let record =
+            Record { offset: Offset::ZERO, timestamp_ms: None, key: Some(b"k"), value: None, headers: &[] };
+        for (datum, comes) in [(2, true), (4, false), (6, true)] {
+            builder.decode_key(Some(&plan), &[datum]).unwrap();
+            if comes { builder.push(&record) } else { builder.remove_key() }
+        }
+        let column = builder.finish().remove(0);
+        assert_eq!(column.as_primitive::<arrow::datatypes::Int32Type>().values(), &[1, 3]);
     }
 
     #[test]

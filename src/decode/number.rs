@@ -196,8 +196,20 @@ mod tests {
         );
         wide[0] = 0;
         assert_eq!(decimal128(&wide, 38), Err(Fault::DecimalOverflow));
+        // What is left without the first byte is a small number of the other sign.
+        let beyond = [[0].as_slice(), &[0xFF; 16]].concat();
+        assert_eq!(decimal128(&beyond, 38), Err(Fault::DecimalOverflow), "2^128 - 1, not -1");
+        let below = [[0xFF].as_slice(), &[0; 15], &[1]].concat();
+        assert_eq!(decimal128(&below, 38), Err(Fault::DecimalOverflow), "1 - 2^128, not 1");
         assert_eq!(decimal256(&[0xFF; 40], 76), Ok(i256::MINUS_ONE));
         assert_eq!(decimal256(&[0x7F; 32], 76), Err(Fault::DecimalOverflow));
+    }
+
+    #[test]
+    fn fault_47_a_big_decimal_is_read_to_its_end() {
+        assert_eq!(big_decimal(&[2, 5, 2]), Ok("0.5".to_owned()));
+        assert_eq!(big_decimal(&[2, 5, 2, 0]), Err(Fault::TrailingBytes));
+        assert_eq!(big_decimal(&[2, 5]), Err(Fault::Truncated));
     }
 
     #[test]

@@ -231,6 +231,6 @@ pub(super) struct Items {
     pub(super) step: Step,
     /// Fewest bytes an item can take, its key included.
     pub(super) min_bytes: u64,
-    /// What each item takes in memory, in cells.
-    pub(super) cells: u64,
+    /// Bytes that each item takes in memory, beside what its own text and items take.
+    pub(super) item_bytes: u64,
 }

@@ -4,27 +4,26 @@
 use super::buffers::{Buffers, ByteRuns, MAX_OFFSET, last};
 use super::cursor::{Block, Cursor, Text};
 use super::error::{DecodeError, Fault};
-use super::layout::CELL_BYTES;
 use super::number;
 use super::plan::{Carrier, DecodePlan, Items, Step};
 use crate::schema::AvroSchema;
 
-/// Cells that the items of any datum may take. A cell is a value in one column.
-const FREE_CELLS: u64 = 1_000_000;
-/// Further cells for each byte of the datum. Honest data needs one or two, wide nullable records in arrays a few more.
-const CELLS_PER_BYTE: u64 = 64;
+/// Bytes of memory that the items of any datum may take.
+const FREE_BYTES: u64 = 16 << 20;
+/// Further ones for each byte of the datum. Most data needs about ten, items with wide records that are null up to a hundred.
+const BYTES_PER_BYTE: u64 = 256;
 const DAY_MILLIS: i32 = 86_400_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-fn cells_for(datum_bytes: usize) -> u64 {
-    FREE_CELLS + CELLS_PER_BYTE * datum_bytes as u64
+fn bytes_for(datum_bytes: usize) -> u64 {
+    FREE_BYTES + BYTES_PER_BYTE * datum_bytes as u64
 }
 
 /// One datum on its way into the columns.
 pub(super) struct Run<'d, 'p> {
     pub(super) cursor: Cursor<'d>,
-    /// Cells that items may still take.
-    budget: u64,
+    /// Bytes of memory that items may still take.
+    budget_bytes: u64,
     /// Steps of the path to the fault, innermost first.
     trail: Vec<&'p str>,
     pub(super) writer: &'p AvroSchema,
@@ -36,7 +35,7 @@ impl<'d, 'p> Run<'d, 'p> {
     pub(super) fn new(plan: &'p DecodePlan, datum: &'d [u8]) -> Self {
         Self {
             cursor: Cursor::new(datum),
-            budget: cells_for(datum.len()),
+            budget_bytes: bytes_for(datum.len()),
             trail: Vec::new(),
             writer: &plan.writer,
             min_bytes: &plan.min_bytes,
@@ -51,7 +50,7 @@ impl<'d, 'p> Run<'d, 'p> {
 
     /// About what a datum of so many bytes takes in memory beyond the width of a row, bytes.
     pub(super) fn weight_bytes(&self, datum_bytes: usize) -> u64 {
-        datum_bytes as u64 + CELL_BYTES * (cells_for(datum_bytes) - self.budget)
+        datum_bytes as u64 + bytes_for(datum_bytes) - self.budget_bytes
     }
 
     /// The error for a fault that stopped this run; `rows` is what the batch holds without it.
@@ -199,7 +198,7 @@ impl<'d, 'p> Run<'d, 'p> {
             Step::LongDecimal { to, precision, scale, carrier } => {
                 let bytes = self.carried(*carrier)?;
                 let text = number::long_decimal(bytes, *precision as usize, *scale as usize)?;
-                self.charge(text.len() as u64 / 16)?;
+                self.charge(text.len() as u64)?;
                 buffers.bytes[*to as usize].push(text.as_bytes())?;
             }
             Step::BigDecimal { to } => {
@@ -250,7 +249,7 @@ impl<'d, 'p> Run<'d, 'p> {
     ) -> Result<u64, Fault> {
         let mut total = 0;
         while let Some(block) = self.cursor.block()? {
-            self.admit(block, items.min_bytes, items.cells)?;
+            self.admit(block, items.min_bytes, items.item_bytes)?;
             for _ in 0..block.items {
                 key(&mut self.cursor, buffers)?;
                 if let Err(fault) = self.one(&items.step, buffers) {
@@ -265,15 +264,15 @@ impl<'d, 'p> Run<'d, 'p> {
     }
 
     /// Believes a block's count only as far as bytes and budget go.
-    pub(super) fn admit(&mut self, block: Block, min_bytes: u64, cells: u64) -> Result<(), Fault> {
+    pub(super) fn admit(&mut self, block: Block, min_bytes: u64, item_bytes: u64) -> Result<(), Fault> {
         if block.items.saturating_mul(min_bytes) > self.cursor.remaining() as u64 {
             return Err(Fault::LengthBeyondDatum);
         }
-        self.charge(block.items.saturating_mul(cells))
+        self.charge(block.items.saturating_mul(item_bytes))
     }
 
-    pub(super) fn charge(&mut self, cells: u64) -> Result<(), Fault> {
-        self.budget = self.budget.checked_sub(cells).ok_or(Fault::TooManyItems)?;
+    pub(super) fn charge(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.budget_bytes = self.budget_bytes.checked_sub(bytes).ok_or(Fault::TooManyItems)?;
         Ok(())
     }
 
@@ -282,7 +281,7 @@ impl<'d, 'p> Run<'d, 'p> {
         let symbol = usize::try_from(index).ok().and_then(|index| symbols.get(index));
         let symbol = symbol.ok_or(Fault::BadEnumIndex)?.as_deref().ok_or(Fault::UnknownSymbol)?;
         // One byte of a datum may stand for a symbol of any length.
-        self.charge(symbol.len() as u64 / 16)?;
+        self.charge(symbol.len() as u64)?;
         Ok(symbol)
     }
 
@@ -294,17 +293,17 @@ impl<'d, 'p> Run<'d, 'p> {
     }
 
     fn constant(&mut self, datum: &'p [u8], step: &'p Step, buffers: &mut Buffers) -> Result<(), Fault> {
-        self.charge(datum.len() as u64 / 16)?;
+        self.charge(datum.len() as u64)?;
         let mut inner = Run {
             cursor: Cursor::new(datum),
-            budget: self.budget,
+            budget_bytes: self.budget_bytes,
             trail: Vec::new(),
             writer: self.writer,
             min_bytes: self.min_bytes,
             root: step,
         };
         let outcome = inner.datum(buffers);
-        self.budget = inner.budget;
+        self.budget_bytes = inner.budget_bytes;
         self.trail.append(&mut inner.trail);
         outcome
     }

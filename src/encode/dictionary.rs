@@ -68,3 +68,25 @@ fn plain_bytes(column: &ColumnChunkMetaData) -> f64 {
         Type::BOOLEAN | Type::INT64 | Type::DOUBLE => values * 8.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn the_guess_is_made_anew_now_and_then() {
+        let names: ArrayRef = Arc::new((0..1_000).map(|_| Some("the same")).collect::<StringArray>());
+        let batches = [RecordBatch::try_from_iter([("name", names)]).unwrap()];
+        let mut book = DictionaryBook::default();
+        assert_eq!(book.choose(&batches, 1e6), [true]);
+        book.gains = vec![false];
+        for _ in 1..FILES_PER_GUESS {
+            assert_eq!(book.choose(&batches, 1e6), [false]);
+        }
+        assert_eq!(book.choose(&batches, 1e6), [true]);
+    }
+}

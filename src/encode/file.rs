@@ -414,7 +414,34 @@ mod tests {
         let unique: ArrayRef =
             Arc::new((0..20_000).map(|row| Some(format!("n{row}"))).collect::<StringArray>());
         let rows = RecordBatch::try_from_iter([("id", ids), ("name", unique)]).unwrap();
+        // Few rows show nothing.
+        assert_eq!(encodes(&rows.slice(0, 9_999)), [false, true]);
+        assert_eq!(encodes(&rows.slice(0, 9_999)), [false, true]);
         assert_eq!(encodes(&rows), [false, true]);
-        assert_eq!(encodes(&rows), [false, false]);
+        for _ in 0..3 {
+            assert_eq!(encodes(&rows), [false, false], "what has lost its dictionary does not get it back");
+        }
+    }
+
+    #[test]
+    fn auto_does_not_try_again_what_was_given_up_on_the_way() {
+        let names = (0..120_000).map(|row| {
+            let name = if row < 60_000 { row % 9 } else { row };
+            Some(format!("a name of some length {name:06}"))
+        });
+        let names: ArrayRef = Arc::new(names.collect::<StringArray>());
+        let rows = RecordBatch::try_from_iter([("name", names)]).unwrap();
+        let encoding = encoding(1 << 30, Dictionary::Auto);
+        let encodes = || {
+            let first = [rows.slice(0, 5_000)];
+            let mut encoder = FileEncoder::new(&"t".into(), rows.schema(), &encoding, &first).unwrap();
+            encoder.write(&rows).unwrap();
+            let file = encoder.finish(Vec::new()).unwrap().tail.concat();
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
+            reader.metadata().row_group(0).column(0).dictionary_page_offset().is_some()
+        };
+        // Half of the values profited from it.
+        assert!(encodes());
+        assert!(!encodes());
     }
 }

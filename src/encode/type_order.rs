@@ -369,13 +369,16 @@ mod tests {
             };
             let found = doubles.min_opt().copied().zip(doubles.max_opt().copied());
             assert_eq!(bits(found), bits(*expected), "{values:?}");
-            assert_eq!(doubles.null_count_opt(), Some(1));
+            let nans = values.iter().filter(|value| value.is_nan()).count();
+            let nans = (!values.is_empty()).then_some(nans as u64);
+            assert_eq!((doubles.null_count_opt(), doubles.nan_count_opt()), (Some(1), nans));
             let Some(Statistics::Float(singles)) = read.row_group(group).column(1).statistics() else {
                 panic!()
             };
             let found =
                 singles.min_opt().zip(singles.max_opt()).map(|(min, max)| ((*min).into(), (*max).into()));
             assert_eq!(bits(found), bits(*expected), "{values:?}");
+            assert_eq!((singles.null_count_opt(), singles.nan_count_opt()), (Some(1), nans));
             let index = read.page_index().unwrap().column_index(group, 0);
             let pages = match index {
                 Some(ColumnIndexMetaData::DOUBLE(pages)) => Some(pages),
@@ -387,8 +390,27 @@ mod tests {
             if let Some(pages) = pages {
                 let found = pages.min_value(0).copied().zip(pages.max_value(0).copied());
                 assert_eq!(bits(found), bits(*expected), "{values:?}");
-                assert_eq!(pages.null_count(0), Some(1));
+                let nans = nans.unwrap_or_default() as i64;
+                assert_eq!((pages.null_count(0), pages.nan_count(0)), (Some(1), Some(nans)));
+                assert_eq!(pages.definition_level_histogram(0), Some(&[1, values.len() as i64][..]));
             }
+        }
+    }
+
+    #[test]
+    fn pages_of_floats_are_in_the_order_that_is_told() {
+        let rising: Vec<Option<f64>> = (0..50_000).map(|row| Some(f64::from(row))).collect();
+        let falling = rising.iter().rev().copied().collect();
+        let neither = rising.iter().map(|value| value.map(|value| (value - 25_000.0).abs())).collect();
+        let file = file(&[rising, falling, neither]);
+        let read = metadata(&file);
+        let order = |group, column| {
+            read.page_index().unwrap().column_index(group, column).unwrap().get_boundary_order().unwrap()
+        };
+        for column in [0, 1] {
+            assert_eq!(order(0, column), BoundaryOrder::ASCENDING);
+            assert_eq!(order(1, column), BoundaryOrder::DESCENDING);
+            assert_eq!(order(2, column), BoundaryOrder::UNORDERED);
         }
     }
 

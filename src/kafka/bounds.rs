@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::config::settings::TopicSelection;
@@ -17,6 +16,8 @@ use crate::position::{Offset, TopicPartition};
 
 /// How often a bounded run that waits looks whether what it waits for is still there.
 const TOPICS_LOOK: Duration = Duration::from_secs(5);
+/// How soon it looks again when something is missing.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// How often it says what it waits for.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Partitions named in that.
@@ -88,11 +89,11 @@ impl Bounds {
         }
         let committed =
             consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
-        let is_reached = |element: &TopicPartitionListElem<'_>, end: Offset| matches!(element.offset(), KafkaOffset::Offset(raw) if Offset::new(raw).is_some_and(|at| at >= end));
         let mut waited_for: Vec<TopicPartition> = Vec::new();
         for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());
-            if !is_reached(&element, self.stop(&tp)) {
+            let at = if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
+            if at.is_none_or(|at| at < self.stop(&tp)) {
                 waited_for.push(tp);
             }
         }
@@ -129,6 +130,9 @@ impl Bounds {
         let missing: BTreeSet<TopicPartition> =
             waited_for.iter().filter(|tp| !is_there(tp)).cloned().collect();
         let gone: Vec<TopicPartition> = missing.intersection(&self.missed).cloned().collect();
+        if !missing.is_empty() {
+            self.next_topics_look = Instant::now() + SECOND_LOOK;
+        }
         self.missed = missing;
         if gone.is_empty() {
             return Ok(());

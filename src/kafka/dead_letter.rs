@@ -2,7 +2,6 @@
 //! in-sync replicas before anyone is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,6 +14,7 @@ use crate::kafka::consumer::TaskSender;
 use crate::kafka::properties::{producer_config, refusal};
 use crate::metrics::ConnectorMetrics;
 use crate::position::TopicPartition;
+use crate::task::budget::Reservation;
 use crate::task::message::{DeadLetter, FlushId, Input};
 
 /// Produces dead letters of one connector. Cheap to clone.
@@ -23,6 +23,13 @@ pub struct DeadLetterProducer {
     producer: Arc<ThreadedProducer<Acknowledgements>>,
     topic: Arc<str>,
     connector: Arc<str>,
+}
+
+/// What comes back with the outcome of a letter.
+struct Envelope {
+    batch: Arc<Batch>,
+    /// Counts the letter as long as the client holds it.
+    counted: Reservation,
 }
 
 /// Letters of one effect: its task hears of it when the last is acknowledged or one has failed.
@@ -60,35 +67,31 @@ impl DeadLetterProducer {
         Ok(Self { producer: Arc::new(producer), topic: topic.into(), connector: connector.into() })
     }
 
-    /// Sends the letters of one flush; `reply` hears [`Input::DeadLettered`] once.
+    /// Sends the letters of one flush; `reply` hears [`Input::DeadLettered`] once. Each letter counts against the memory
+    /// budget until its outcome is known.
     pub fn send(&self, tp: &TopicPartition, flush: FlushId, letters: Vec<DeadLetter>, reply: TaskSender) {
         let state = BatchState { outstanding: letters.len(), failure: None };
         let batch = Arc::new(Batch { tp: tp.clone(), flush, reply, state: Mutex::new(state) });
         for letter in letters {
-            if let Err(failure) = self.send_one(tp, &letter, &batch) {
-                batch.settle(Err(failure));
-            }
+            self.send_one(tp, letter, &batch);
         }
     }
 
-    fn send_one(&self, tp: &TopicPartition, letter: &DeadLetter, batch: &Arc<Batch>) -> Result<(), Failure> {
-        let headers = self.headers(tp, letter);
-        loop {
-            let mut record: BaseRecord<'_, [u8], [u8], Arc<Batch>> =
-                BaseRecord::with_opaque_to(&self.topic, batch.clone()).headers(headers.clone());
-            if let Some(key) = &letter.key {
-                record = record.key(key);
-            }
-            if let Some(value) = &letter.value {
-                record = record.payload(value);
-            }
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    let _ = self.producer.flush(Duration::from_millis(100));
-                }
-                Err((error, _)) => return Err(self.failure(&error)),
-            }
+    /// Never waits: the client's queue has no bound of its own, the task has made room before it made the letter.
+    fn send_one(&self, tp: &TopicPartition, letter: DeadLetter, batch: &Arc<Batch>) {
+        let headers = self.headers(tp, &letter);
+        let DeadLetter { key, value, counted, .. } = letter;
+        let envelope = Box::new(Envelope { batch: batch.clone(), counted });
+        let mut record: BaseRecord<'_, [u8], [u8], Box<Envelope>> =
+            BaseRecord::with_opaque_to(&self.topic, envelope).headers(headers);
+        if let Some(key) = &key {
+            record = record.key(key);
+        }
+        if let Some(value) = &value {
+            record = record.payload(value);
+        }
+        if let Err((error, record)) = self.producer.send(record) {
+            record.delivery_opaque.settle(Err(self.failure(&error)));
         }
     }
 
@@ -144,6 +147,14 @@ fn delivery_failure(error: &KafkaError, topic: &str) -> Failure {
     }
 }
 
+impl Envelope {
+    /// The letter is gone from memory before anybody hears of it: who waits for room finds it.
+    fn settle(self, result: Result<(), Failure>) {
+        drop(self.counted);
+        self.batch.settle(result);
+    }
+}
+
 impl Batch {
     fn settle(&self, result: Result<(), Failure>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,10 +201,10 @@ impl ClientContext for Acknowledgements {
 }
 
 impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = Arc<Batch>;
+    type DeliveryOpaque = Box<Envelope>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, batch: Self::DeliveryOpaque) {
-        batch.settle(match result {
+    fn delivery(&self, result: &DeliveryResult<'_>, envelope: Self::DeliveryOpaque) {
+        envelope.settle(match result {
             Ok(_) => {
                 self.metrics.dead_letters.add(1);
                 Ok(())

@@ -266,16 +266,19 @@ fn cut_into_runs(messages: Vec<NativeMessage>, with_headers: bool, in_flight: &I
     runs
 }
 
-fn close_run(messages: Vec<NativeMessage>, with_headers: bool, in_flight: &InFlight<'_>) -> Option<Run> {
+fn close_run(mut messages: Vec<NativeMessage>, with_headers: bool, in_flight: &InFlight<'_>) -> Option<Run> {
     let first = messages.first()?;
     let tp = TopicPartition { topic: Arc::from(first.topic()), partition: first.get().partition };
-    let records: Vec<RawRecord> =
-        messages.iter().filter_map(|message| message.raw_record(with_headers)).collect();
+    // As much as is needed, and no more: records that wait are counted by their number.
+    messages.shrink_to_fit();
+    let mut records: Vec<RawRecord> = Vec::with_capacity(messages.len());
+    records.extend(messages.iter().filter_map(|message| message.raw_record(with_headers)));
     // Never nothing for a message, so that the count is zero only when no message is left.
     let bytes = messages
         .iter()
         .map(|message| message.get().len + message.get().key_len + RECORD_OVERHEAD_BYTES)
-        .sum();
+        .sum::<usize>()
+        + records.iter().map(RawRecord::headers_bytes).sum::<usize>();
     let in_flight_bytes = [in_flight.all.clone(), (in_flight.of)(&tp)];
     for count in &in_flight_bytes {
         count.fetch_add(bytes, Ordering::Relaxed);

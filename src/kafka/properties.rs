@@ -87,6 +87,9 @@ pub(super) fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         config.set(MESSAGE_LIMIT, "1000000000");
     }
     config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "60000");
+    // What may wait there is counted against the memory budget before it is handed over. A limit of the client's own would
+    // only make it refuse what was already admitted.
+    config.set("queue.buffering.max.messages", "0").set("queue.buffering.max.kbytes", "2147483647");
     config
 }
 

@@ -95,6 +95,13 @@ fn apicurio(seen: &Seen) -> Reply {
         "/ids/globalIds/7" => Reply::ok(format!("{}{}", "[".repeat(600), "]".repeat(600))),
         "/ids/globalIds/8" => Reply::ok("{\"type\": \"int\""),
         "/ids/globalIds/6/references" | "/ids/globalIds/7/references" => Reply::ok("[]"),
+        "/ids/globalIds/9" => Reply::ok(r#""Place""#),
+        "/ids/globalIds/9/references" => {
+            Reply::ok(r#"[{"groupId":"shop","artifactId":"Place","version":null,"name":"Place"}]"#)
+        }
+        path if path.starts_with("/groups/shop/artifacts/Place/") => {
+            Reply::ok(if path.ends_with("/references") { "[]" } else { r#""int""# })
+        }
         "/system/info" => Reply::ok(r#"{"name":"apicurio"}"#),
         path if path.starts_with("/ids/globalIds/") => absent("ArtifactNotFoundException"),
         path if path.starts_with("/ids/contentIds/") => absent("ContentNotFoundException"),
@@ -120,6 +127,17 @@ async fn apicurio_gives_schemas_by_global_and_content_id_with_references() {
         assert!(by_content.schema(SchemaId::GlobalId(2)).await.is_ok());
         assert_eq!(poison_kind(by_content.schema(SchemaId::Number(2)).await.unwrap_err()), "unknown_schema");
         assert!(by_content.probe().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn apicurios_references_have_a_group_and_where_they_name_no_version_the_latest() {
+    let server = Scripted::start(|seen, _| apicurio(seen));
+    for (path, version) in [("apis/registry/v2", "latest"), ("apis/registry/v3", "branch=latest/content")] {
+        let registry = with_api(&server, path, RegistryApi::Apicurio { ids: ApicurioIds::Global });
+        assert_eq!(registry.schema(SchemaId::Number(9)).await.unwrap().references[0].name, "Place");
+        let asked = format!("/{path}/groups/shop/artifacts/Place/versions/{version}");
+        assert!(paths(&server).contains(&asked), "{:?}", paths(&server));
     }
 }
 
@@ -160,6 +178,9 @@ fn glue(seen: &Seen) -> Reply {
         Some(id) if id.starts_with("02") => refuse("AccessDeniedException"),
         Some(id) if id.starts_with("03") => refuse("ThrottlingException"),
         Some(id) if id.starts_with("04") => refuse("InvalidInputException"),
+        Some(id) if id.starts_with("05") => {
+            Reply::Full(500, Vec::new(), json!({ "__type": "InternalFailure" }).to_string())
+        }
         _ => refuse("EntityNotFoundException"),
     }
 }
@@ -210,7 +231,12 @@ async fn fault_33_to_37_glues_refusals_are_told_apart() {
     assert_eq!(poison_kind(registry.schema(id(9)).await.unwrap_err()), "unknown_schema");
     assert_eq!(poison_kind(registry.schema(id(1)).await.unwrap_err()), "not_avro");
     assert_eq!(poison_kind(registry.schema(SchemaId::Number(1)).await.unwrap_err()), "foreign_id");
-    assert!(is_retriable(&registry.schema(id(3)).await.unwrap_err()));
+    for busy in [3, 5] {
+        let before = registry.counts().requests;
+        let error = registry.schema(id(busy)).await.unwrap_err();
+        assert!(is_retriable(&error), "{error}");
+        assert_eq!(registry.counts().requests - before, 1, "not asked again at once: {error}");
+    }
     for stopped in [2, 4] {
         let error = registry.schema(id(stopped)).await.unwrap_err();
         assert!(matches!(error, RegistryError::Refused { .. }), "{error}");

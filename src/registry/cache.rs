@@ -136,6 +136,7 @@ fn fingerprint(schema: &RegisteredSchema) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use super::super::references::ReferencedSchema;
     use super::*;
 
     fn schema(id: u32, json: &str) -> Arc<RegisteredSchema> {
@@ -197,5 +198,16 @@ mod tests {
         assert!(!prints.note(&schema(1, "\"int\"")));
         assert!(prints.note(&schema(1, "\"long\"")));
         assert!(!prints.note(&schema(1, "\"long\"")), "told once, not each time");
+    }
+
+    #[test]
+    fn fault_39_fingerprints_notice_a_reference_that_changes() {
+        let with = |json: &str| {
+            let references = vec![ReferencedSchema { name: "B".to_owned(), json: json.to_owned() }];
+            RegisteredSchema { references, ..schema(1, "\"B\"").as_ref().clone() }
+        };
+        let mut prints = Fingerprints::new(10);
+        assert!(!prints.note(&with("1")));
+        assert!(prints.note(&with("2")));
     }
 }

@@ -241,3 +241,24 @@ impl RegistryState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fault_tests::{client, settings};
+    use crate::registry::scripted::{Reply, Scripted};
+
+    #[tokio::test]
+    async fn requests_that_ended_or_were_abandoned_are_not_kept() {
+        let server = Scripted::start(|_, _| Reply::schema("\"int\""));
+        let registry = client(&settings(&[server.url()]));
+        for id in 1..=500 {
+            assert!(registry.schema(SchemaId::from(id)).now_or_never().is_none(), "nobody answers at once");
+        }
+        let flights = || registry.shared.memory().flights.len();
+        assert!((1..=MANY_FLIGHTS).contains(&flights()), "{}", flights());
+        let before = flights();
+        registry.schema(SchemaId::Number(500)).await.unwrap();
+        assert!(flights() < before, "one has ended");
+    }
+}

@@ -227,6 +227,7 @@ async fn fault_35_a_hanging_registry_times_out() {
     let registry = client(&RegistrySettings { timeout, ..settings(&[server.url()]) });
     let error = registry.schema(ID).await.unwrap_err();
     assert!(is_retriable(&error) && error.to_string().contains("no answer within 50ms"), "{error}");
+    assert_eq!(registry.counts().requests, 1, "another try would hold the caller as long again");
 }
 
 #[tokio::test]
@@ -305,6 +306,8 @@ async fn an_explicit_avro_type_is_avro() {
     let server =
         Scripted::start(|_, _| Reply::ok(r#"{"schemaType":"AVRO","references":[],"schema":"\"int\""}"#));
     assert!(client(&settings(&[server.url()])).schema(ID).await.is_ok());
+    let server = Scripted::start(|_, _| Reply::ok(r#"{"schemaType":"avro","schema":"\"int\""}"#));
+    assert!(client(&settings(&[server.url()])).schema(ID).await.is_ok(), "whatever its case");
 }
 
 fn reference(name: &str) -> Reference {

@@ -19,6 +19,8 @@ mod api_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod round_tests;
+#[cfg(test)]
 mod scripted;
 
 pub use client::Registry;

@@ -127,3 +127,43 @@ impl<P: Clone + Eq + Hash> Walk<P> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: SchemaId = SchemaId::Number(7);
+
+    /// Schema 0 of a registry whose schema `n` has `bytes` bytes and refers to those that `links` gives.
+    async fn collected(
+        bytes: usize,
+        links: impl Fn(usize) -> Vec<usize>,
+    ) -> Result<RegisteredSchema, RegistryError> {
+        let schema = |number: usize| {
+            let link = |to: usize| Link { name: format!("n{to}"), to };
+            Linked { json: "x".repeat(bytes), links: links(number).into_iter().map(link).collect() }
+        };
+        collect(ID, schema(0), |to| std::future::ready(Ok(schema(to)))).await
+    }
+
+    fn refusal(outcome: Result<RegisteredSchema, RegistryError>) -> String {
+        match outcome {
+            Err(RegistryError::TooManyReferences { id: ID, reason }) => reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn fault_38_each_limit_of_references_holds_at_its_edge() {
+        let chain = |length| move |number| if number < length { vec![number + 1] } else { vec![] };
+        assert_eq!(collected(1, chain(32)).await.unwrap().references.len(), 32);
+        assert!(refusal(collected(1, chain(33)).await).contains("deeper than 32"));
+
+        let star = |points| move |number| if number == 0 { (1..=points).collect() } else { vec![] };
+        assert_eq!(collected(1, star(256)).await.unwrap().references.len(), 256);
+        assert!(refusal(collected(1, star(257)).await).contains("more than 256"));
+
+        assert_eq!(collected(4 << 20, star(7)).await.unwrap().references.len(), 7);
+        assert!(refusal(collected(4 << 20, star(8)).await).contains("bigger than 32 MiB"));
+    }
+}

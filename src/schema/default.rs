@@ -182,3 +182,96 @@ fn long(number: i64, out: &mut Vec<u8>) {
     }
     out.push(rest as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(schema: &str, default: &str) -> Result<Vec<u8>, String> {
+        let schema = AvroSchema::parse(schema, &[]).unwrap();
+        encode_default(&schema, schema.root(), &serde_json::from_str(default).unwrap())
+    }
+
+    fn record(field: &str) -> String {
+        format!(r#"{{"type":"record","name":"R","fields":[{field}]}}"#)
+    }
+
+    #[test]
+    fn each_default_is_its_datum() {
+        let fixed = r#"{"type":"fixed","name":"F","size":3}"#;
+        let lists = r#"[{"type":"array","items":"int"},{"type":"map","values":"int"},"string"]"#;
+        let with_defaults = record(r#"{"name":"a","type":"int","default":7},{"name":"b","type":"boolean"}"#);
+        for (schema, default, datum) in [
+            (r#""null""#, "null", &[][..]),
+            (r#""int""#, "-1", &[1]),
+            (r#""int""#, "2147483647", &[0xFE, 0xFF, 0xFF, 0xFF, 0x0F]),
+            (r#""long""#, "-9223372036854775808", &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
+            (r#""bytes""#, r#""\u00ff\u0000""#, &[4, 0xFF, 0]),
+            (fixed, r#""abc""#, b"abc"),
+            // As Java has it.
+            (fixed, r#""a""#, b"a\0\0"),
+            (fixed, r#""abcd""#, b"abc"),
+            (r#"{"type":"array","items":"int"}"#, "[]", &[0]),
+            (r#"{"type":"array","items":"int"}"#, "[1,2]", &[4, 2, 4, 0]),
+            (r#"{"type":"map","values":"int"}"#, r#"{"k":1}"#, &[2, 2, b'k', 2, 0]),
+            (r#"["null","int"]"#, "5", &[2, 10]),
+            // Nothing of the first branch, which takes the list but not its item, is left.
+            (
+                r#"[{"type":"array","items":"int"},{"type":"map","values":"int"},"string"]"#,
+                r#""x""#,
+                &[4, 2, b'x'],
+            ),
+            (
+                r#"[{"type":"map","values":"int"},{"type":"record","name":"R","fields":[{"name":"k","type":"string"}]}]"#,
+                r#"{"k":"v"}"#,
+                &[2, 2, b'v'],
+            ),
+            (lists, r#"{"k":3}"#, &[2, 2, 2, b'k', 6, 0]),
+            // Text that spells a number is text where a branch takes it so.
+            (r#"["double","string"]"#, r#""1.5""#, &[2, 6, b'1', b'.', b'5']),
+            (r#"["null","double"]"#, r#""1.5""#, &[2, 0, 0, 0, 0, 0, 0, 0xF8, 0x3F]),
+            (&with_defaults, r#"{"b":true}"#, &[14, 1]),
+            (&with_defaults, r#"{"a":1,"b":false}"#, &[2, 0]),
+        ] {
+            assert_eq!(encoded(schema, default).as_deref(), Ok(datum), "{schema} {default}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_of_the_type_is_refused() {
+        for (schema, default) in [
+            (r#""null""#, "5"),
+            (r#""int""#, "2147483648"),
+            (r#""long""#, "9223372036854775808"),
+            (r#""int""#, "1.5"),
+            (r#""boolean""#, "1"),
+            (r#""bytes""#, r#""\u0100""#),
+            (r#"["null","int"]"#, r#""x""#),
+            (r#"{"type":"enum","name":"E","symbols":["A"]}"#, r#""B""#),
+            (r#"{"type":"array","items":"int"}"#, "{}"),
+            (&record(r#"{"name":"a","type":"int"}"#), "{}"),
+        ] {
+            assert!(encoded(schema, default).is_err(), "{schema} {default}");
+        }
+    }
+
+    #[test]
+    fn fault_48_defaults_beyond_reason_are_refused() {
+        let list = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+        let ints = r#"{"type":"array","items":"int"}"#;
+        assert!(encoded(ints, &list(MAX_VALUES - 1)).is_ok());
+        assert!(encoded(ints, &list(MAX_VALUES)).unwrap_err().contains("too large"));
+
+        // A record and a union a level.
+        let chain = record(r#"{"name":"next","type":["null","R"],"default":null}"#);
+        let nested = |levels: usize| {
+            format!("{}{}", r#"{"next":"#.repeat(levels), "null".to_owned() + &"}".repeat(levels))
+        };
+        assert!(encoded(&chain, &nested(MAX_DEPTH / 2 - 1)).is_ok());
+        assert!(encoded(&chain, &nested(MAX_DEPTH / 2 + 1)).is_err());
+
+        let fixed = |size: usize| format!(r#"{{"type":"fixed","name":"F","size":{size}}}"#);
+        assert_eq!(encoded(&fixed(MAX_BYTES), r#""""#).unwrap().len(), MAX_BYTES);
+        assert!(encoded(&fixed(MAX_BYTES + 1), r#""""#).unwrap_err().contains("bytes"));
+    }
+}

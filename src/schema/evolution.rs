@@ -168,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn an_older_version_of_an_unrelated_type_follows_at_once() {
+        assert_eq!(fold(ReaderChoice::Lossless, None, &[1, 10, 11, 10]), [1, 10, 11, 11]);
+    }
+
+    #[test]
+    fn only_what_evolves_goes_into_the_next_intent() {
+        let (one, two) = (SchemaId::Number(1), SchemaId::Number(2));
+        let carried = |choice| {
+            let mut set = ReaderSet::begin(choice, Some(one)).with_others(&[two]);
+            let others = set.others().len();
+            set.route(one, &mut absorbs);
+            (set.current(), others)
+        };
+        assert_eq!(carried(ReaderChoice::Lossless), (Some(one), 1));
+        assert_eq!(carried(ReaderChoice::Latest), (Some(one), 0));
+        assert_eq!(carried(ReaderChoice::PerVersion), (None, 0));
+        assert_eq!(carried(ReaderChoice::Fixed(two)), (None, 0));
+    }
+
+    #[test]
     fn unrelated_types_evolve_side_by_side() {
         let writers = [1, 10, 2, 11, 10, 1, 11];
         assert_eq!(fold(ReaderChoice::Lossless, None, &writers), [1, 10, 2, 11, 11, 2, 11]);

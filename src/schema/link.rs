@@ -98,3 +98,53 @@ fn same(schema: &AvroSchema, left: NodeId, right: NodeId, depth: usize) -> bool 
         (a, b) => a == b,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a schema that defines `X` once as the one and once as the other.
+    fn twice(one: &str, other: &str) -> Result<(), String> {
+        let json = format!(
+            r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":{one}}},{{"name":"b","type":{other}}}]}}"#
+        );
+        AvroSchema::parse(&json, &[]).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn record(fields: &[(&str, &str)]) -> String {
+        let field = |(name, ty): &(&str, &str)| format!(r#"{{"name":"{name}","type":{ty}}}"#);
+        let fields: Vec<String> = fields.iter().map(field).collect();
+        format!(r#"{{"type":"record","name":"X","fields":[{}]}}"#, fields.join(","))
+    }
+
+    #[test]
+    fn second_definitions_that_differ_anywhere_are_refused() {
+        let int = r#""int""#;
+        let days = r#"{"type":"int","logicalType":"date"}"#;
+        let fixed = |name: &str| format!(r#"{{"type":"fixed","name":"{name}","size":2}}"#);
+        let first = record(&[("f", int)]);
+        assert_eq!(twice(&first, &first), Ok(()));
+        for other in [
+            record(&[("f", days)]),
+            record(&[("g", int)]),
+            record(&[("f", int), ("g", int)]),
+            record(&[]),
+            record(&[("f", r#"["int"]"#)]),
+        ] {
+            assert!(
+                twice(&first, &other).unwrap_err().contains("X is defined twice, differently"),
+                "{other}"
+            );
+            assert!(twice(&other, &first).is_err(), "{other}");
+        }
+        let with = |ty: &str| record(&[("f", ty)]);
+        assert!(twice(&with(r#"["null","int"]"#), &with(r#"["null","int","long"]"#)).is_err());
+        assert!(twice(&with(r#"["null","int"]"#), &with(r#"["int","null"]"#)).is_err());
+        assert!(twice(&with(&fixed("A")), &with(&fixed("B"))).is_err(), "alike but for their names");
+        let inner = |name: &str| {
+            format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"f","type":"int"}}]}}"#)
+        };
+        assert!(twice(&with(&inner("A")), &with(&inner("B"))).is_err(), "records that are alike, too");
+        assert_eq!(twice(&with(&fixed("A")), &with(r#""A""#)), Ok(()));
+    }
+}

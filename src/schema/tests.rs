@@ -7,7 +7,7 @@ use crate::config::settings::{ColumnTypes, NanosAs, TimeAs, UuidAs, WideDecimalA
 
 use super::{
     AvroSchema, Column, ColumnKind, ColumnOptions, Logical, Node, SchemaError, Shape, TimeUnit, arrow_schema,
-    columns,
+    columns, whole_column,
 };
 use crate::error::{Failure, Stage};
 
@@ -439,4 +439,37 @@ fn fault_59_many_columns_of_one_name_are_renamed_in_one_go() {
     for number in [1, 2, 19_999] {
         assert_eq!(columns[number].name, format!("{}_{}", cased(number), number + 1));
     }
+}
+
+#[test]
+fn fault_38_references_are_found_under_any_name_and_without_a_namespace() {
+    let fixed = r#"{"type":"fixed","name":"other.T","size":2}"#;
+    let listed = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
+    assert!(AvroSchema::parse(r#""other.T""#, &listed("some file", fixed)).is_ok());
+    let plain = r#"{"type":"fixed","name":"T","size":2}"#;
+    let record = r#"{"type":"record","name":"n.R","fields":[{"name":"f","type":"T"}]}"#;
+    assert!(AvroSchema::parse(record, &listed("T", plain)).is_ok());
+    assert!(AvroSchema::parse(record, &listed("T", fixed)).is_err(), "neither n.T nor T");
+}
+
+#[test]
+fn fault_53_bytes_that_are_called_uuids_are_not_text() {
+    let schema = parse(r#"{"type":"bytes","logicalType":"uuid"}"#);
+    assert_eq!(mapped(&schema).unwrap()[0].kind, ColumnKind::Binary);
+}
+
+#[test]
+fn a_column_of_whole_values_may_be_null() {
+    let column = whole_column(&parse(r#""int""#), "_key", ColumnOptions::default()).unwrap();
+    assert!(column.nullable);
+}
+
+#[test]
+fn a_refusal_quotes_only_so_much_of_a_schema() {
+    let symbol = "ü".repeat(100_000);
+    let reason =
+        refused(&format!(r#"["null",{{"type":"enum","name":"E","symbols":["{symbol}","{symbol}"]}},5]"#));
+    assert!(reason.len() < 2_000, "{} bytes", reason.len());
+    let reason = refused(&format!(r#""{symbol}""#));
+    assert!(reason.len() < 2_000 && reason.contains('…'), "{} bytes", reason.len());
 }

@@ -27,6 +27,7 @@ pub use self::identity::{CHECKSUM_KEY, FileIdentity, ROWS_KEY, Tail};
 pub use self::local::staging::Swept;
 use self::local::{LocalBackend, LocalStaged};
 pub use self::name::{InvalidName, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, ObjectName};
+pub use self::object::UploadRoom;
 use self::object::{ObjectBackend, ObjectStaged};
 use crate::config::settings::StorageSettings;
 
@@ -84,7 +85,7 @@ pub fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
 
 impl Store {
     /// Opens a prefix for writing. A local directory is made where missing; an object store is not contacted
-    /// ([`Self::probe`] does). Large files wait for their upload in `scratch_dir`.
+    /// ([`Self::probe`] does). Large files wait for their upload in `scratch_dir`, and all for room.
     ///
     /// # Errors
     /// `Invalid` for a URL or options that make no sense, `Denied` where the directory cannot be written, `Retriable`
@@ -93,6 +94,7 @@ impl Store {
         settings: &StorageSettings,
         connector: &str,
         scratch_dir: &Path,
+        room: &UploadRoom,
     ) -> Result<Self, StorageError> {
         if settings.url.scheme() == "file" {
             let root = local_root(settings)?;
@@ -104,7 +106,7 @@ impl Store {
                 "daemon.scratch_dir {shown} is not a directory; make it"
             )));
         }
-        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, scratch_dir)?))))
+        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, scratch_dir, room)?))))
     }
 
     /// Opens a prefix for reading. Makes nothing and contacts nobody.
@@ -115,7 +117,8 @@ impl Store {
         if settings.url.scheme() == "file" {
             return Ok(Self(Backend::Local(Arc::new(LocalBackend::at(local_root(settings)?, "reader")))));
         }
-        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, &std::env::temp_dir())?))))
+        let room = UploadRoom::default();
+        Ok(Self(Backend::Object(Arc::new(ObjectBackend::open(settings, &std::env::temp_dir(), &room)?))))
     }
 
     /// Begins a file. No I/O yet. `staging_id` is for people who look at staging directories; it need not be unique.

@@ -1,5 +1,6 @@
 //! Owns the count of buffered bytes against one budget for the process. Does not own what is done about it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,18 +14,30 @@ pub struct MemoryBudget {
 struct Shared {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    /// The budget that this one is a part of.
+    whole: Option<MemoryBudget>,
 }
 
 impl MemoryBudget {
     /// A budget of `limit_bytes`.
     #[must_use]
     pub fn new(limit_bytes: u64) -> Self {
-        Self { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicU64::new(0) }) }
+        Self { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicU64::new(0), whole: None }) }
+    }
+
+    /// A part of this budget with a limit of its own: what is counted there counts here too.
+    #[must_use]
+    pub fn part(&self, limit_bytes: u64) -> Self {
+        let whole = Some(self.clone());
+        Self { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicU64::new(0), whole }) }
     }
 
     /// Counts bytes that are now held.
     pub fn reserve(&self, bytes: u64) {
         self.shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.shared.whole {
+            whole.reserve(bytes);
+        }
     }
 
     /// Counts bytes that are no longer held.
@@ -34,6 +47,9 @@ impl MemoryBudget {
     pub fn release(&self, bytes: u64) {
         let before = self.shared.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         assert!(before >= bytes, "released {bytes} bytes of the {before} reserved");
+        if let Some(whole) = &self.shared.whole {
+            whole.release(bytes);
+        }
     }
 
     /// Counts bytes that are held until the reservation is dropped.
@@ -69,13 +85,18 @@ impl MemoryBudget {
 }
 
 /// Bytes that count until this is dropped, wherever it is by then.
-#[derive(Debug)]
 pub struct Reservation {
     budget: MemoryBudget,
     bytes: u64,
 }
 
 impl Reservation {
+    /// What it counts now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Counts `bytes` from now on instead.
     pub fn set(&mut self, bytes: u64) {
         if bytes > self.bytes {
@@ -89,6 +110,19 @@ impl Reservation {
     /// Takes over what another counts, of the same budget.
     pub fn absorb(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+/// Equal where as many bytes are counted.
+impl PartialEq for Reservation {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reservation({} bytes)", self.bytes)
     }
 }
 
@@ -111,6 +145,17 @@ mod tests {
         assert!(budget.tight() && budget.exhausted());
         budget.release(100);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_counts_in_the_whole_and_is_full_on_its_own() {
+        let budget = MemoryBudget::new(100);
+        let (one, other) = (budget.part(10), budget.part(20));
+        let held = (one.hold(10), other.hold(5));
+        assert!(one.exhausted() && !other.exhausted() && !budget.exhausted());
+        assert_eq!(budget.used_bytes(), 15);
+        drop(held);
+        assert_eq!((one.used_bytes(), other.used_bytes(), budget.used_bytes()), (0, 0, 0));
     }
 
     #[test]

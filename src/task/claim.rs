@@ -22,14 +22,25 @@ pub struct Claim {
     /// Partitions of the topic when the claim was made: those of higher numbers came later. `None` where nobody told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
+    /// Tells this claim from one that was made before it was removed: beginnings are noted under it. `None` in claims of
+    /// versions that noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Claim {
-    /// The claim of a connector.
+    /// The claim of a connector; `id` is a number that no other claim has.
     #[must_use]
-    pub fn new(group: &str, topic_id: Option<&str>, partitions: Option<i32>, connector: &str) -> Self {
+    pub fn new(
+        group: &str,
+        topic_id: Option<&str>,
+        partitions: Option<i32>,
+        connector: &str,
+        id: u64,
+    ) -> Self {
         Self {
             v: VERSION,
+            id: Some(format!("{id:016x}")),
             group: group.to_owned(),
             topic_id: topic_id.map(ToOwned::to_owned),
             connector: connector.to_owned(),
@@ -70,6 +81,10 @@ impl Claim {
                 ));
             }
         };
+        // It becomes part of a path.
+        if standing.id.as_ref().is_some_and(|id| !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            return refuse(format!("the claim {path} under storage.url has an id that is none of ours"));
+        }
         if standing.group != self.group {
             return refuse(format!(
                 "topic {topic} under this storage.url belongs to group {} (connector {}), and this connector is of group {}: two groups would deliver every record twice; give each its own storage.url, or, if {} has ended for good, remove {path} there",
@@ -92,7 +107,7 @@ mod tests {
     use super::*;
 
     fn claim(group: &str, topic_id: Option<&str>) -> Claim {
-        Claim::new(group, topic_id, Some(2), "orders")
+        Claim::new(group, topic_id, Some(2), "orders", 7)
     }
 
     #[test]
@@ -107,7 +122,8 @@ mod tests {
     #[test]
     fn a_claim_that_does_not_count_partitions_still_stands() {
         let old = "{\"v\":1,\"group\":\"g\",\"topic_id\":null,\"connector\":\"orders\"}";
-        assert_eq!(claim("g", None).hold_against(old, "t").map(|claim| claim.partitions), Ok(None));
+        let standing = claim("g", None).hold_against(old, "t").unwrap();
+        assert_eq!((standing.partitions, standing.id), (None, None));
     }
 
     #[test]
@@ -126,7 +142,12 @@ mod tests {
 
     #[test]
     fn an_unreadable_claim_is_refused() {
-        for standing in ["", "{}", "{\"v\":2,\"group\":\"g\",\"connector\":\"c\"}"] {
+        for standing in [
+            "",
+            "{}",
+            "{\"v\":2,\"group\":\"g\",\"connector\":\"c\"}",
+            "{\"v\":1,\"group\":\"g\",\"connector\":\"c\",\"id\":\"../x\"}",
+        ] {
             assert!(claim("g", None).hold_against(standing, "t").is_err(), "{standing}");
         }
     }

@@ -1,6 +1,8 @@
 //! Owns the metadata string of a committed offset: the durable statement "the next flush is exactly `[start, end)`", and
 //! that the offsets before it are in no file's range yet. Does not own when it is committed.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use crate::position::{Offset, OffsetRange, SchemaId};
@@ -13,6 +15,9 @@ pub const REFUSED_SCHEMAS: usize = 48;
 
 /// Readers of unrelated types that an intent names at the most.
 pub const OTHER_READERS: usize = 16;
+
+/// Schemas whose prints an intent holds at the most, 6 bytes each.
+pub const SCHEMA_PRINTS: usize = 64;
 
 /// What a flush needs to be made again, besides its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,9 @@ pub struct Basis {
     /// Schemas that were not to be had or of no use, so that records naming them were poison. A registry may say
     /// otherwise later; the flush stays as it is. At most [`REFUSED_SCHEMAS`].
     pub refused: Vec<SchemaId>,
+    /// Prints of all schemas that records of it were read by, 24 bits each: a registry may have others under the same ids
+    /// later. `None` in intents of versions that kept none, and where there were more than [`SCHEMA_PRINTS`].
+    pub prints: Option<Vec<u32>>,
 }
 
 /// Reader schemas in force; `None` where no record has had a schema yet, or the settings say which it is.
@@ -85,6 +93,8 @@ struct Wire {
     others: Vec<WireId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refused: Vec<WireId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prints: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     no_file_since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +152,21 @@ impl WireId {
     }
 }
 
+/// Six hexadecimal digits each, without anything between them.
+fn print_text(prints: &[u32]) -> String {
+    let mut text = String::with_capacity(prints.len() * 6);
+    for print in prints {
+        let _ = write!(text, "{print:06x}");
+    }
+    text
+}
+
+fn read_prints(text: &str) -> Option<Vec<u32>> {
+    let digits =
+        text.as_bytes().chunks(6).map(|digits| str::from_utf8(digits).ok().filter(|it| it.len() == 6));
+    digits.map(|digits| u32::from_str_radix(digits?, 16).ok()).collect()
+}
+
 fn read_all(ids: Vec<WireId>) -> Result<Vec<SchemaId>, IntentError> {
     ids.into_iter().map(WireId::read).collect()
 }
@@ -164,6 +189,7 @@ impl Intent {
             refused: self.basis.refused.iter().copied().map(WireId::of).collect(),
             no_file_since: self.unfiled.map(|unfiled| unfiled.start.as_i64()),
             start: self.unfiled.map(|unfiled| unfiled.end.as_i64()),
+            prints: self.basis.prints.as_deref().map(print_text),
         };
         // Empty metadata would be a commit that announces nothing.
         serde_json::to_string(&wire).expect("numbers and strings have a JSON form")
@@ -203,6 +229,10 @@ impl Intent {
                 },
                 wall_ms: wire.wall,
                 refused: read_all(wire.refused)?,
+                prints: match wire.prints {
+                    None => None,
+                    Some(text) => Some(read_prints(&text).ok_or_else(|| damaged("prints are no hashes"))?),
+                },
             },
         }))
     }
@@ -218,7 +248,7 @@ mod tests {
         let intent = Intent {
             end: Offset::new(i64::MAX - 1).unwrap(),
             plan: PlanHash(0xfeed_0000_0000_0001),
-            basis: Basis { readers, wall_ms: -1, refused: Vec::new() },
+            basis: Basis { readers, wall_ms: -1, refused: Vec::new(), prints: Some(vec![7, 0xff_ffff]) },
             unfiled: None,
         };
         let metadata = intent.to_metadata();
@@ -270,6 +300,7 @@ mod tests {
             readers: Readers { value: Some(uuid), others: vec![uuid; OTHER_READERS], key: Some(uuid) },
             wall_ms: i64::MIN,
             refused: (0..REFUSED_SCHEMAS as u8).map(|n| SchemaId::Uuid([n; 16])).collect(),
+            prints: Some(vec![0xff_ffff; SCHEMA_PRINTS]),
         };
         let intent = Intent {
             end: Offset::new(i64::MAX).unwrap(),
@@ -278,7 +309,7 @@ mod tests {
             unfiled: Some(range(i64::MAX - 2, i64::MAX - 1)),
         };
         let metadata = intent.to_metadata();
-        assert!(metadata.len() < 3_500, "{} bytes", metadata.len());
+        assert!(metadata.len() < 4_000, "{} bytes", metadata.len());
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
     }
 
@@ -297,5 +328,17 @@ mod tests {
             Err(IntentError::Damaged(_))
         ));
         assert!(matches!(Intent::from_metadata("{\"v\":1,\"end\":5}"), Err(IntentError::Damaged(_))));
+        for prints in ["00000", "00000g", "0000001"] {
+            let metadata = format!("{{\"v\":1,\"end\":5,\"plan\":\"0\",\"prints\":\"{prints}\"}}");
+            assert!(matches!(Intent::from_metadata(&metadata), Err(IntentError::Damaged(_))), "{prints}");
+        }
+    }
+
+    #[test]
+    fn fault_107_an_intent_without_prints_is_followed() {
+        let intent = Intent::from_metadata("{\"v\":1,\"end\":5,\"schema\":3,\"plan\":\"1f\",\"wall\":9}")
+            .unwrap()
+            .unwrap();
+        assert_eq!((intent.plan, intent.basis.prints), (PlanHash(0x1f), None));
     }
 }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use crate::error::{Failure, Stage};
 use crate::position::{Epoch, Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::{Header, RecordBlock};
+use crate::task::budget::Reservation;
 use crate::task::claim::Claim;
+use crate::task::note::BeginningNote;
 use crate::task::rotation::RotationReason;
 
 /// Counts the times reading of a topic-partition was begun anew within one epoch. Records and answers that
@@ -49,6 +51,17 @@ pub enum Input {
     },
     /// Answer to [`Effect::Claim`]: the claim that stands.
     Claimed {
+        /// Which one.
+        tp: TopicPartition,
+        /// From the effect.
+        epoch: Epoch,
+        /// From the effect.
+        attempt: Attempt,
+        /// Ours or the one that was there before.
+        result: Result<String, Failure>,
+    },
+    /// Answer to [`Effect::NoteBeginning`]: the note that stands.
+    Noted {
         /// Which one.
         tp: TopicPartition,
         /// From the effect.
@@ -267,6 +280,19 @@ pub enum Effect {
         /// Ours.
         claim: Claim,
     },
+    /// Write the note of where reading begins unless there is one, and read what stands.
+    NoteBeginning {
+        /// Which one.
+        tp: TopicPartition,
+        /// Of this assignment.
+        epoch: Epoch,
+        /// To be given back.
+        attempt: Attempt,
+        /// Where the note is kept, relative to the output prefix.
+        path: String,
+        /// Ours.
+        note: BeginningNote,
+    },
     /// Find the published flush of a topic-partition that ends last.
     ListPublished {
         /// Which one.
@@ -401,7 +427,7 @@ pub struct SealedFile {
 }
 
 /// A record for the dead-letter topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct DeadLetter {
     /// Where it was.
     pub offset: Offset,
@@ -419,6 +445,8 @@ pub struct DeadLetter {
     pub stage: Stage,
     /// Why.
     pub reason: String,
+    /// Counts the letter's bytes. To be kept until the letter is acknowledged or given up, wherever its bytes are by then.
+    pub counted: Reservation,
 }
 
 /// Changes of state and counts worth telling.
@@ -432,7 +460,7 @@ pub enum Event {
         offset: Offset,
         /// The end of an intent that is being replayed.
         replay: Option<Offset>,
-        /// How the offset was found: `committed`, `files`, `earliest`, `latest`.
+        /// How the offset was found: `committed`, `files`, `noted`, `earliest`, `latest`.
         found: &'static str,
     },
     /// The committed offset lies before the end of files that are there: somebody set the group back.
@@ -443,6 +471,20 @@ pub enum Event {
         offset: Offset,
         /// The end of the last published flush.
         published: Offset,
+    },
+    /// The group has committed this topic, and neither its claim nor a file of it is at the output.
+    OutputEmpty {
+        /// Which one.
+        tp: TopicPartition,
+        /// The committed offset.
+        offset: Offset,
+    },
+    /// Given up while a flush that was announced is not finished: whoever gets the partition next finishes it.
+    LeftPending {
+        /// Which one.
+        tp: TopicPartition,
+        /// The flush.
+        range: OffsetRange,
     },
     /// A flush ended.
     Rotated {

@@ -16,6 +16,7 @@ pub mod intent;
 mod lane;
 pub mod message;
 pub mod names;
+pub mod note;
 mod open_file;
 pub mod partitioner;
 mod plan;
@@ -24,6 +25,7 @@ pub mod rotation;
 pub mod schemas;
 pub mod settings;
 mod tracker;
+mod zone;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ struct Shared {
     settings: Arc<TaskSettings>,
     schemas: SchemaBook,
     budget: MemoryBudget,
+    /// The part of the budget for dead letters that are not acknowledged.
+    letters: MemoryBudget,
     effects: VecDeque<Effect>,
     paused: bool,
     flushes: u64,
@@ -70,6 +74,8 @@ struct Shared {
     exempt: Option<TopicPartition>,
     /// Bytes of the records that all lanes hold back.
     held_bytes: usize,
+    /// Bytes that the lanes count against the budget.
+    reserved_bytes: u64,
 }
 
 /// The earliest of several deadlines.
@@ -101,8 +107,10 @@ impl SinkTask {
                 schemas.pin(id, text, reads)?;
             }
         }
+        let letters = budget.part(settings.letters_bytes as u64);
         let shared = Shared {
             settings,
+            letters,
             schemas,
             budget,
             effects: VecDeque::new(),
@@ -113,6 +121,7 @@ impl SinkTask {
             now: Tick(0),
             exempt: None,
             held_bytes: 0,
+            reserved_bytes: 0,
         };
         Ok(Self { lanes: BTreeMap::new(), shared, failed: false })
     }
@@ -183,6 +192,11 @@ impl SinkTask {
                     lane.on_claimed(attempt, result, shared, now)
                 })
             }
+            Input::Noted { tp, epoch, attempt, result } => {
+                self.with_lane(&tp, Some(epoch), now, |lane, shared| {
+                    lane.on_noted(attempt, result, shared, now)
+                })
+            }
             Input::Listed { tp, epoch, attempt, result } => {
                 self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                     lane.on_listed(attempt, result, shared, now)
@@ -216,8 +230,12 @@ impl SinkTask {
             Input::Published { tp, flush, result } => {
                 self.with_lane(&tp, None, now, |lane, shared| lane.on_published(flush, result, shared, now))
             }
-            Input::DeadLettered { tp, flush, result } => self
-                .with_lane(&tp, None, now, |lane, shared| lane.on_dead_lettered(flush, result, shared, now)),
+            Input::DeadLettered { tp, flush, result } => {
+                self.with_lane(&tp, None, now, |lane, shared| {
+                    lane.on_dead_lettered(flush, result, shared, now)
+                })?;
+                self.wake_for_letters(now)
+            }
             Input::SchemaFetched { id, result } => self.on_schema(id, result, now),
             Input::Revoked { tp, epoch } => self.with_lane(&tp, Some(epoch), now, |lane, shared| {
                 lane.drain(RotationReason::Revoke, shared, now)
@@ -264,6 +282,16 @@ impl SinkTask {
             lane.on_schema(id, shared);
             Ok(())
         })
+    }
+
+    /// Letters were acknowledged or given up: those that wait for room may go on, whosever letters they were.
+    fn wake_for_letters(&mut self, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {
+        let waiting = self.lanes.values().filter(|lane| lane.waits_for_letters());
+        let tps: Vec<TopicPartition> = waiting.map(|lane| lane.tp.clone()).collect();
+        for tp in tps {
+            self.with_lane(&tp, None, now, |_, _| Ok(()))?;
+        }
+        Ok(())
     }
 
     fn with_every_lane(
@@ -329,7 +357,7 @@ impl SinkTask {
     fn ease_row_groups(&mut self) -> Result<(), Failure> {
         let share = self.shared.budget.limit_bytes() / 4;
         let limit_bytes = share.min(self.shared.settings.open_row_groups_bytes as u64);
-        if self.lanes.values().map(|lane| lane.reserved_bytes).sum::<u64>() <= limit_bytes {
+        if self.shared.reserved_bytes <= limit_bytes {
             return Ok(());
         }
         let Some(lane) = self.lanes.values_mut().max_by_key(|lane| lane.largest_file_bytes()) else {
@@ -381,6 +409,7 @@ impl Drop for SinkTask {
 fn forget(mut lane: Lane, shared: &mut Shared) {
     lane.drop_unsettled(shared);
     shared.held_bytes -= lane.counted_held_bytes;
+    shared.reserved_bytes -= lane.reserved_bytes;
     shared.budget.release(lane.reserved_bytes);
 }
 
@@ -388,6 +417,7 @@ fn keep_books(lane: &mut Lane, shared: &mut Shared) {
     shared.held_bytes = shared.held_bytes - lane.counted_held_bytes + lane.held_bytes;
     lane.counted_held_bytes = lane.held_bytes;
     let bytes = lane.memory_bytes();
+    shared.reserved_bytes = shared.reserved_bytes - lane.reserved_bytes + bytes;
     if bytes > lane.reserved_bytes {
         shared.budget.reserve(bytes - lane.reserved_bytes);
     } else {

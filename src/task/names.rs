@@ -235,6 +235,10 @@ mod tests {
             "t+x+000000000001+000000000002.parquet",
             "t+0+000000000003+000000000002.parquet",
             "t+0+000000000001+000000000002+1+1.parquet",
+            "t+-1+000000000001+000000000002.parquet",
+            "t+0+-00000000000+000000000002.parquet",
+            "t+0+000000000001+000000000002+x.parquet",
+            "+0+000000000001+000000000002.parquet",
             "",
         ] {
             assert_eq!(parse_object_name(name), None, "{name}");
@@ -275,6 +279,17 @@ mod tests {
         assert_eq!(escaped.len(), values.len());
         for value in values {
             assert_eq!(unescape(&escape_partition_value(value)), value);
+        }
+    }
+
+    /// Hive's own set and what shells and file systems stumble over.
+    #[test]
+    fn fault_69_just_these_characters_are_escaped_in_two_digits() {
+        for byte in 0..128_u8 {
+            let value = format!("x{}", char::from(byte));
+            let special = byte < 32 || byte == 127 || "\"#%'*/:=?\\{}[]^|<>`~".contains(char::from(byte));
+            let expected = if special { format!("x%{byte:02X}") } else { value.clone() };
+            assert_eq!(escape_partition_value(&value), expected);
         }
     }
 

@@ -1,19 +1,17 @@
 //! Owns the storage partition of a row: the `k=v` directories that `partition_by` makes of it.
 //! Does not own what is written there.
 
+mod times;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Date32Array, FixedSizeBinaryArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use chrono::{DateTime, TimeZone as _, Utc};
-use chrono_tz::Tz;
 
-use crate::config::settings::{PartitionRule, TimeSource};
+use self::times::{instants, time_parts};
+use crate::config::settings::PartitionRule;
 use crate::error::{Failure, Stage};
 use crate::task::file_schema::file_schema;
 use crate::task::names::{LONGEST_KEY_BYTES, LONGEST_SEGMENT_BYTES, NULL_PARTITION, escape_partition_value};
@@ -71,12 +69,12 @@ impl Partitioner {
         let mut directories = vec![String::new()];
         for rule in &self.rules {
             let parts = rule_parts(rule, batch, context);
-            let mut joined: HashMap<(u32, u32), u32> = HashMap::new();
+            let mut joined = Joined::new(directories.len(), parts.directories.len());
             let mut next: Vec<String> = Vec::new();
-            for (row, part) in parts.rows.into_iter().enumerate() {
-                let Ok(base) = combined[row] else { continue };
-                combined[row] = part.map(|part| {
-                    *joined.entry((base, part)).or_insert_with(|| {
+            for (combined, part) in combined.iter_mut().zip(parts.rows) {
+                let Ok(base) = *combined else { continue };
+                *combined = part.map(|part| {
+                    joined.number(base, part, || {
                         next.push(join(&directories[base as usize], &parts.directories[part as usize]));
                         next.len() as u32 - 1
                     })
@@ -94,6 +92,37 @@ impl Partitioner {
             }
         }
         Partitioned { directories, rows: combined }
+    }
+}
+
+/// Numbers of the pairs that directories make with those of the next rule.
+enum Joined {
+    /// One place for each pair; `u32::MAX` where there is none yet.
+    Table { numbers: Vec<u32>, width: usize },
+    /// Too many pairs for that.
+    Map(HashMap<(u32, u32), u32>),
+}
+
+impl Joined {
+    const LARGEST_TABLE: usize = 1 << 16;
+
+    fn new(bases: usize, parts: usize) -> Self {
+        if bases.saturating_mul(parts) <= Self::LARGEST_TABLE {
+            Self::Table { numbers: vec![u32::MAX; bases * parts], width: parts }
+        } else {
+            Self::Map(HashMap::new())
+        }
+    }
+
+    fn number(&mut self, base: u32, part: u32, next: impl FnOnce() -> u32) -> u32 {
+        let number = match self {
+            Self::Table { numbers, width } => &mut numbers[base as usize * *width + part as usize],
+            Self::Map(numbers) => numbers.entry((base, part)).or_insert(u32::MAX),
+        };
+        if *number == u32::MAX {
+            *number = next();
+        }
+        *number
     }
 }
 
@@ -180,6 +209,8 @@ fn field_parts(path: &[String], name: &str, batch: &RecordBatch) -> Partitioned 
         return Partitioned { directories: interner.directories, rows: vec![all_null; rows] };
     };
     let value_of = value_writer(&array);
+    // By the value as it is: what it is escaped to and interned as is asked once.
+    let mut known: HashMap<String, Result<u32, Failure>> = HashMap::new();
     let mut last: Option<(String, u32)> = None;
     let rows = (0..rows)
         .map(|row| {
@@ -188,14 +219,24 @@ fn field_parts(path: &[String], name: &str, batch: &RecordBatch) -> Partitioned 
             }
             text.clear();
             value_of(row, &mut text)?;
-            if let Some((known, index)) = &last
-                && *known == text
+            if let Some((last, index)) = &last
+                && *last == text
             {
                 return Ok(*index);
             }
-            let index = interner.intern(&format!("{name}={}", escape_partition_value(&text)))?;
-            last = Some((text.clone(), index));
-            Ok(index)
+            let part = if let Some(part) = known.get(&text) {
+                part.clone()
+            } else {
+                let part = interner.intern(&format!("{name}={}", escape_partition_value(&text)));
+                known.insert(text.clone(), part.clone());
+                part
+            };
+            if let Ok(index) = part {
+                let (last, number) = last.get_or_insert_default();
+                last.clone_from(&text);
+                *number = index;
+            }
+            part
         })
         .collect();
     Partitioned { directories: interner.directories, rows }
@@ -296,250 +337,5 @@ fn not_scalar(data_type: &DataType) -> Failure {
     )
 }
 
-/// Milliseconds since the epoch for each row, `None` for null.
-fn instants(
-    source: &TimeSource,
-    batch: &RecordBatch,
-    context: &RowContext<'_>,
-) -> Vec<Result<Option<i64>, Failure>> {
-    match source {
-        TimeSource::Record => context.timestamps_ms.iter().map(|timestamp| Ok(*timestamp)).collect(),
-        TimeSource::Wallclock => vec![Ok(Some(context.flush_wall_ms)); batch.num_rows()],
-        TimeSource::Field(path) => field_instants(path, batch),
-    }
-}
-
-fn field_instants(path: &[String], batch: &RecordBatch) -> Vec<Result<Option<i64>, Failure>> {
-    let Some((array, is_null)) = find_column(batch, path) else { return vec![Ok(None); batch.num_rows()] };
-    let any = array.as_any();
-    let value_ms: Box<dyn Fn(usize) -> Option<i64>> = match array.data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            let values = any.downcast_ref::<TimestampMillisecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row)))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            let values = any.downcast_ref::<TimestampMicrosecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row).div_euclid(1000)))
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let values = any.downcast_ref::<TimestampNanosecondArray>();
-            Box::new(move |row| values.map(|values| values.value(row).div_euclid(1_000_000)))
-        }
-        DataType::Date32 => {
-            let values = any.downcast_ref::<Date32Array>();
-            Box::new(move |row| values.map(|values| i64::from(values.value(row)) * 86_400_000))
-        }
-        other => {
-            let failure = Failure::fatal(
-                Stage::Partition,
-                format!(
-                    "partition_by takes the time from `{}`, which is of type {other}; name a date or timestamp field, or use `time: record`",
-                    path.join(".")
-                ),
-            );
-            return vec![Err(failure); batch.num_rows()];
-        }
-    };
-    (0..batch.num_rows()).map(|row| Ok(if is_null(row) { None } else { value_ms(row) })).collect()
-}
-
-fn time_parts(instants: &[Result<Option<i64>, Failure>], pattern: &str, timezone: Tz) -> Partitioned {
-    let mut interner = Interner::default();
-    let mut by_second: HashMap<i64, Result<u32, Failure>> = HashMap::new();
-    let rows = instants
-        .iter()
-        .map(|instant| match instant {
-            Err(failure) => Err(failure.clone()),
-            Ok(None) => interner.intern(&null_time_directory(pattern)),
-            Ok(Some(ms)) => {
-                let second = ms.div_euclid(1000);
-                by_second
-                    .entry(second)
-                    .or_insert_with(|| {
-                        let text = format_time(second, pattern, timezone)?;
-                        interner.intern(&text)
-                    })
-                    .clone()
-            }
-        })
-        .collect();
-    Partitioned { directories: interner.directories, rows }
-}
-
-fn format_time(second: i64, pattern: &str, timezone: Tz) -> Result<String, Failure> {
-    let outside = || {
-        Failure::poison(
-            Stage::Partition,
-            "time_out_of_range",
-            format!("the partition time, {second} s from the epoch, lies outside the calendar"),
-        )
-    };
-    let utc: DateTime<Utc> = DateTime::from_timestamp(second, 0).ok_or_else(outside)?;
-    // Years beyond four digits (or before 0) would break the pattern's order and some engines.
-    if !(0..=9999).contains(&chrono::Datelike::year(&utc)) {
-        return Err(outside());
-    }
-    let mut text = String::new();
-    write!(text, "{}", timezone.from_utc_datetime(&utc.naive_utc()).format(pattern))
-        .map_err(|_| outside())?;
-    Ok(text)
-}
-
-/// The pattern with every value replaced by the null marker: `dt=%Y-%m-%d/hour=%H` becomes `dt=…/hour=…`.
-fn null_time_directory(pattern: &str) -> String {
-    let segments: Vec<String> = pattern
-        .split('/')
-        .map(|segment| match segment.split_once('=') {
-            Some((name, value)) if value.contains('%') => format!("{name}={NULL_PARTITION}"),
-            None if segment.contains('%') => NULL_PARTITION.to_owned(),
-            _ => segment.to_owned(),
-        })
-        .collect();
-    segments.join("/")
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{BooleanArray, Decimal128Array, Int64Array, StructArray};
-    use arrow::datatypes::Field;
-
-    use super::*;
-
-    fn partition(rules: Vec<PartitionRule>, columns: Vec<(&str, ArrayRef)>) -> Vec<Result<String, Failure>> {
-        let batch =
-            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
-        let timestamps = vec![Some(1_700_000_000_000); batch.num_rows()];
-        let names = [Some("shop.Order"), None, Some("Refund")];
-        let context =
-            RowContext { timestamps_ms: &timestamps, flush_wall_ms: 0, record_name: &|row| names[row % 3] };
-        let partitioned = Partitioner::new(rules, 100).partition(&batch, &context);
-        partitioned
-            .rows
-            .into_iter()
-            .map(|row| row.map(|i| partitioned.directories[i as usize].clone()))
-            .collect()
-    }
-
-    fn field(path: &str) -> PartitionRule {
-        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-        PartitionRule::Field { name: path.last().unwrap().clone(), path }
-    }
-
-    fn time(source: TimeSource, pattern: &str, timezone: Tz) -> PartitionRule {
-        PartitionRule::Time { source, pattern: pattern.into(), timezone }
-    }
-
-    #[test]
-    fn rules_combine_in_order_and_nested_fields_are_found() {
-        let country: ArrayRef = Arc::new(StringArray::from(vec![Some("PT"), None, Some("a/b")]));
-        let shipping: ArrayRef = Arc::new(StructArray::from(vec![(
-            Arc::new(Field::new("country", DataType::Utf8, true)),
-            country,
-        )]));
-        let at: ArrayRef =
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(0), Some(-1), None]).with_timezone("UTC"));
-        let rows = partition(
-            vec![
-                field("shipping.country"),
-                time(TimeSource::Field(vec!["at".into()]), "dt=%Y-%m-%d/hour=%H", Tz::UTC),
-            ],
-            vec![("shipping", shipping), ("at", at)],
-        );
-        let rows: Vec<String> = rows.into_iter().map(Result::unwrap).collect();
-        assert_eq!(
-            rows,
-            [
-                "country=PT/dt=1970-01-01/hour=00",
-                "country=__HIVE_DEFAULT_PARTITION__/dt=1969-12-31/hour=23",
-                "country=a%2Fb/dt=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__",
-            ]
-        );
-    }
-
-    #[test]
-    fn scalars_of_every_kind_have_a_text() {
-        let rows = partition(
-            vec![field("b"), field("i"), field("d")],
-            vec![
-                ("b", Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
-                ("i", Arc::new(Int64Array::from(vec![-5]))),
-                (
-                    "d",
-                    Arc::new(Decimal128Array::from(vec![-12_345]).with_precision_and_scale(10, 2).unwrap()),
-                ),
-            ],
-        );
-        assert_eq!(rows[0].as_deref().unwrap(), "b=true/i=-5/d=-123.45");
-    }
-
-    #[test]
-    fn each_type_of_record_has_its_directory() {
-        let full = PartitionRule::Record { full: true, name: "record".into() };
-        let short = PartitionRule::Record { full: false, name: "type".into() };
-        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
-        let rows = partition(vec![full, short], vec![("i", column)]);
-        let rows: Vec<String> = rows.into_iter().map(Result::unwrap).collect();
-        assert_eq!(
-            rows,
-            [
-                "record=shop.Order/type=Order",
-                "record=__HIVE_DEFAULT_PARTITION__/type=__HIVE_DEFAULT_PARTITION__",
-                "record=Refund/type=Refund",
-                "record=shop.Order/type=Order",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_time_zone_moves_the_hour() {
-        let rows = partition(
-            vec![time(TimeSource::Record, "%Y/%m/%d/%H", chrono_tz::Asia::Kolkata)],
-            vec![("i", Arc::new(Int64Array::from(vec![1])) as ArrayRef)],
-        );
-        assert_eq!(rows[0].as_deref().unwrap(), "2023/11/15/03");
-    }
-
-    #[test]
-    fn fault_55_times_outside_the_calendar_are_poison_not_a_panic() {
-        let at: ArrayRef = Arc::new(
-            TimestampMillisecondArray::from(vec![i64::MAX, i64::MIN, 253_402_300_800_000, 0])
-                .with_timezone("UTC"),
-        );
-        let rows =
-            partition(vec![time(TimeSource::Field(vec!["at".into()]), "y=%Y", Tz::UTC)], vec![("at", at)]);
-        for row in &rows[..3] {
-            assert!(matches!(row, Err(Failure::Poison { kind: "time_out_of_range", .. })), "{row:?}");
-        }
-        assert_eq!(rows[3].as_deref().unwrap(), "y=1970");
-    }
-
-    #[test]
-    fn fault_70_null_missing_and_empty_are_told_apart() {
-        let s: ArrayRef = Arc::new(StringArray::from(vec![None, Some("")]));
-        let rows = partition(vec![field("s"), field("gone")], vec![("s", s)]);
-        let rows: Vec<String> = rows.into_iter().map(Result::unwrap).collect();
-        assert_eq!(rows[0], "s=__HIVE_DEFAULT_PARTITION__/gone=__HIVE_DEFAULT_PARTITION__");
-        assert_eq!(rows[1], "s=/gone=__HIVE_DEFAULT_PARTITION__");
-    }
-
-    #[test]
-    fn fault_71_a_value_too_long_for_a_name_is_poison() {
-        let s: ArrayRef =
-            Arc::new(StringArray::from(vec!["x".repeat(1024), "y".repeat(200), "/".repeat(100)]));
-        let rows = partition(vec![field("s")], vec![("s", s)]);
-        assert!(matches!(rows[0], Err(Failure::Poison { kind: "partition_too_long", .. })));
-        assert!(rows[1].is_ok());
-        assert!(matches!(rows[2], Err(Failure::Poison { kind: "partition_too_long", .. })));
-    }
-
-    #[test]
-    fn fault_70_a_nested_value_is_refused_for_good() {
-        let inner: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        let record: ArrayRef =
-            Arc::new(StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int64, true)), inner)]));
-        let rows = partition(vec![field("r")], vec![("r", record)]);
-        assert!(matches!(rows[0], Err(Failure::Fatal { .. })));
-    }
-}
+mod tests;

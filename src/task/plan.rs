@@ -8,6 +8,7 @@ use crate::config::settings::{
     PartitionRule, RegistryApi, TimeAs, TimeSource, UuidAs, WideDecimalAs, WireFormat,
 };
 use crate::task::intent::PlanHash;
+use crate::task::zone::rules_hash;
 
 /// Changes with the meaning of anything in the text, or with the files that the same settings make.
 const FORM: u32 = 3;
@@ -126,7 +127,13 @@ fn rule(rule: &PartitionRule) -> Value {
                 TimeSource::Wallclock => json!(["wallclock"]),
                 TimeSource::Field(path) => json!(["field", path]),
             };
-            json!(["time", source, pattern, timezone.name()])
+            let mut text = json!(["time", source, pattern, timezone.name()]);
+            if let Value::Array(parts) = &mut text
+                && *timezone != chrono_tz::Tz::UTC
+            {
+                parts.push(format!("{:016x}", rules_hash(*timezone)).into());
+            }
+            text
         }
         PartitionRule::Record { full, name } => json!(["record", full, name]),
     }
@@ -157,7 +164,7 @@ connectors:
         let text = canonical(&connector("/a.avsc"), None, Some("\"string\"")).to_string();
         let expected = concat!(
             r#"[3,"s3://lake/raw","confluent",["confluent",null],["none"],"fixed",[true,false,false],"#,
-            r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin"],["record",false,"record"]],"#,
+            r#"[["field",["a","b"],"b"],["time",["field",["at"]],"dt=%Y","Europe/Berlin","adb7df8e19af0100"],["record",false,"record"]],"#,
             r#""fail","skip",null,"\"string\""]"#,
         );
         assert_eq!(text, expected);

@@ -3,6 +3,7 @@
 use crate::config::settings::StartPosition;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, TopicPartition};
+use crate::task::claim::Claim;
 use crate::task::intent::{Intent, PlanHash, unfiled_before};
 use crate::task::message::{BrokerPosition, PublishedFlush};
 
@@ -16,8 +17,9 @@ pub(super) struct Beginning {
     pub(super) intent: Option<Intent>,
     /// Whether the broker holds that intent.
     pub(super) intended: bool,
-    /// Nothing but a commit would lead here again: neither an offset that is committed, nor files, nor the log's beginning.
-    pub(super) fleeting: bool,
+    /// Neither a committed offset nor a file led here: what the log holds and the settings did, and both may say otherwise the
+    /// next time. So it is noted and committed before anything is read.
+    pub(super) first: bool,
     pub(super) found: &'static str,
 }
 
@@ -32,9 +34,11 @@ pub(super) fn from_commit(
 ) -> Result<Beginning, Failure> {
     let fatal = |reason: String| Failure::fatal(Stage::Recover, reason);
     let Some(offset) = position.committed else { return Err(fatal(format!("{tp}: no committed offset"))) };
-    check_within(tp, offset, position, "the committed offset")?;
     let intent =
         Intent::from_metadata(&position.metadata).map_err(|error| fatal(format!("{tp}: {error}")))?;
+    let pending = intent.as_ref().filter(|intent| intent.end > offset);
+    check_pending(tp, pending.map(|intent| OffsetRange::new(offset, intent.end)), position)?;
+    check_within(tp, offset, position, "the committed offset")?;
     let unfiled = unfiled_before(offset, &position.metadata);
     let file_start = unfiled.map_or(offset, |unfiled| unfiled.start);
     if let Some(intent) = &intent {
@@ -62,54 +66,63 @@ pub(super) fn from_commit(
             )));
         }
     }
-    Ok(Beginning {
-        offset,
-        file_start,
-        intended: intent.is_some(),
-        intent,
-        fleeting: false,
-        found: "committed",
-    })
+    Ok(Beginning { offset, file_start, intended: intent.is_some(), intent, first: false, found: "committed" })
 }
 
-/// Begins without a committed offset: after the last published file, else where `start` says. `counted` are the partitions
-/// that the topic had when the group claimed it: one of a later number is read whole, nobody chose to leave records of it out.
+/// Begins without a committed offset: after the last published file, else where `start` says. A partition that the topic did
+/// not have when the group claimed it is read whole: nobody chose to leave records of it out.
 ///
 /// # Errors
-/// Fatal when records after the last file are gone from the broker, or `start: error` meets an empty prefix.
+/// Fatal when records after the last file are gone from the broker, when `start: error` meets an empty prefix, and when
+/// `start: latest` would begin once more, for all that one can tell.
 pub(super) fn from_files(
     tp: &TopicPartition,
     position: &BrokerPosition,
     last: Option<&PublishedFlush>,
     plan: PlanHash,
     start: StartPosition,
-    counted: Option<i32>,
+    claim: &Claim,
 ) -> Result<Beginning, Failure> {
     // Flushes of a partition are published in order, so nothing below the last one is still to come.
     if let Some(last) = last {
         return after_files(tp, position, last, plan);
     }
-    let added = counted.is_some_and(|counted| tp.partition >= counted);
+    let fatal = |reason: String| Err(Failure::fatal(Stage::Recover, reason));
+    let added = claim.partitions.is_some_and(|counted| tp.partition >= counted);
     let (offset, found) = match start {
+        StartPosition::Latest if !added && claim.id.is_none() => {
+            return fatal(format!(
+                "{tp}: the group has no committed offset, and no file tells how far it was, but it has been here: an earlier version claimed the topic; to begin at the end with kafka.start: latest, which leaves out what came meanwhile, commit the end as the group's offset; to leave nothing out, commit the offset up to which its records are done with",
+            ));
+        }
         StartPosition::Latest if !added => (position.high, "latest"),
         StartPosition::Earliest | StartPosition::Latest => (position.low, "earliest"),
         StartPosition::Error => {
-            return Err(Failure::fatal(
-                Stage::Recover,
-                format!(
-                    "{tp}: the group has no committed offset and kafka.start is error; set it to earliest or latest, or commit an offset"
-                ),
+            return fatal(format!(
+                "{tp}: the group has no committed offset and kafka.start is error; set it to earliest or latest, or commit an offset"
             ));
         }
     };
-    Ok(Beginning {
-        offset,
-        file_start: offset,
-        intent: None,
-        intended: false,
-        fleeting: found == "latest",
-        found,
-    })
+    Ok(Beginning { offset, file_start: offset, intent: None, intended: false, first: true, found })
+}
+
+/// Begins where the note says that stands, or before it. The group has been there, so what lies behind is not left out,
+/// whatever `start` makes of it now.
+///
+/// # Errors
+/// Fatal when records from there on are gone from the broker.
+pub(super) fn from_note(
+    tp: &TopicPartition,
+    position: &BrokerPosition,
+    first: &Beginning,
+    noted: Offset,
+) -> Result<Beginning, Failure> {
+    check_within(tp, noted, position, "where the group began, noted when it did,")?;
+    let mut beginning = first.clone();
+    if noted < first.offset {
+        (beginning.offset, beginning.file_start, beginning.found) = (noted, noted, "noted");
+    }
+    Ok(beginning)
 }
 
 /// Begins after the last published flush, or at its start when a crash left some of its files out.
@@ -120,8 +133,9 @@ fn after_files(
     plan: PlanHash,
 ) -> Result<Beginning, Failure> {
     let range = last.range;
-    check_within(tp, range.end, position, "the end of the last published file")?;
     let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
+    check_pending(tp, footer.map(|_| range), position)?;
+    check_within(tp, range.end, position, "the end of the last published file")?;
     let Some(footer) = footer else {
         let offset = range.end;
         return Ok(Beginning {
@@ -129,7 +143,7 @@ fn after_files(
             file_start: offset,
             intent: None,
             intended: false,
-            fleeting: false,
+            first: false,
             found: "files",
         });
     };
@@ -145,7 +159,7 @@ fn after_files(
             file_start: range.start,
             intent: Some(intent),
             intended: false,
-            fleeting: false,
+            first: false,
             found: "files",
         }),
         _ => Err(Failure::fatal(
@@ -156,6 +170,24 @@ fn after_files(
             ),
         )),
     }
+}
+
+/// A flush of which files may be visible has to be made again whole, or not at all.
+fn check_pending(
+    tp: &TopicPartition,
+    pending: Option<OffsetRange>,
+    position: &BrokerPosition,
+) -> Result<(), Failure> {
+    let Some(range) = pending.filter(|range| range.start < position.low) else { return Ok(()) };
+    Err(Failure::fatal(
+        Stage::Recover,
+        format!(
+            "{tp}: a flush of {range} is to be finished, but the broker begins at {}: records {} are gone (retention); to go on without them, delete the files of exactly this range, which hold some of its records, and reset the group's offset to {}",
+            position.low,
+            OffsetRange::new(range.start, position.low),
+            position.low
+        ),
+    ))
 }
 
 fn check_within(
@@ -279,6 +311,17 @@ mod tests {
     }
 
     #[test]
+    fn fault_4_of_a_flush_half_published_the_files_are_to_go_with_the_lost_range() {
+        let failure = from_commit(&tp(), &position(Some(5), &intent(60, 7)), PLAN).unwrap_err().to_string();
+        assert!(failure.contains("[5, 10) are gone") && failure.contains("delete the files"), "{failure}");
+        for end in [60, 8] {
+            let files = after_files(&tp(), &position(None, ""), &flush(5, end, 1, 2), PLAN).unwrap_err();
+            assert!(files.to_string().contains("[5, 10) are gone"), "{files}");
+            assert!(files.to_string().contains("delete the files"), "{files}");
+        }
+    }
+
+    #[test]
     fn fault_5_an_offset_beyond_the_end_is_never_waited_for() {
         for metadata in ["", &intent(120, 7)] {
             let failure = from_commit(&tp(), &position(Some(101), metadata), PLAN).unwrap_err();
@@ -289,8 +332,9 @@ mod tests {
 
     #[test]
     fn without_a_commit_the_files_say_where_to_begin() {
-        let begin =
-            |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
+        let begin = |last| {
+            from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, &claim(None))
+        };
         let beginning = begin(flush(30, 40, 2, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.found, beginning.intent), (at(40), "files", None));
         assert!(begin(flush(1, 5, 1, 1)).is_err());
@@ -298,8 +342,9 @@ mod tests {
 
     #[test]
     fn a_flush_with_missing_files_is_made_again() {
-        let begin =
-            |last| from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, None);
+        let begin = |last| {
+            from_files(&tp(), &position(None, ""), Some(&last), PLAN, StartPosition::Earliest, &claim(None))
+        };
         let beginning = begin(flush(30, 40, 1, 2)).unwrap();
         assert_eq!((beginning.offset, beginning.intended), (at(30), false));
         assert_eq!(beginning.intent.map(|intent| intent.end), Some(at(40)));
@@ -308,11 +353,17 @@ mod tests {
         assert!(begin(other).unwrap_err().to_string().contains("only 1 of the 2 files"));
     }
 
+    fn claim(partitions: Option<i32>) -> Claim {
+        Claim::new("g", None, partitions, "orders", 7)
+    }
+
     #[test]
     fn without_files_the_setting_says_where_to_begin() {
-        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start, Some(1));
-        assert_eq!(begin(StartPosition::Earliest).unwrap().offset, at(10));
-        assert_eq!(begin(StartPosition::Latest).unwrap().offset, at(100));
+        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start, &claim(Some(1)));
+        for (start, offset) in [(StartPosition::Earliest, 10), (StartPosition::Latest, 100)] {
+            let beginning = begin(start).unwrap();
+            assert_eq!((beginning.offset, beginning.first), (at(offset), true));
+        }
         assert!(begin(StartPosition::Error).is_err());
     }
 
@@ -320,11 +371,40 @@ mod tests {
     fn fault_8_a_partition_added_later_is_read_from_its_beginning() {
         let begin = |partition, counted| {
             let tp = TopicPartition::new("t", partition);
-            from_files(&tp, &position(None, ""), None, PLAN, StartPosition::Latest, counted).unwrap()
+            let claim = claim(counted);
+            from_files(&tp, &position(None, ""), None, PLAN, StartPosition::Latest, &claim).unwrap().offset
         };
-        assert_eq!((begin(2, Some(2)).offset, begin(2, Some(2)).fleeting), (at(10), false));
+        assert_eq!(begin(2, Some(2)), at(10));
         for counted in [Some(3), None] {
-            assert_eq!((begin(2, counted).offset, begin(2, counted).fleeting), (at(100), true));
+            assert_eq!(begin(2, counted), at(100));
         }
+    }
+
+    #[test]
+    fn fault_107_under_a_claim_that_notes_nothing_the_end_is_never_begun_at_again() {
+        let mut old = claim(Some(1));
+        old.id = None;
+        let begin = |start| from_files(&tp(), &position(None, ""), None, PLAN, start, &old);
+        let failure = begin(StartPosition::Latest).unwrap_err();
+        assert!(matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("earlier version"));
+        assert_eq!(begin(StartPosition::Earliest).unwrap().offset, at(10));
+    }
+
+    #[test]
+    fn a_note_that_stands_wins_over_a_later_beginning_and_never_moves_one_ahead() {
+        let begin = |offset: i64, noted: i64| {
+            let (intent, intended, found) = (None, false, "latest");
+            let first = Beginning { offset: at(offset), intent, intended, first: true, found };
+            from_note(&tp(), &position(None, ""), &first, at(noted))
+        };
+        for (offset, noted, begun, found) in
+            [(100, 40, 40, "noted"), (100, 100, 100, "latest"), (10, 40, 10, "latest")]
+        {
+            let beginning = begin(offset, noted).unwrap();
+            assert_eq!((beginning.offset, beginning.found, beginning.first), (at(begun), found, true));
+        }
+        let failure = begin(10, 5).unwrap_err().to_string();
+        assert!(failure.contains("[5, 10) are gone (retention)"), "{failure}");
+        assert!(begin(100, 101).unwrap_err().to_string().contains("truncated"));
     }
 }

@@ -32,6 +32,8 @@ pub struct KnownSchema {
     pub avro: Arc<AvroSchema>,
     /// A text of it that needs no other, for the footer.
     pub json: String,
+    /// Tells it from other schemas that a registry may have under the same name: [`print_of`].
+    pub print: u32,
     /// Bytes of the texts it was read from.
     text_bytes: usize,
     options: ColumnOptions,
@@ -164,6 +166,12 @@ impl SchemaBook {
         matches!(self.entries.get(&id), Some(Entry::Ready(_)))
     }
 
+    /// Whether records that need `id` find it unusable at `now`.
+    #[must_use]
+    pub fn is_unusable(&self, id: SchemaId, now: Tick) -> bool {
+        matches!(self.look_up(id, now), Lookup::Unusable(_))
+    }
+
     /// Whether `id` must be asked for now; counts as asked when the answer is yes.
     pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
         let backoff = match self.entries.get(&id) {
@@ -278,7 +286,9 @@ impl SchemaBook {
         let references = text.references.iter().map(|(_, text)| text.len());
         let text_bytes = text.json.len() + references.sum::<usize>();
         let (layout, key_layout) = (OnceLock::new(), OnceLock::new());
-        Ok(Arc::new(KnownSchema { id, avro, json, text_bytes, options: self.options, layout, key_layout }))
+        let print = print_of(id, &avro);
+        let options = self.options;
+        Ok(Arc::new(KnownSchema { id, avro, json, print, text_bytes, options, layout, key_layout }))
     }
 
     fn forget_when_full(&mut self) {
@@ -294,6 +304,13 @@ impl SchemaBook {
         self.key_plans.clear();
         self.verdicts.clear();
     }
+}
+
+/// 24 bits of a hash over all of a schema that reading can depend on, and over what names it. Intents hold it, so it stays
+/// the same from version to version.
+fn print_of(id: SchemaId, avro: &AvroSchema) -> u32 {
+    let text = format!("{id} {}", avro.self_contained());
+    (xxhash_rust::xxh3::xxh3_64(text.as_bytes()) & 0xff_ffff) as u32
 }
 
 fn plan(
@@ -366,6 +383,23 @@ mod tests {
     }
 
     #[test]
+    fn fault_107_the_print_of_a_schema_is_as_it_was_and_differs_where_reading_could() {
+        let mut book = SchemaBook::default();
+        let mut print = |id, json| learn(&mut book, id, json, &[]).print;
+        let first = print(1, FLAT);
+        assert_eq!(first, 0xe9_9c3d);
+        let spaced = FLAT.replace(':', " : ").replace("\"n\"", "\"n\",\"doc\":\"d\"");
+        assert_eq!(print(1, &spaced), first, "words and spaces do not matter");
+        let date = FLAT.replace("\"long\"", "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}");
+        let default = FLAT.replace("\"long\"", "\"long\",\"default\":7");
+        assert!(
+            [print(2, FLAT), print(1, &date), print(1, &default), print(1, NODE)]
+                .iter()
+                .all(|other| *other != first)
+        );
+    }
+
+    #[test]
     fn fault_41_large_schemas_without_end_take_bounded_memory() {
         let mut book = SchemaBook::default();
         book.pin(SchemaId::ValueFile, FLAT, true).unwrap();
@@ -380,5 +414,78 @@ mod tests {
             learn(&mut book, id, FLAT, &[]);
         }
         assert!(book.entries.len() > NEEDED_SCHEMAS + 1, "many small ones stay");
+    }
+
+    #[test]
+    fn fault_33_an_unusable_schema_is_asked_for_again_after_a_while_and_not_before() {
+        let (mut book, id) = (SchemaBook::default(), SchemaId::Number(1));
+        assert!(book.request(id, Tick(0)) && !book.request(id, Tick(0)));
+        let unknown = Failure::poison(Stage::Schema, "unknown_schema", "no such schema");
+        assert_eq!(book.fetched(id, Err(unknown), Tick(0), 0), Ok(None));
+        let until = Tick(0).after(UNUSABLE_FOR);
+        for now in [Tick(0), Tick(until.0 - 1)] {
+            assert!(matches!(book.look_up(id, now), Lookup::Unusable(_)) && !book.request(id, now));
+        }
+        assert!(matches!(book.look_up(id, until), Lookup::Missing) && book.request(id, until));
+    }
+
+    #[test]
+    fn fault_35_a_registrys_wish_for_a_pause_is_honoured() {
+        let (mut book, id) = (SchemaBook::default(), SchemaId::Number(1));
+        book.request(id, Tick(0));
+        let pause = Duration::from_secs(100);
+        let busy = Failure::Retriable { stage: Stage::Schema, reason: "busy".into(), after: Some(pause) };
+        assert_eq!(book.fetched(id, Err(busy), Tick(0), 0), Ok(Some(pause)));
+        assert_eq!(book.retry_at(id), Some(Tick(0).after(pause)));
+        assert!(!book.request(id, Tick(99_999)) && book.request(id, Tick(100_000)));
+        let denied = Failure::fatal(Stage::Schema, "no access");
+        assert_eq!(book.fetched(id, Err(denied.clone()), Tick(0), 0), Err(denied));
+    }
+
+    #[test]
+    fn a_fingerprint_of_no_schema_file_is_poison_at_once() {
+        let mut book = SchemaBook::default();
+        book.pin_fingerprint(FLAT, true).unwrap();
+        let known = AvroSchema::parse(FLAT, &[]).unwrap().fingerprint();
+        assert!(matches!(book.look_up(SchemaId::Fingerprint(known), Tick(0)), Lookup::Ready(_)));
+        let Lookup::Unusable(failure) = book.look_up(SchemaId::Fingerprint(known + 1), Tick(0)) else {
+            panic!()
+        };
+        assert!(matches!(failure, Failure::Poison { kind: "unknown_schema", .. }), "{failure}");
+    }
+
+    #[test]
+    fn only_what_loses_nothing_is_absorbed_and_types_of_other_names_stay_apart() {
+        let record = |name: &str, ty: &str| {
+            format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"n","type":"{ty}"}}]}}"#)
+        };
+        let mut book = SchemaBook::default();
+        for (id, json) in [(1, record("a.N", "int")), (2, record("a.N", "long")), (3, record("b.N", "long"))]
+        {
+            learn(&mut book, id, &json, &[]);
+        }
+        let [int, long, namesake] = [1, 2, 3].map(SchemaId::Number);
+        assert!(book.absorbs(long, int) && !book.absorbs(int, long));
+        assert!(book.absorbs(namesake, int) && !book.absorbs_same_record(namesake, int));
+        assert!(book.absorbs_same_record(long, int));
+        let (mut book, lossy) = (SchemaBook::default(), [record("N", "double"), record("N", "long")]);
+        learn(&mut book, 1, &lossy[0], &[]);
+        learn(&mut book, 2, &lossy[1], &[]);
+        assert!(!book.absorbs(int, long), "a double rounds");
+    }
+
+    #[test]
+    fn a_schema_that_was_forgotten_and_came_back_has_plans_of_its_own() {
+        let mut book = SchemaBook::default();
+        let before = learn(&mut book, 1, FLAT, &[]);
+        let old = book.plan(&before, &before).unwrap();
+        assert!(Arc::ptr_eq(&old, &book.plan(&before, &before).unwrap()), "compiled once");
+        book.entries.clear();
+        let after = learn(&mut book, 1, FLAT, &[]);
+        let new = book.plan(&after, &after).unwrap();
+        assert!(Arc::ptr_eq(new.layout(), &after.layout().unwrap()));
+        // A flush that began before goes on with the former.
+        let again = book.plan(&before, &before).unwrap();
+        assert!(Arc::ptr_eq(again.layout(), &before.layout().unwrap()));
     }
 }

@@ -24,6 +24,11 @@ const HELD_BYTES: usize = 4 << 20;
 /// pauses. Less than what may be on its way from the consumer thread.
 const HELD_TOGETHER_BYTES: usize = 12 << 20;
 
+/// Bytes of dead letters of a connector that may wait for their acknowledgement.
+const LETTERS_BYTES: u64 = 16 << 20;
+/// With less even one task would stop and go.
+const LEAST_LETTERS_BYTES: u64 = 1 << 20;
+
 /// Settings of a sink task.
 #[derive(Clone, Debug)]
 pub struct TaskSettings {
@@ -65,6 +70,8 @@ pub struct TaskSettings {
     pub held_bytes: usize,
     /// Bytes that the topic-partitions of a task may hold back together before each that holds any is paused.
     pub held_together_bytes: usize,
+    /// Bytes of dead letters of a task that may wait for their acknowledgement. Beyond it no record becomes one.
+    pub letters_bytes: usize,
 }
 
 impl TaskSettings {
@@ -102,7 +109,18 @@ impl TaskSettings {
             open_files: OPEN_FILES_PER_FLUSH,
             held_bytes: HELD_BYTES,
             held_together_bytes: HELD_TOGETHER_BYTES / connector.tasks.get(),
+            letters_bytes: LETTERS_BYTES as usize / connector.tasks.get(),
         }
+    }
+
+    /// With limits that fit into a memory budget which `connectors` share: dead letters of all of them take an eighth of it
+    /// at the most, unless that would be very little for each.
+    #[must_use]
+    pub fn within(mut self, budget_bytes: u64, connectors: usize) -> Self {
+        let share_bytes = budget_bytes / 8 / connectors.max(1) as u64;
+        let share_bytes = share_bytes.clamp(LEAST_LETTERS_BYTES, LETTERS_BYTES) as usize;
+        self.letters_bytes = (share_bytes as u64 * self.letters_bytes as u64 / LETTERS_BYTES) as usize;
+        self
     }
 
     /// Whether each type of record has directories of its own.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from harness.delivery import assert_delivered, assert_sound
-from harness.lab import Lab
+from harness.lab import QUICK_GROUP, Lab
+from harness.waiting import until
 
 EVENT = {"type": "record", "name": "Event", "fields": [{"name": "n", "type": "long"}, {"name": "kind", "type": "string"}]}
 
@@ -46,3 +47,41 @@ def test_a_group_that_was_set_back_is_served_and_told_of(lab: Lab) -> None:
     finished = lab.sluice.until_end(config)
     assert "it was set back" in finished.text
     assert lab.topics.committed(connector.group, topic) == {0: 100}
+
+
+def test_a_group_at_the_end_that_is_gone_before_any_file_leaves_out_nothing_that_came_since(lab: Lab) -> None:
+    topic, lake = lab.topic("forgotten", 2), lab.local()
+    for partition in (0, 1):
+        lab.produce(topic, partition, EVENT, events(0, 10))
+    connector = lab.connector(lake, [topic], kafka={"start": "latest"})
+    config = lab.sluice.write([connector.settings])
+    lab.sluice.until_end(config)
+    assert lab.topics.committed(connector.group, topic) == {0: 10, 1: 10} and not lake.files()
+    lab.topics.admin.delete_consumer_groups([connector.group])[connector.group].result(30)
+    produced = {}
+    for partition in (0, 1):
+        produced |= lab.produce(topic, partition, EVENT, events(10, 20))
+    finished = lab.sluice.until_end(config)
+    assert finished.text.count('offset=10 found="noted"') == 2, finished
+    assert_delivered(lake, topic, produced)
+    assert_sound(lake)
+
+
+def test_fault_4_retention_that_passes_a_group_before_its_first_file_is_told_of(lab: Lab) -> None:
+    topic, lake = lab.topic("passed"), lab.local()
+    lab.produce(topic, 0, EVENT, events(0, 100))
+    connector = lab.connector(lake, [topic], kafka={"properties": QUICK_GROUP}, rotate={"rows": 1_000_000, "every": "1h"})
+    config = lab.sluice.write([connector.settings])
+    daemon = lab.sluice.daemon(config)
+    until("the beginning is committed", lambda: lab.topics.committed(connector.group, topic) == {0: 0})
+    daemon.kill()
+    lab.topics.admin.delete_records([TopicPartition(topic, 0, 40)])[TopicPartition(topic, 0, 40)].result(30)
+    until("the group is empty", lambda: lab.topics.members(connector.group) == 0)
+    for committed in ({0: 0}, {}):
+        # Nor does it begin anew without its offsets.
+        if not committed:
+            lab.topics.admin.delete_consumer_groups([connector.group])[connector.group].result(30)
+        assert lab.topics.committed(connector.group, topic) == committed
+        finished = lab.sluice.run("run", "--config", config, "--until-end")
+        assert finished.code == 1 and "records [0, 40) are gone (retention)" in finished.text, finished
+        assert not lake.files()

@@ -8,6 +8,7 @@ import pytest
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import QUICK_GROUP, Lab
 from harness.registry import encoded, framed
+from harness.registry_gate import RegistryGate
 from harness.sluice import as_yaml, drain
 from harness.waiting import until
 from services.kafka import PASSWORD, USER
@@ -213,3 +214,22 @@ def test_a_broker_with_tls_and_sasl_is_read(lab: Lab, mechanism: str) -> None:
     assert finished.code == 0, finished
     assert PASSWORD not in finished.text
     assert_delivered(lake, topic, produced)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_fault_6_a_bounded_run_ends_when_its_topic_is_deleted_meanwhile(lab: Lab, protocol: str) -> None:
+    topic, lake = lab.topic("vanishing"), lab.local()
+    lab.produce(topic, 0, SCHEMA, ticks(20))
+    # Without its schema no record can be delivered: the run waits.
+    no_schema = (503, "text/plain", b"not now")
+    with RegistryGate(lab.stack.registry.url, answer=lambda _number, path: no_schema if "/schemas/ids/" in path else None) as gate:
+        session = QUICK_GROUP if protocol == "classic" else {"group.protocol": "consumer"}
+        properties = {**session, "topic.metadata.refresh.interval.ms": 1000}
+        connector = lab.connector(lake, [topic], registry={"url": gate.url}, kafka={"properties": properties})
+        run = lab.sluice.daemon(lab.sluice.write([connector.settings]), None, "--until-end")
+        until("the schema is asked for", lambda: any("/schemas/ids/" in path for path in gate.paths))
+        lab.topics.delete(topic)
+        code = run.wait_end(90)
+    assert code == 1, run.log_tail()
+    assert f"{topic}[0] vanished before its end was reached" in run.log.read_text(), run.log_tail()
+    assert lake.files() == []

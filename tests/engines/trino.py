@@ -83,9 +83,9 @@ class Trino:
         self.service.wait_until(lambda: "SERVER STARTED" in self.service.log.read_text(errors="replace"), 240)
 
     def _answers(self) -> bool:
-        """Whether it has found itself as a node."""
+        """Whether it has found itself as a node that takes work."""
         try:
-            return bool(self.ask("SELECT count(*) FROM hive.information_schema.tables")[1])
+            return self.ask("SELECT count(*) FROM TABLE(sequence(1, 10))")[1] == [[10]]
         except TrinoError:
             return False
 

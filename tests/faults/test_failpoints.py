@@ -14,7 +14,7 @@ from faults.side_by_side import Case, run_side_by_side
 
 SIGCONT, SIGKILL = 18, 9
 BEGINNING = ["sweep.before", "sweep.after", "recover.read.before", "recover.read.after", "claim.before", "claim.after", "recover.start.before", "recover.start.after"]
-LISTING = ["recover.list.before", "recover.list.after"]
+LISTING = ["recover.list.before", "recover.list.after", "note.before", "note.after", "confirm.before", "confirm.after"]
 MAKING = ["task.input", "append.before", "append.after", "seal.before", "seal.after"]
 COMMITTING = ["intend.before", "intend.after"]
 PUBLISHING = ["publish.before", "publish.file.before", "publish.file.after", "publish.after"]
@@ -57,7 +57,7 @@ def test_fault_94_killed_at_every_step_every_record_is_there_once(bench: Bench, 
 def test_fault_95_killed_at_every_step_of_a_recovery_every_record_is_there_once(bench: Bench, kind: str) -> None:
     """The first life leaves an intent with one of its files published, the second dies while it finishes that flush."""
     first = "publish.file.after" if kind != "s3-large" else "publish.before"
-    # A pending intent is neither looked for in file names nor committed again.
+    # A pending intent is neither looked for in file names nor noted or committed again.
     points = [point for point in POINTS[kind] if point not in (*LISTING, *COMMITTING)]
     count = run_side_by_side((f"{kind} {point}", killed_at(bench, kind, [first, point])) for point in points)
     print(f"{kind}: killed at {count} points of a recovery")
@@ -110,8 +110,8 @@ def test_fault_94_every_point_of_the_source_is_tested() -> None:
     used = set(points_in_the_source())
     assert listed == used, f"only in the list: {listed - used}; only in the source: {used - listed}"
     tested = {point for points in POINTS.values() for point in points}
-    # Of daemons only: test_group.py, test_s3_faults.py.
-    assert listed - tested == {"release.before", "sweep.uploads"}, listed ^ tested
+    # Of daemons only: test_broker.py, test_group.py, test_s3_faults.py.
+    assert listed - tested == {"recover.describe.before", "release.before", "sweep.uploads"}, listed ^ tested
 
 
 def points_in_the_source() -> dict[str, bool]:
@@ -121,7 +121,7 @@ def points_in_the_source() -> dict[str, bool]:
         if path.name != "failpoint.rs":
             text = path.read_text()
             found |= {name: bool(comma) for name, comma in re.findall(r'failpoint!\(\s*"([a-z.]+)"(,?)', text)}
-            found |= {name: True for name in re.findall(r'"((?:intend|settle)\.(?:before|after))"', text)}
+            found |= {name: True for name in re.findall(r'"((?:intend|confirm|settle)\.(?:before|after))"', text)}
     return found
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.lab import Lab
+from harness.waiting import until
 
 EVENT = {"type": "record", "name": "Event", "fields": [{"name": "n", "type": "long"}, {"name": "text", "type": "string"}]}
 
@@ -31,6 +32,11 @@ class Load:
                 self.produced |= self.lab.produce(self.topic, turn % 2, EVENT, records, enable_idempotence=True, message_timeout_ms=120000)
         except BaseException as error:  # noqa: BLE001
             self.error = error
+
+    def more(self, count: int) -> None:
+        """Returns when so many further records are in the topic: what follows is then up to others, however slow this machine is."""
+        wanted = len(self.produced) + count
+        until(f"{count} more records are produced", lambda: len(self.produced) >= wanted or self.error is not None, 120)
 
     @contextmanager
     def running(self) -> Iterator[Load]:

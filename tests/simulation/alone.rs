@@ -1,5 +1,6 @@
 //! Owns a task of one connector without a world around it: a test says what it is told, and sees what it asks for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice::position::{Epoch, Offset, TopicPartition};
@@ -16,11 +17,20 @@ pub(crate) const ATTEMPT: Attempt = Attempt(0);
 pub(crate) struct Alone {
     pub task: SinkTask,
     pub now: u64,
+    /// The claim that stands.
+    pub claim: Option<String>,
+    /// Notes of where it began, by path.
+    pub notes: BTreeMap<String, String>,
 }
 
 impl Alone {
     pub(crate) fn new(settings: TaskSettings, budget: MemoryBudget) -> Self {
-        Self { task: SinkTask::new(Arc::new(settings), None, None, budget, 1).unwrap(), now: 1_000 }
+        Self {
+            task: SinkTask::new(Arc::new(settings), None, None, budget, 1).unwrap(),
+            now: 1_000,
+            claim: None,
+            notes: BTreeMap::new(),
+        }
     }
 
     /// Tells one thing; gives what is asked for then.
@@ -53,10 +63,19 @@ impl Alone {
         let claim = asked.into_iter().find_map(|effect| {
             if let Effect::Claim { claim, .. } = effect { Some(claim.to_json()) } else { None }
         });
-        let claimed = Input::Claimed { tp: tp.clone(), epoch, attempt, result: Ok(claim.unwrap()) };
+        let claim = self.claim.get_or_insert(claim.unwrap()).clone();
+        let claimed = Input::Claimed { tp: tp.clone(), epoch, attempt, result: Ok(claim) };
         let mut asked = self.tell(claimed);
         if asked.iter().any(|effect| matches!(effect, Effect::ListPublished { .. })) {
-            asked.extend(self.tell(Input::Listed { tp, epoch, attempt, result: Ok(listed) }));
+            asked.extend(self.tell(Input::Listed { tp: tp.clone(), epoch, attempt, result: Ok(listed) }));
+        }
+        let note = asked.iter().find_map(|effect| match effect {
+            Effect::NoteBeginning { path, note, .. } => Some((path.clone(), note.to_json())),
+            _ => None,
+        });
+        if let Some((path, note)) = note {
+            let standing = self.notes.entry(path).or_insert(note).clone();
+            asked.extend(self.tell(Input::Noted { tp, epoch, attempt, result: Ok(standing) }));
         }
         asked
     }

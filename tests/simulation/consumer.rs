@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sluice::error::Stage;
+use sluice::error::{Failure, Stage};
 use sluice::position::{Epoch, Offset, TopicPartition};
 use sluice::task::message::{Attempt, CommitError, CommitId, Input};
 
@@ -342,6 +342,12 @@ impl Consumer {
         let most = 1 + outside.rng.below(40);
         let lane = self.lanes.get_mut(&tp).unwrap();
         let (epoch, Some(attempt)) = (lane.epoch, lane.attempt) else { return };
+        if lane.delivered < outside.logs.low(&tp) {
+            let reason = format!("{tp}: the offset to be read is out of range");
+            let failure = Failure::fatal(Stage::Consume, reason);
+            self.told.push_back(Input::ReadFailed { tp, epoch, failure });
+            return;
+        }
         outside.ledger.owe_from(&tp, lane.delivered);
         let (block, delivered) = outside.logs.fetch(&tp, lane.delivered, most);
         lane.delivered = delivered;

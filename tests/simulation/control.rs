@@ -23,6 +23,8 @@ pub(crate) enum Control {
     GiveUpWithCommitInFlight,
     /// The consumer hides what a commit says of offsets that are in no file.
     ForgetWhereFilesEnd,
+    /// The door says that the note it is asked to write is the one that stands.
+    ForgetNotes,
 }
 
 impl Control {
@@ -30,7 +32,7 @@ impl Control {
     pub(crate) fn caught_by(self) -> &'static [Promise] {
         match self {
             Self::None => &[],
-            Self::CommitBeforePublish | Self::CommitLargestEnd => &[Promise::K1],
+            Self::CommitBeforePublish | Self::CommitLargestEnd | Self::ForgetNotes => &[Promise::K1],
             // K4 sees it at once; that it matters is seen by K2.
             Self::PublishBeforeIntend => &[Promise::K4, Promise::K2],
             Self::IgnoreIntent | Self::ReplaceFiles => &[Promise::K2],

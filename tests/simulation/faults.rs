@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sluice::config::settings::{OnPoison, OnTombstone, StartPosition};
+use sluice::config::settings::{OnPoison, OnTombstone};
 use sluice::task::intent::Intent;
 use sluice::task::message::Input;
 
@@ -25,7 +25,8 @@ impl World {
             77..82 => self.outage(),
             82..90 => self.whim(),
             90..93 => self.reconfigure(),
-            93..97 => self.compact(),
+            93..96 => self.compact(),
+            96 => self.expire(),
             97..99 => self.add_partition(),
             _ => self.forget_offsets(),
         }
@@ -132,13 +133,22 @@ impl World {
         self.outside.tally.add("records compacted", gone.len() as u64);
     }
 
+    /// Retention, whether or not anybody has read the records. Those that were there before the group began are not its.
+    fn expire(&mut self) {
+        let tp = self.pick_partition();
+        let outside = &mut self.outside;
+        let begun = outside.store.has_note(&tp);
+        for offset in outside.logs.expire(&tp, &mut outside.rng) {
+            outside.tally.count("records expired");
+            if !begun {
+                outside.ledger.compacted(&tp, offset);
+            }
+        }
+    }
+
     /// While everything is down, the group loses its offsets. Dead letters of a pending flush would be lost with them, so
     /// with such a policy only offsets that announce nothing go.
     fn forget_offsets(&mut self) {
-        if self.settings.start == StartPosition::Latest {
-            // The group would rightly begin at the end once more wherever no file tells how far it was.
-            return;
-        }
         let errors = &self.settings.errors;
         let letters =
             errors.on_poison == OnPoison::DeadLetter || errors.on_tombstone == OnTombstone::DeadLetter;

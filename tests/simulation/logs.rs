@@ -1,4 +1,4 @@
-//! Owns the model of what a broker stores: logs with gaps, compaction, markers at the tail, more partitions as time goes.
+//! Owns the model of what a broker stores: logs with gaps, compaction, retention, markers at the tail, more partitions as time goes.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub(crate) struct Logs {
 #[derive(Default)]
 pub(crate) struct Log {
     pub records: Vec<OwnedRecord>,
+    /// First offset that retention has left.
+    pub low: i64,
     /// Offset after the last one, gaps included.
     pub end: i64,
 }
@@ -38,6 +40,18 @@ impl Logs {
 
     pub(crate) fn end(&self, tp: &TopicPartition) -> i64 {
         self.partitions[tp].end
+    }
+
+    pub(crate) fn low(&self, tp: &TopicPartition) -> i64 {
+        self.partitions[tp].low
+    }
+
+    /// Removes everything below some offset, as retention does; gives the offsets of the records.
+    pub(crate) fn expire(&mut self, tp: &TopicPartition, rng: &mut Rng) -> Vec<i64> {
+        let log = self.partitions.get_mut(tp).unwrap();
+        log.low += rng.below((log.end - log.low) as usize + 1) as i64;
+        let kept = log.records.partition_point(|record| record.offset.as_i64() < log.low);
+        log.records.drain(..kept).map(|record| record.offset.as_i64()).collect()
     }
 
     /// Up to `most` records from `position` on, and the position after them.

@@ -1,6 +1,6 @@
 //! Owns what an operator does about processes that ended, by the words of their last message.
 
-use sluice::position::{OffsetRange, TopicPartition};
+use sluice::position::{Offset, OffsetRange, TopicPartition};
 use sluice::task::intent::Intent;
 use sluice::task::names::parse_object_name;
 
@@ -23,6 +23,9 @@ impl World {
         match tp {
             Some(tp) if reason.contains("exists with other content") => self.resolve_conflict(&tp, &reason),
             Some(tp) if reason.contains("with other settings") => self.resolve_plan(&tp),
+            Some(tp) if reason.contains("are gone (retention)") => self.accept_loss(&tp, &reason),
+            // The next process finds out what is lost.
+            Some(_) if reason.contains("out of range") => {}
             _ => self.outside.ledger.break_promise(Promise::K7, format!("a connector stopped: {reason}")),
         }
         self.replace();
@@ -53,10 +56,26 @@ impl World {
         }
     }
 
+    /// Goes on behind records that were gone before they were read, as the message says.
+    fn accept_loss(&mut self, tp: &TopicPartition, reason: &str) {
+        self.outside.tally.count("stops before a loss");
+        let lost = reason.split("records [").nth(1).and_then(|rest| rest.split_once(')'));
+        let (start, end) = lost.and_then(|(range, _)| range.split_once(", ")).expect("the range is named");
+        let [start, end] = [start, end].map(|number| Offset::new(number.parse().unwrap()).unwrap());
+        if reason.contains("delete the files of exactly this range") {
+            let last = self.outside.store.last_flush(tp).map(|last| last.range);
+            self.pending(tp).or(last).into_iter().for_each(|range| self.remove_files(tp, range));
+        }
+        self.outside.ledger.named_as_gone(tp, OffsetRange::new(start, end));
+        self.outside.coordinator.set_committed(tp, Some(end.as_i64()));
+        self.outside.ledger.set_back(tp, end.as_i64());
+        self.restart_all();
+    }
+
     fn pending(&self, tp: &TopicPartition) -> Option<OffsetRange> {
         let (offset, metadata) = self.outside.coordinator.committed(tp)?;
         let intent = Intent::from_metadata(&metadata).ok()??;
-        let start = intent.unfiled.map(|unfiled| unfiled.start).or(sluice::position::Offset::new(offset))?;
+        let start = intent.unfiled.map(|unfiled| unfiled.start).or(Offset::new(offset))?;
         Some(OffsetRange { start, end: intent.end })
     }
 

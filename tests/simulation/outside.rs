@@ -80,7 +80,7 @@ impl Outside {
         BrokerPosition {
             committed,
             metadata,
-            low: Offset::ZERO,
+            low: Offset::new(self.logs.low(tp)).unwrap(),
             high: Offset::new(self.logs.end(tp)).unwrap(),
             topic_id: None,
             partitions: Some(self.logs.count(tp)),

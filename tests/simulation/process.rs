@@ -9,6 +9,7 @@ use sluice::position::{Epoch, Offset, SchemaId, TopicPartition};
 use sluice::task::SinkTask;
 use sluice::task::alarm::Alarm;
 use sluice::task::budget::MemoryBudget;
+use sluice::task::claim::Claim;
 use sluice::task::message::{Attempt, DeadLetter, Effect, Event, FlushId, Input, PublishedFiles};
 use sluice::task::settings::TaskSettings;
 
@@ -25,6 +26,7 @@ pub(crate) struct Process {
     pub consumer: Consumer,
     task: SinkTask,
     budget: MemoryBudget,
+    letters_bytes: u64,
     staging: Staging,
     chores: Vec<Chore>,
     /// Answers of all but the consumer thread.
@@ -53,6 +55,7 @@ enum Thread {
 /// Small requests of other services than the store.
 enum Chore {
     Claim(TopicPartition, Epoch, Attempt, String),
+    Note(TopicPartition, Epoch, Attempt, String, String),
     List(TopicPartition, Epoch, Attempt),
     FetchSchema(SchemaId),
     Letters(TopicPartition, FlushId, VecDeque<DeadLetter>),
@@ -68,6 +71,7 @@ impl Process {
         let budget = MemoryBudget::new(budget_bytes);
         let seed = outside.rng.next();
         Self {
+            letters_bytes: settings.letters_bytes as u64,
             id,
             consumer: Consumer::new(id, outside),
             task: SinkTask::new(settings, None, None, budget.clone(), seed).unwrap(),
@@ -200,6 +204,9 @@ impl Process {
             Effect::Claim { tp, epoch, attempt, claim } => {
                 self.chores.push(Chore::Claim(tp, epoch, attempt, claim.to_json()));
             }
+            Effect::NoteBeginning { tp, epoch, attempt, path, note } => {
+                self.chores.push(Chore::Note(tp, epoch, attempt, path, note.to_json()));
+            }
             Effect::ListPublished { tp, epoch, attempt, .. } => {
                 self.chores.push(Chore::List(tp, epoch, attempt));
             }
@@ -247,6 +254,7 @@ impl Process {
             Event::Started { replay, found, .. } => {
                 outside.tally.count(match (found, replay) {
                     ("files", None) => "starts after the last file",
+                    ("noted", _) => "starts at a note",
                     ("files", Some(_)) => "starts within a flush half published",
                     (_, Some(_)) => "intents found",
                     (_, None) => "starts without an intent",
@@ -273,10 +281,20 @@ impl Process {
         let chore = self.chores.swap_remove(outside.rng.below(self.chores.len()));
         match chore {
             Chore::Claim(tp, epoch, attempt, claim) => {
-                let standing = outside.store.claim(&tp, claim);
+                let standing = outside.store.write_once(&Claim::path(&tp.topic), claim);
                 let result =
                     if outside.trouble(Service::Store) { Err(passing(Stage::Recover)) } else { Ok(standing) };
                 self.answers.push(Input::Claimed { tp, epoch, attempt, result });
+            }
+            Chore::Note(tp, epoch, attempt, path, note) => {
+                let ours = note.clone();
+                let mut standing = outside.store.write_once(&path, note);
+                if outside.control == Control::ForgetNotes {
+                    standing = ours;
+                }
+                let result =
+                    if outside.trouble(Service::Store) { Err(passing(Stage::Recover)) } else { Ok(standing) };
+                self.answers.push(Input::Noted { tp, epoch, attempt, result });
             }
             Chore::List(tp, epoch, attempt) => {
                 let result = if outside.trouble(Service::Store) {
@@ -323,8 +341,21 @@ impl Process {
         }
     }
 
-    /// K5: memory stays within the budget plus a batch of each partition.
+    /// K5: memory stays within the budget plus a batch of each partition; letters within theirs plus one.
     fn check_memory(&self, outside: &mut Outside) {
+        let letters = self.chores.iter().filter_map(|chore| match chore {
+            Chore::Letters(_, _, letters) => Some(letters),
+            _ => None,
+        });
+        let letters: Vec<u64> = letters.flatten().map(|letter| letter.counted.bytes()).collect();
+        let (waiting, largest) = (letters.iter().sum::<u64>(), letters.iter().max().copied().unwrap_or(0));
+        if waiting >= self.letters_bytes {
+            outside.tally.count("steps without room for letters");
+        }
+        if waiting >= self.letters_bytes + largest.max(1) {
+            let what = format!("{waiting} bytes of letters wait, {} may", self.letters_bytes);
+            outside.ledger.break_promise(Promise::K5, what);
+        }
         let (used, limit) = (self.budget.used_bytes(), self.budget.limit_bytes());
         if used <= limit {
             return;

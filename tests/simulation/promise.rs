@@ -116,6 +116,13 @@ impl Ledger {
         self.partitions.entry(tp.clone()).or_default().gone.insert(offset);
     }
 
+    /// A connector has named the range as gone and stopped: its records are nobody's any more.
+    pub(crate) fn named_as_gone(&mut self, tp: &TopicPartition, range: OffsetRange) {
+        let account = self.partitions.entry(tp.clone()).or_default();
+        let lost = account.fates.range(range.start.as_i64()..range.end.as_i64());
+        account.gone.extend(lost.map(|(offset, _)| *offset));
+    }
+
     /// Whether the broker removed records of the range, so that a replay may rightly find other content.
     pub(crate) fn was_compacted(&self, tp: &TopicPartition, range: OffsetRange) -> bool {
         let account = &self.partitions[tp];
@@ -150,7 +157,10 @@ impl Ledger {
 
     /// The group has no committed offset any more, or an operator has set it: going back is allowed once.
     pub(crate) fn set_back(&mut self, tp: &TopicPartition, offset: i64) {
-        self.partitions.entry(tp.clone()).or_default().committed = offset;
+        let account = self.partitions.entry(tp.clone()).or_default();
+        account.committed = offset;
+        // Who begins where an operator says leaves no gap of its own.
+        account.ranges.insert((offset, offset));
     }
 
     /// K4: a file is about to become visible.

@@ -78,4 +78,5 @@ fn tune(task: &mut TaskSettings, rng: &mut Rng) {
     task.held_bytes = 1 + rng.below(20_000);
     task.held_together_bytes = 1 + rng.below(60_000);
     task.open_files = 1 + rng.below(12);
+    task.letters_bytes = 1 + rng.below(12_000);
 }

@@ -9,14 +9,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sluice::encode::FooterKey;
 use sluice::position::{OffsetRange, TopicPartition};
+use sluice::task::claim::Claim;
 use sluice::task::message::{FlushFooter, PublishedFlush, SealedFile};
 use sluice::task::names::parse_object_name;
 
 #[derive(Default)]
 pub(crate) struct Store {
     files: BTreeMap<String, Visible>,
-    /// By topic.
-    claims: BTreeMap<String, String>,
+    /// Claims and notes, by path.
+    small: BTreeMap<String, String>,
 }
 
 struct Visible {
@@ -68,13 +69,20 @@ impl Store {
         })
     }
 
-    /// Claims a topic; gives the claim that stands.
-    pub(crate) fn claim(&mut self, tp: &TopicPartition, claim: String) -> String {
-        self.claims.entry(tp.topic.to_string()).or_insert(claim).clone()
+    /// Makes a small file unless it is there; gives the one that stands.
+    pub(crate) fn write_once(&mut self, path: &str, content: String) -> String {
+        self.small.entry(path.to_owned()).or_insert(content).clone()
     }
 
     pub(crate) fn has_claim(&self, tp: &TopicPartition) -> bool {
-        self.claims.contains_key(&*tp.topic)
+        self.small.contains_key(&Claim::path(&tp.topic))
+    }
+
+    /// Whether somebody has noted where the partition is begun.
+    pub(crate) fn has_note(&self, tp: &TopicPartition) -> bool {
+        let notes = format!(".sluice/claims/{}+", tp.topic);
+        let name = format!("/{}.json", tp.partition);
+        self.small.keys().any(|path| path.starts_with(&notes) && path.ends_with(&name))
     }
 
     pub(crate) fn remove(&mut self, name: &str) {

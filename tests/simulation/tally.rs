@@ -36,6 +36,7 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("publications half done", 200),
     ("rebalances", 1500),
     ("records compacted", 10000),
+    ("records expired", 3000),
     ("records skipped", 5000),
     ("registry failures", 500),
     ("rotations: bytes", 400),
@@ -53,8 +54,10 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("spoiled flushes", 150),
     ("stalls", 600),
     ("starts after the last file", 100),
+    ("starts at a note", 10),
     ("starts within a flush half published", 8),
     ("steps over the budget", 1000),
+    ("stops before a loss", 30),
     ("stops before another plan", 60),
     ("tails without a record", 3000),
 ];

@@ -179,6 +179,37 @@ async fn a_reload_answers_what_it_did_or_every_problem() {
 }
 
 #[tokio::test]
+async fn a_person_sees_why_a_reload_was_refused() {
+    let mut running = Running::start();
+    let pressed = running.request(Method::POST, "/api/reload").header(ACCEPT, "text/html");
+    let pressed = tokio::spawn(async move { pressed.send().await.unwrap() });
+    let Some(AdminCommand::Reload { reply }) = running.behind.commands.recv().await else { panic!() };
+    reply.send(Err(vec!["c.yaml:1:1: unknown key `x`".to_owned()])).unwrap();
+    let response = pressed.await.unwrap();
+    assert_eq!(response.status().as_u16(), 422);
+    assert!(response.headers()[CONTENT_TYPE.as_str()].to_str().unwrap().starts_with("text/html"));
+    assert!(response.text().await.unwrap().contains("unknown key"));
+}
+
+#[tokio::test]
+async fn every_answer_is_hardened() {
+    let open = Running::start();
+    let closed = Running::with("{ token: 0123456789abcdefgh }");
+    for (running, path) in [(&open, "/"), (&open, "/metrics"), (&open, "/nowhere"), (&closed, "/")] {
+        let response = running.request(Method::GET, path).send().await.unwrap();
+        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(header("referrer-policy"), Some("same-origin"), "{path}");
+        let policy = header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_button_leads_back_to_the_page() {
     let mut running = Running::start();
     let pressed =

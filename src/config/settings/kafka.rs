@@ -46,13 +46,14 @@ pub enum TopicSelection {
     Regex(String),
 }
 
-/// `kafka.start`: where a group begins that has never committed.
+/// `kafka.start`: where a group begins that has never committed. It counts once: where a partition began is noted under the
+/// output's `.sluice/claims`, and a group that lost its offsets goes on after its files, or begins there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartPosition {
     /// `earliest`: the first offset the broker still has.
     Earliest,
-    /// `latest`: only records produced from now on: the end is committed before anything is read. Partitions that the topic gets
-    /// later are read from their beginning.
+    /// `latest`: only records produced from now on: the end is noted and committed before anything is read. Partitions that
+    /// the topic gets later are read from their beginning.
     Latest,
     /// `error`: refuse to start without a committed offset.
     Error,

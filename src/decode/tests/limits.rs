@@ -7,9 +7,11 @@ use super::{layout, same, varint};
 use crate::decode::plan::Step;
 use crate::decode::{BatchBuilder, DecodePlan};
 
+const MIB: usize = 1 << 20;
+
 /// As `docs/types.md` says: bytes of memory for a datum of `size` bytes, beyond a row that holds nothing.
 fn bound(size: usize) -> usize {
-    32 * (1_000_000 + 64 * size) + size
+    16 * MIB + 257 * size
 }
 
 /// What a row of the schema takes when nothing is in it: the widths of its columns.
@@ -17,12 +19,20 @@ fn empty_row(json: &str) -> usize {
     layout(json).root.fills().len() * 32 + 4_096 * json.matches("fixed").count()
 }
 
-/// Memory after a datum, whether it was taken or not, in an empty batch.
+/// Memory after a datum, whether it was taken or not, in an empty batch. What is taken from the allocator is no more than
+/// twice that, as buffers double, and a little for each of them.
 fn cost(plan: &DecodePlan, datum: &[u8]) -> (bool, usize) {
     let mut batch = BatchBuilder::new(plan.layout());
-    let before = batch.bytes();
-    let taken = plan.decode(&mut batch, datum).is_ok();
-    (taken, batch.bytes() - before)
+    let (before, held_before) = (batch.bytes(), batch.buffers.capacity());
+    let outcome = plan.decode(&mut batch, datum);
+    let (bytes, held) = (batch.bytes() - before, batch.buffers.capacity() - held_before);
+    let buffers = plan.layout().root.fills().len() + 64;
+    assert!(held <= 2 * bound(datum.len()) + 256 * buffers, "{held} bytes are held for {}", datum.len());
+    if let Err(error) = &outcome {
+        let told = error.to_string();
+        assert!(error.kind() != "too_many_items" || told.contains("256 times the size"), "{told}");
+    }
+    (outcome.is_ok(), bytes)
 }
 
 fn field(ty: &str) -> String {
@@ -37,6 +47,10 @@ fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
         })
         .collect();
     let fixed = r#"["null",{"type":"fixed","name":"F","size":900}]"#.to_owned();
+    let members = |ty: &str| {
+        (0..1_000).map(|n| format!(r#"{{"name":"m{n}","type":{ty}}}"#)).collect::<Vec<_>>().join(",")
+    };
+    let thousand = format!(r#"{{"type":"record","name":"T","fields":[{}]}}"#, members(r#"["null","long"]"#));
     let symbol = format!(r#"{{"type":"enum","name":"E","symbols":["{}"]}}"#, "x".repeat(1_000));
     let items = [
         r#"["null",{"type":"bytes","logicalType":"decimal","precision":76}]"#.to_owned(),
@@ -46,6 +60,10 @@ fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
         r#"["null","string","long",{"type":"fixed","name":"D","size":12,"logicalType":"duration"}]"#
             .to_owned(),
         r#"{"type":"array","items":"null"}"#.to_owned(),
+        format!(r#"["null",{thousand}]"#),
+        format!(r#"{{"type":"array","items":{thousand}}}"#),
+        format!(r#"{{"type":"map","values":["null",{thousand}]}}"#),
+        format!(r#"{{"type":"record","name":"O","fields":[{{"name":"o","type":["null",{thousand}]}}]}}"#),
     ];
     for item in items {
         let json = field(&format!(r#"{{"type":"array","items":{item}}}"#));
@@ -65,17 +83,22 @@ fn fault_49_a_datum_takes_memory_by_its_size_times_a_factor() {
         }
         assert!(taken_once, "{json:.200}");
     }
+    // A record of a thousand fields that are there, and null, is no matter.
+    let (plan, _) = same(&field(&format!(r#"{{"type":"array","items":{thousand}}}"#)));
+    assert!(cost(&plan, &[varint(100), vec![0; 100_000], vec![0]].concat()).0);
     // Items without bytes are free only up to the constant.
-    for (item, each) in [(r#""null""#, 0), (r#"{"type":"fixed","name":"Z","size":0}"#, 4)] {
+    for (item, each, most) in
+        [(r#""null""#, 0, 4 * MIB), (r#"{"type":"fixed","name":"Z","size":0}"#, 4, 2 * MIB)]
+    {
         let (plan, _) = same(&field(&format!(r#"{{"type":"array","items":{item}}}"#)));
-        let (taken, bytes) = cost(&plan, &[varint(999_999), vec![0]].concat());
-        assert!(taken && bytes <= 999_999 * each + 1_000, "{bytes}");
-        assert_eq!(cost(&plan, &[varint(1_001_000), vec![0]].concat()), (false, 0));
+        let (taken, bytes) = cost(&plan, &[varint(most as i64), vec![0]].concat());
+        assert!(taken && bytes <= most * each + 1_000, "{bytes}");
+        assert_eq!(cost(&plan, &[varint(most as i64 + 1_000), vec![0]].concat()), (false, 0));
     }
 }
 
-/// Memory that a batch takes for each byte of what it weighs: a decimal of 76 digits is four times as wide as the cell
-/// it is counted as.
+/// Memory that a batch takes for each byte of what it weighs, at the most, or half of what it weighs for each byte of memory:
+/// levels weigh too, and are not there yet.
 const BYTES_PER_WEIGHT: u64 = 5;
 
 #[test]
@@ -154,6 +177,34 @@ fn fault_49_defaults_are_counted_for_each_item() {
     assert!(cost(&plan, &datum(1_000)).0);
     let (taken, bytes) = cost(&plan, &datum(100_000));
     assert!(!taken && bytes == 0, "a gigabyte of defaults for {} bytes", datum(100_000).len());
+}
+
+/// One byte of a datum may stand for a long symbol or a long default. Few of the longest still fit into the positions that
+/// a column has here, but not into the memory that so small a datum may take.
+#[test]
+fn fault_49_what_a_schema_repeats_is_counted_by_its_size() {
+    let refused = |plan: &DecodePlan, count: usize, item: u8| {
+        let mut batch = BatchBuilder::new(plan.layout());
+        let datum = [varint(count as i64), vec![item; count], vec![0]].concat();
+        plan.decode(&mut batch, &datum).err().map(|error| error.kind())
+    };
+    let list = |item: &str| field(&format!(r#"{{"type":"array","items":{item}}}"#));
+    let item = |more: &str| {
+        format!(r#"{{"type":"record","name":"I","fields":[{{"name":"x","type":"boolean"}}{more}]}}"#)
+    };
+    let with = |ty: &str, default: &str| {
+        let reader = list(&item(&format!(r#",{{"name":"s","type":{ty},"default":{default}}}"#)));
+        super::read_as(&list(&item("")), &reader).unwrap().0
+    };
+    let long = "x".repeat(3_355_000);
+    let symbols = same(&list(&format!(r#"{{"type":"enum","name":"E","symbols":["{long}"]}}"#))).0;
+    assert_eq!((refused(&symbols, 4, 0), refused(&symbols, 5, 0)), (None, Some("too_many_items")));
+    let texts = with(r#""string""#, &format!("\"{long}\""));
+    assert_eq!((refused(&texts, 4, 1), refused(&texts, 5, 1)), (None, Some("too_many_items")));
+    // Items of a default count as those of a datum do.
+    let nulls = format!("[{}]", vec!["null"; 90_000].join(","));
+    let lists = with(r#"{"type":"array","items":"null"}"#, &nulls);
+    assert_eq!((refused(&lists, 10, 1), refused(&lists, 12, 1)), (None, Some("too_many_items")));
 }
 
 #[test]

@@ -225,6 +225,21 @@ fn an_alias_goes_before_a_new_field_of_the_old_name() {
 }
 
 #[test]
+fn an_alias_takes_nothing_that_a_field_needs_or_another_alias_has() {
+    let writer = record(r#"{"name":"a","type":"int"}"#);
+    let values = |reader: &str| {
+        let (plan, mut batch) = read_as(&writer, reader).unwrap();
+        plan.decode(&mut batch, &varint(7)).unwrap();
+        let batch = batch.finish();
+        [0, 1].map(|column| batch.column(column).as_primitive::<Int32Type>().value(0))
+    };
+    let needs = r#"{"name":"a","type":"int"},{"name":"b","type":"int","aliases":["a"],"default":1}"#;
+    assert_eq!(values(&record(needs)), [7, 1]);
+    let two = r#"{"name":"b","type":"int","aliases":["a"],"default":1},{"name":"c","type":"int","aliases":["a"],"default":2}"#;
+    assert_eq!(values(&record(two)), [7, 2], "the first one");
+}
+
+#[test]
 fn times_of_day_are_checked_when_an_int_becomes_one() {
     let micros = field(r#"{"type":"long","logicalType":"time-micros"}"#);
     let (plan, mut batch) = read_as(&field(r#""int""#), &micros).unwrap();
@@ -352,4 +367,25 @@ fn verdicts_on_types_that_contain_themselves_come_to_an_end() {
     let empty = r#"{"type":"record","name":"R","fields":[]}"#;
     let parse = |json: &str| AvroSchema::parse(json, &[]).unwrap();
     assert!(matches!(absorbs(&parse(endless), &parse(empty)), Absorption::Incompatible { .. }));
+}
+
+/// Each level of the writer has two types that are read as the reader's one, and both are compiled.
+#[test]
+fn unions_that_multiply_without_bound_are_refused() {
+    fn writer(level: usize, space: &str) -> String {
+        let inside = match level {
+            0 => r#""int""#.to_owned(),
+            _ if space == "b" => format!(r#"["a.R{0}","b.R{0}"]"#, level - 1),
+            _ => format!("[{},{}]", writer(level - 1, "a"), writer(level - 1, "b")),
+        };
+        let fields = format!(r#"[{{"name":"f","type":{inside}}}]"#);
+        format!(r#"{{"type":"record","name":"R{level}","namespace":"{space}","fields":{fields}}}"#)
+    }
+    fn reader(level: usize) -> String {
+        let inside = if level == 0 { r#""int""#.to_owned() } else { reader(level - 1) };
+        format!(r#"{{"type":"record","name":"R{level}","fields":[{{"name":"f","type":{inside}}}]}}"#)
+    }
+    assert!(read_as(&writer(8, "a"), &reader(8)).is_ok());
+    let error = read_as(&writer(20, "a"), &reader(20)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("more than 262144 steps"), "{error}");
 }

@@ -105,6 +105,12 @@ mod tests {
         assert!(reason(&[9]).contains("0x09"));
         assert!(reason(&[[3, 5].as_slice(), &[0; 16]].concat()).contains("Glue"));
         assert!(single_object(&[0, 0, 0, 0, 7]).unwrap_err().to_string().contains("0x00 instead of 0xc3"));
-        assert!(single_object(&[0xC3, 2, 0]).unwrap_err().to_string().contains("0x02"));
+        for bytes in 2..20 {
+            let mut value = vec![0; bytes];
+            value[..2].copy_from_slice(&[0xC3, 2]);
+            assert!(single_object(&value).unwrap_err().to_string().contains("0x02"), "{bytes}");
+        }
+        let error = apicurio(&[7; 12]).unwrap_err();
+        assert!(matches!(error, WireError::Magic { byte: 7, expected: 0, .. }), "{error}");
     }
 }

@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn fault_66_the_buffer_of_a_large_datum_is_given_back() {
+        let mut buffer = Vec::new();
+        split(&framed(5, &deflated(&vec![7; 2 * KEPT_BYTES])), &mut buffer).unwrap();
+        assert!(buffer.capacity() > KEPT_BYTES);
+        split(&framed(5, &deflated(&[7])), &mut buffer).unwrap();
+        assert!(buffer.capacity() <= KEPT_BYTES, "{}", buffer.capacity());
+    }
+
+    #[test]
     fn fault_45_other_bytes_are_named() {
         let reason = |bytes: &[u8]| split(bytes, &mut Vec::new()).unwrap_err().to_string();
         assert!(reason(&framed(4, &[])).contains("0x04"));

@@ -133,5 +133,8 @@ mod tests {
         assert_eq!(cut_greatest(b"\xff\xff\xff", Some(2), false), (b"\xff\xff\xff".to_vec(), false));
         assert_eq!(cut_least(b"abc", Some(3), true), (b"abc".to_vec(), false));
         assert_eq!(cut_greatest(b"abc", None, true), (b"abc".to_vec(), false));
+        assert_eq!(cut_greatest(b"abc", Some(3), true), (b"abc".to_vec(), false));
+        // The next character would take a byte more than there is room for.
+        assert_eq!(cut_greatest(b"a\x7fbc", Some(2), true), (b"b".to_vec(), true));
     }
 }

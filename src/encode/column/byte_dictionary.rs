@@ -167,3 +167,59 @@ impl ByteDictionary {
         self.slots = slots;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::column::words::SEEDS;
+
+    /// Checks that every value has a number of its own, also when it comes again, and stands in the page.
+    fn check(values: &[Vec<u8>]) -> ByteDictionary {
+        let (mut dictionary, mut bounds) = (ByteDictionary::default(), Bounds::default());
+        for _ in 0..2 {
+            let mut numbers = Vec::new();
+            for some in values.chunks(AT_ONCE) {
+                let some = some.iter().map(Vec::as_slice);
+                dictionary.numbers(some, 1, &mut bounds, |number| numbers.push(number));
+            }
+            assert!(numbers.iter().copied().eq(0..values.len() as u32), "values were taken for one another");
+        }
+        let in_page = |value: &Vec<u8>| [&(value.len() as u32).to_le_bytes(), value.as_slice()].concat();
+        assert!(dictionary.page == values.iter().flat_map(in_page).collect::<Vec<u8>>());
+        assert_eq!(dictionary.len(), values.len());
+        dictionary
+    }
+
+    #[test]
+    fn values_of_other_lengths_with_the_same_words_are_told_apart() {
+        let mut met = 0;
+        for [x, y] in (0..=u16::MAX).map(u16::to_le_bytes) {
+            let (two, three) = (vec![x, y], vec![x, y, y]);
+            assert_eq!(identity(&two), identity(&three));
+            let place = |value: &[u8]| hash(identity(value), value.len()) as usize % FIRST_SLOTS;
+            // Those that are looked for in the same place.
+            if place(&two) == place(&three) {
+                check(&[two, three]);
+                met += 1;
+            }
+        }
+        assert!(met > 0, "no pair proves nothing");
+    }
+
+    /// With this word in front the hash of the first sixteen bytes is that word's, whatever follows it.
+    #[test]
+    fn long_values_with_the_same_hash_are_told_apart() {
+        let value = |byte: u8| [&SEEDS[0].to_le_bytes()[..], &[byte; 8], &[b'x'; 16]].concat();
+        let values: Vec<Vec<u8>> = (0..=255).map(value).collect();
+        assert!(values.iter().all(|other| identity(other) == identity(&values[0])), "or this proves nothing");
+        check(&values);
+    }
+
+    #[test]
+    fn a_dictionary_of_values_made_to_collide_is_given_up() {
+        let value = |number: u64| [(SEEDS[0] ^ 16).to_le_bytes(), number.to_le_bytes()].concat();
+        let values: Vec<Vec<u8>> = (0..LONGEST_CHAIN as u64 + 2).map(value).collect();
+        assert!(check(&values[..LONGEST_CHAIN]).page_bytes() < 10_000);
+        assert_eq!(check(&values).page_bytes(), usize::MAX);
+    }
+}

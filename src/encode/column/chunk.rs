@@ -394,3 +394,29 @@ impl Read for PieceReader {
         Ok(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
+
+    use super::*;
+
+    #[test]
+    fn old_readers_find_the_bounds_of_what_they_order_alike() {
+        for (column, known) in [
+            ("int32 c", true),
+            ("int64 c", true),
+            ("int64 c (TIMESTAMP_MICROS)", true),
+            ("binary c (UTF8)", false),
+            ("binary c", false),
+        ] {
+            let schema = parse_message_type(&format!("message m {{ required {column}; }}")).unwrap();
+            let schema = SchemaDescriptor::new(Arc::new(schema));
+            let chunk = Chunk::new(schema.column(0), &WriterProperties::default());
+            assert_eq!(chunk.statistics().is_min_max_backwards_compatible(), known, "{column}");
+        }
+    }
+}

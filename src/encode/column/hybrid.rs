@@ -219,4 +219,15 @@ mod tests {
         encode_bits(&BooleanBuffer::new_set(8_000), &mut out);
         assert_eq!(out.len(), 3);
     }
+
+    /// Only packed groups may hold more values than there are.
+    #[test]
+    fn a_run_of_bits_ends_with_the_last_whole_byte() {
+        let mut out = Vec::new();
+        encode_bits(&BooleanBuffer::new_unset(100), &mut out);
+        assert_eq!(out, [0xc0, 0x01, 0, 1 << 1 | 1, 0]);
+        out.clear();
+        encode_bits(&BooleanBuffer::new_set(96), &mut out);
+        assert_eq!(out, [0xc0, 0x01, 1]);
+    }
 }

@@ -220,3 +220,22 @@ impl<T: Integer> IntegerDictionary<T> {
         self.slots = slots;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_made_to_collide_end_the_dictionary() {
+        // The table has 1,024 places when it holds so many values.
+        let colliding = (256_i64..).filter(|value| hash_number(*value as u64).is_multiple_of(1024));
+        let mut dictionary = IntegerDictionary::<i64>::default();
+        for (number, value) in colliding.take(LONGEST_CHAIN + 100).enumerate() {
+            assert_eq!(dictionary.number(value), number as u32);
+            if number < LONGEST_CHAIN {
+                assert!(dictionary.page_bytes() < 10_000);
+            }
+        }
+        assert_eq!(dictionary.page_bytes(), usize::MAX);
+    }
+}

@@ -132,3 +132,50 @@ impl PageLevels {
         &mut self.collected
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// The bytes and the histogram of levels up to `largest` that come in these pieces, and those of all at once.
+    fn check(largest: u8, pieces: &[Levels], lengths: &[usize]) {
+        let mut levels = PageLevels::new(largest);
+        for round in 0..2 {
+            let mut all = Vec::new();
+            for (piece, len) in pieces.iter().zip(lengths) {
+                levels.push(piece, 1, *len);
+                all.extend_from_slice(&piece.listed(len + 1)[1..=*len]);
+            }
+            let histogram = levels.histogram().unwrap();
+            for level in 0..=largest {
+                let expected = all.iter().map(|other| i64::from(*other == level)).sum::<i64>();
+                assert_eq!(histogram.get(usize::from(level)), Some(expected), "level {level}, round {round}");
+            }
+            let (mut out, mut expected) = (Vec::new(), Vec::new());
+            levels.take_into(&mut out);
+            if largest == 1 {
+                let bits = all.iter().map(|level| *level == 1).collect();
+                hybrid::encode_bits(&bits, &mut expected);
+            } else {
+                hybrid::encode(&all, hybrid::bit_width(u32::from(largest)), &mut expected);
+            }
+            assert_eq!(out[..4], (expected.len() as u32).to_le_bytes());
+            assert_eq!(out[4..], expected, "{all:?}, round {round}");
+        }
+    }
+
+    #[test]
+    fn levels_come_in_pieces_of_any_kind() {
+        let listed = |levels: &[u8]| Levels::Listed(Rc::new(levels.to_vec()));
+        let bits =
+            |zero, one| Levels::Bits { zero, one, bits: [false, true, false, true].into_iter().collect() };
+        let narrow =
+            [Levels::Uniform(0), Levels::Uniform(1), bits(0, 1), listed(&[1, 0, 1]), Levels::Uniform(0)];
+        check(1, &narrow, &[3, 5, 3, 2, 4]);
+        let wide =
+            [Levels::Uniform(2), Levels::Uniform(0), bits(1, 3), listed(&[0, 3, 1]), Levels::Uniform(3)];
+        check(3, &wide, &[2, 9, 3, 2, 1]);
+    }
+}

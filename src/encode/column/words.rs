@@ -41,7 +41,7 @@ pub(super) fn hash_number(value: u64) -> u64 {
     fold(value ^ SEEDS[0], SEEDS[1])
 }
 
-const SEEDS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
+pub(super) const SEEDS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 fn hash_long(value: &[u8]) -> u64 {
     let mut hash = SEEDS[1];

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::basic::{BoundaryOrder, Type};
@@ -13,7 +13,7 @@ use parquet::file::statistics::Statistics;
 
 use super::{opened, rows_of};
 use crate::encode::column::SourceKind;
-use crate::encode::shred::shred;
+use crate::encode::shred::{Leaf, Levels, Slots, shred};
 
 /// Checks the indexes of the one row group of a file with these rows.
 pub(super) fn check(metadata: &ParquetMetaData, rows: &RecordBatch, file: &Bytes) {
@@ -35,20 +35,71 @@ pub(super) fn check(metadata: &ParquetMetaData, rows: &RecordBatch, file: &Bytes
             for (page, span) in starts.windows(2).enumerate() {
                 let mut leaves = Vec::new();
                 shred(field, &array.slice(span[0], span[1] - span[0]), &mut leaves);
-                let leaf = &leaves[leaf];
+                let leaf: &Leaf = &leaves[leaf];
                 let nulls = leaf.entries - leaf.slots.len();
                 let pages = metadata.page_index_for_row_group(0);
                 let index = pages.column_index(column).unwrap();
                 let empty = leaf.slots.len() == 0;
                 assert_eq!(index.is_null_page(page), empty, "column {column}, page {page}: {field}");
                 assert_eq!(index.null_count(page), Some(nulls as i64), "column {column}, page {page}");
-                bounds.extend(bounds_of(index, page));
+                let histogram = |levels: &Levels, largest: i16| {
+                    let count = |level: i16| levels.count(level as u8, 0, leaf.entries) as i64;
+                    Some((0..=largest).map(count).collect::<Vec<_>>()).filter(|_| largest > 0)
+                };
+                let descriptor = metadata.row_group(0).column(column).column_descr_ptr();
+                let (definition, repetition) = (
+                    histogram(&leaf.definition, descriptor.max_def_level()),
+                    leaf.repetition.as_ref().and_then(|levels| histogram(levels, descriptor.max_rep_level())),
+                );
+                let levels_of = |levels: Option<&[i64]>| levels.map(<[i64]>::to_vec);
+                assert_eq!(levels_of(index.definition_level_histogram(page)), definition, "page {page}");
+                assert_eq!(levels_of(index.repetition_level_histogram(page)), repetition, "page {page}");
+                let of_page = bounds_of(index, page);
+                if let (Some((least, greatest)), ColumnIndexMetaData::BYTE_ARRAY(_)) = (&of_page, index) {
+                    let values = strings(leaf);
+                    assert!(values.iter().all(|value| least <= value && value <= greatest), "page {page}");
+                }
+                bounds.extend(of_page);
             }
+            check_places(metadata, column);
             check_bounds(metadata, column, &bounds);
             column += 1;
         }
     }
     check_selection(metadata, rows, file);
+}
+
+/// The values that count of a column of byte strings.
+fn strings(leaf: &Leaf) -> Vec<Vec<u8>> {
+    let value = |place: usize| match leaf.array.as_string_opt::<i32>() {
+        Some(text) => text.value(place).as_bytes().to_vec(),
+        None => leaf.array.as_binary::<i32>().value(place).to_vec(),
+    };
+    match &leaf.slots {
+        Slots::Run { from, len } => (*from..from + len).map(value).collect(),
+        Slots::Listed(places) => places.iter().map(|place| value(*place as usize)).collect(),
+    }
+}
+
+/// The pages follow one another, and the chunk's own offsets, sizes and counts are theirs.
+fn check_places(metadata: &ParquetMetaData, column: usize) {
+    let chunk = metadata.row_group(0).column(column);
+    let index = metadata.page_index_for_row_group(0);
+    let pages = index.page_locations(column).unwrap();
+    assert_eq!(chunk.data_page_offset(), pages[0].offset, "column {column}");
+    let (start, length) = chunk.byte_range();
+    let mut at = pages[0].offset;
+    assert_eq!(chunk.dictionary_page_offset().unwrap_or(at), start as i64, "column {column}");
+    for page in pages {
+        assert_eq!(page.offset, at, "column {column}");
+        at += i64::from(page.compressed_page_size);
+    }
+    assert_eq!(at, (start + length) as i64, "column {column}");
+    let counted: i32 = chunk.page_encoding_stats().unwrap().iter().map(|stats| stats.count).sum();
+    let dictionaries = usize::from(chunk.dictionary_page_offset().is_some());
+    assert_eq!(counted as usize, pages.len() + dictionaries, "column {column}");
+    let of_pages = index.offset_index(column).unwrap().unencoded_byte_array_data_bytes();
+    assert_eq!(of_pages.map(|sizes| sizes.iter().sum()), chunk.unencoded_byte_array_data_bytes());
 }
 
 fn page_starts(metadata: &ParquetMetaData, column: usize, rows: usize) -> Vec<usize> {

@@ -2,6 +2,7 @@
 
 mod equivalence;
 mod index;
+mod limits;
 mod random;
 mod settings;
 

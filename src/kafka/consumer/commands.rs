@@ -136,15 +136,38 @@ impl ConsumerThread {
         errors: &mut Vec<KafkaError>,
     ) -> Vec<Result<(), RDKafkaErrorCode>> {
         #[cfg(feature = "failpoints")]
-        if commit_fails(offsets, "before") {
+        if self.commit_fails(offsets, "before") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
         }
         let results = native::commit(&self.consumer, offsets, || self.serve(errors));
         #[cfg(feature = "failpoints")]
-        if commit_fails(offsets, "after") {
+        if self.commit_fails(offsets, "after") {
             return vec![Err(RDKafkaErrorCode::OperationTimedOut); offsets.len()];
         }
         results
+    }
+
+    /// A commit with metadata announces a flush; one without confirms where reading begins, or settles.
+    #[cfg(feature = "failpoints")]
+    fn commit_fails(&self, offsets: &[OffsetToCommit<'_>], side: &str) -> bool {
+        use crate::failpoint::fails;
+        let points = match side {
+            "before" => ["intend.before", "confirm.before", "settle.before"],
+            _ => ["intend.after", "confirm.after", "settle.after"],
+        };
+        let point_of = |commit: &OffsetToCommit<'_>| {
+            let tp = TopicPartition::new(commit.topic, commit.partition);
+            let begun = self.lanes.get(&tp).is_some_and(|lane| lane.attempt.is_some());
+            if !commit.metadata.is_empty() {
+                0
+            } else if begun {
+                2
+            } else {
+                1
+            }
+        };
+        let met = |point: usize| offsets.iter().any(|commit| point_of(commit) == point);
+        (0..3).fold(false, |failed, point| failed | (met(point) && fails(points[point])))
     }
 
     /// Never for a partition that this epoch does not own, never backwards, never beyond what was handed over.
@@ -231,16 +254,4 @@ impl ConsumerThread {
             tracing::warn!(connector = self.settings.connector, %tp, "cannot pause or resume: {error}");
         }
     }
-}
-
-/// A commit with metadata announces a flush, one without only settles.
-#[cfg(feature = "failpoints")]
-fn commit_fails(offsets: &[OffsetToCommit<'_>], side: &str) -> bool {
-    use crate::failpoint::fails;
-    let (intends, settles) = match side {
-        "before" => ("intend.before", "settle.before"),
-        _ => ("intend.after", "settle.after"),
-    };
-    let any = |empty: bool| offsets.iter().any(|offset| offset.metadata.is_empty() == empty);
-    (any(false) && fails(intends)) | (any(true) && fails(settles))
 }

@@ -84,7 +84,7 @@ fn fault_10_doubt_after_an_error_ends_without_a_record() {
     thread.assign(&[("t".to_owned(), 0)]).unwrap();
     let (tp, epoch) = (TopicPartition::new("t", 0), Epoch(thread.epochs));
     let offset = Offset::new(BEGINNING).unwrap();
-    thread.starts.add(Start { tp: tp.clone(), epoch, attempt: Attempt(1), offset });
+    thread.start(Start { tp: tp.clone(), epoch, attempt: Attempt(1), offset });
     thread.start_waiting();
     assert_eq!(offsets_handed_over(&mut thread, &inputs).last(), Some(&(RECORDS - 1)));
     let end = Offset::new(RECORDS).unwrap();

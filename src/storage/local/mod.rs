@@ -10,7 +10,7 @@ mod tests;
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ impl LocalBackend {
     /// A backend that writes and reads under `root`, which is made where missing.
     pub(super) async fn open(root: PathBuf, connector: &str) -> Result<Self, StorageError> {
         let made = root.clone();
-        blocking(move || make_root(&made)).await?;
+        blocking(move || make_root(&made, place::sync_directory)).await?;
         Ok(Self::at(root, connector))
     }
 
@@ -215,11 +215,20 @@ impl LocalBackend {
     }
 }
 
-fn make_root(root: &Path) -> Result<(), StorageError> {
-    let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.exists()).collect();
+/// Makes the root and its name durable, also where it was there: who made it may not have come to that.
+fn make_root(root: &Path, sync_directory: SyncDirectory) -> Result<(), StorageError> {
     let make = || {
         fs::create_dir_all(root)?;
-        missing.iter().rev().filter_map(|path| path.parent()).try_for_each(place::sync_directory)
+        let root = fs::canonicalize(root)?;
+        let device = fs::metadata(&root)?.dev();
+        // What lies beyond a mount point has no part in the names below it.
+        let above = root.ancestors().skip(1);
+        let above = above.take_while(|path| fs::metadata(path).is_ok_and(|found| found.dev() == device));
+        above.map(sync_directory).try_for_each(|outcome| match outcome {
+            // We may pass through it and not look into it, so we made nothing there.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            outcome => outcome,
+        })
     };
     make().map_err(|error| refused_at_start(disk_error(&error, "make the output directory", root), &error))
 }

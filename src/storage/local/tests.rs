@@ -1,5 +1,6 @@
 //! The local writer against disks that misbehave, and against itself.
 
+use std::cell::RefCell;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use crate::config::settings::StorageSettings;
 use crate::storage::identity::FileIdentity;
 use crate::storage::identity::tests::file_of;
 use crate::storage::name::ObjectName;
-use crate::storage::{Backend, Published, StagedFile, Store};
+use crate::storage::{Backend, Published, StagedFile, Store, UploadRoom};
 
 const OURS: FileIdentity = FileIdentity { rows: 10, checksum: 0xa11 };
 const THEIRS: FileIdentity = FileIdentity { rows: 11, checksum: 0xb22 };
@@ -29,7 +30,7 @@ impl Lab {
     fn with(sync_directory: SyncDirectory) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("lake");
-        make_root(&root).unwrap();
+        make_root(&root, place::sync_directory).unwrap();
         let backend = Arc::new(LocalBackend { sync_directory, ..LocalBackend::at(root.clone(), "orders") });
         Self { root, store: Store(Backend::Local(Arc::clone(&backend))), backend, _directory: directory }
     }
@@ -180,6 +181,26 @@ async fn fault_77_a_publish_that_broke_off_after_the_rename_is_finished_by_the_n
     assert!(matches!(first, Err(StorageError::Retriable { .. })), "{first:?}");
     assert_eq!(staged.publish(&OURS).await, Ok(Published::Adopted));
     assert_eq!(lab.published_file(), file_of(OURS, 200_000));
+}
+
+#[test]
+fn fault_77_the_name_of_the_root_is_made_durable_also_by_a_process_that_finds_it() {
+    thread_local! {
+        static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
+    let note = |path: &Path| {
+        SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
+        Ok(())
+    };
+    let above = tempfile::tempdir().unwrap();
+    let above = above.path().canonicalize().unwrap();
+    for found in ["that makes it", "that finds it"] {
+        make_root(&above.join("a/lake"), note).unwrap();
+        let synced = SYNCED.take();
+        assert_eq!(synced[..2], [above.join("a"), above.clone()], "a process {found}");
+    }
+    make_root(&above, |_| Err(io::ErrorKind::PermissionDenied.into())).unwrap();
+    assert!(make_root(&above, |_| Err(io::Error::other("no power"))).is_err());
 }
 
 #[tokio::test]
@@ -346,10 +367,11 @@ async fn urls_of_local_outputs_are_checked() {
     let at =
         |url: &str| StorageSettings { url: url.parse().unwrap(), options: std::collections::BTreeMap::new() };
     let url = format!("file://{}/new%20lake", lab.root.display());
-    let store = Store::open(&at(&url), "c", Path::new("/nowhere")).await.unwrap();
+    let store = Store::open(&at(&url), "c", Path::new("/nowhere"), &UploadRoom::default()).await.unwrap();
     assert!(lab.root.join("new lake").is_dir());
     assert!(store.display_url("t/f").ends_with("/new lake/t/f"));
-    let remote = Store::open(&at("file://host/lake"), "c", Path::new("/nowhere")).await;
+    let remote =
+        Store::open(&at("file://host/lake"), "c", Path::new("/nowhere"), &UploadRoom::default()).await;
     assert!(matches!(remote, Err(StorageError::Invalid { .. })));
     let mut optioned = at(&url);
     optioned.options.insert("region".into(), crate::config::settings::Secret::new("x"));

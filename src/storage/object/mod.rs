@@ -3,6 +3,7 @@
 
 mod options;
 mod refusal;
+mod room;
 mod sanity;
 mod staged;
 mod transport;
@@ -27,6 +28,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::options::Clients;
 use self::refusal::{Refusal, no_conditional_put, read_refusal};
+pub use self::room::UploadRoom;
+use self::room::{Admission, PART_BYTES, UploadShare};
 pub(super) use self::staged::ObjectStaged;
 use self::transport::ServiceSignals;
 use self::uploads::UploadLister;
@@ -37,7 +40,8 @@ use super::name::{MAX_KEY_BYTES, is_hidden};
 use super::{ListedFile, RequestCount};
 use crate::config::settings::StorageSettings;
 
-/// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory.
+/// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory, as many as
+/// there is room for.
 const UPLOADS_AT_ONCE: usize = 4;
 
 pub(super) struct ObjectBackend {
@@ -50,6 +54,7 @@ pub(super) struct ObjectBackend {
     sizes: UploadSizes,
     signals: Arc<ServiceSignals>,
     uploads: Semaphore,
+    room: UploadShare,
     upload_lister: Option<UploadLister>,
     told_of_scratch: Mutex<Option<Instant>>,
 }
@@ -72,7 +77,14 @@ struct UploadSizes {
 
 impl Default for UploadSizes {
     fn default() -> Self {
-        Self { memory: 1 << 20, single_put: 16 << 20, part: 8 << 20 }
+        Self { memory: 1 << 20, single_put: 2 * PART_BYTES, part: PART_BYTES }
+    }
+}
+
+impl UploadSizes {
+    /// For a store that may hold so many bytes of uploads: the largest file that goes up whole fits.
+    fn within(self, room_bytes: u64) -> Self {
+        Self { single_put: self.single_put.min(room_bytes).max(self.part), ..self }
     }
 }
 
@@ -82,14 +94,21 @@ pub(super) fn check_options(settings: &StorageSettings) -> Result<(), StorageErr
 }
 
 impl ObjectBackend {
-    pub(super) fn open(settings: &StorageSettings, scratch_dir: &FilePath) -> Result<Self, StorageError> {
-        Self::with(settings, scratch_dir, UploadSizes::default(), options::short_retry())
+    pub(super) fn open(
+        settings: &StorageSettings,
+        scratch_dir: &FilePath,
+        room: &UploadRoom,
+    ) -> Result<Self, StorageError> {
+        let room = room.share();
+        let sizes = UploadSizes::default().within(room.bytes());
+        Self::with(settings, scratch_dir, sizes, room, options::short_retry())
     }
 
     fn with(
         settings: &StorageSettings,
         scratch_dir: &FilePath,
         sizes: UploadSizes,
+        room: UploadShare,
         retry: RetryConfig,
     ) -> Result<Self, StorageError> {
         let Clients { store, multipart, prefix, signals, upload_lister } = options::connect(settings, retry)?;
@@ -104,6 +123,7 @@ impl ObjectBackend {
             sizes,
             signals,
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
+            room,
             upload_lister,
             told_of_scratch: Mutex::new(None),
         })
@@ -326,8 +346,10 @@ impl ObjectBackend {
         }
     }
 
-    async fn upload_permit(&self) -> SemaphorePermit<'_> {
-        self.uploads.acquire().await.expect("never closed")
+    /// Waits until a body of so many bytes may be in memory and on its way.
+    async fn upload_permit(&self, bytes: u64) -> (SemaphorePermit<'_>, Admission<'_>) {
+        let one = self.uploads.acquire().await.expect("never closed");
+        (one, self.room.admit(bytes).await)
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -48,6 +49,7 @@ pub(super) enum Act {
     After(&'static str, Bytes),
 }
 
+#[derive(Clone)]
 pub(super) struct S3Server {
     pub(super) endpoint: String,
     pub(super) lake: Arc<Lake>,
@@ -65,6 +67,11 @@ pub(super) struct Lake {
     /// Bodies that came without a hash of their content.
     pub(super) unhashed_bodies: AtomicUsize,
     pub(super) ignores_conditions: AtomicBool,
+    /// Bodies take their time.
+    pub(super) is_slow: AtomicBool,
+    /// Bytes of the bodies that are there at a time, and the most of them so far.
+    upload_bytes: AtomicUsize,
+    pub(super) most_upload_bytes: AtomicUsize,
     pub(super) completes_only_plainly: AtomicBool,
     pub(super) lists_nothing: AtomicBool,
 }
@@ -136,6 +143,12 @@ async fn answer(State(lake): State<Arc<Lake>>, request: Request) -> Response {
         .map_or(String::new(), |(_, key)| key.into());
     let op = op_of(&parts.method, &query);
     lake.seen.lock().unwrap().push(op);
+    if lake.is_slow.load(Ordering::Relaxed) {
+        let together = lake.upload_bytes.fetch_add(body.len(), Ordering::Relaxed) + body.len();
+        lake.most_upload_bytes.fetch_max(together, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        lake.upload_bytes.fetch_sub(body.len(), Ordering::Relaxed);
+    }
     let hash = parts.headers.get("x-amz-content-sha256").map_or(0, axum::http::HeaderValue::len);
     if matches!(op, Op::Put | Op::Part) && hash != 64 {
         lake.unhashed_bodies.fetch_add(1, Ordering::Relaxed);

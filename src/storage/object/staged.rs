@@ -192,7 +192,7 @@ impl ObjectStaged {
     }
 
     async fn put_whole(&self, target: &Target, identity: &FileIdentity) -> Result<Published, StorageError> {
-        let _permit = self.backend.upload_permit().await;
+        let _permit = self.backend.upload_permit(self.chunks.len()).await;
         let bytes = self.chunks.read(0..self.chunks.len()).await?;
         let create = PutOptions::from(PutMode::Create);
         failpoint!("put.before", return Err(StorageError::retriable("a failpoint")));
@@ -334,7 +334,7 @@ async fn upload_part(
     index: usize,
     range: Range<u64>,
 ) -> Result<PartId, Refusal> {
-    let _permit = backend.upload_permit().await;
+    let _permit = backend.upload_permit(range.end - range.start).await;
     let bytes = chunks.read(range).await.map_err(Refusal::Certain)?;
     failpoint!("upload.part.before", return Err(Refusal::Certain(StorageError::retriable("a failpoint"))));
     let outcome = backend.multipart.put_part(&target.key, id, index, PutPayload::from(bytes)).await;

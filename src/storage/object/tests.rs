@@ -12,6 +12,7 @@ use crate::storage::identity::FileIdentity;
 use crate::storage::identity::tests::file_of;
 use crate::storage::name::ObjectName;
 use crate::storage::{Backend, Published, StagedFile, Store};
+use crate::task::budget::MemoryBudget;
 
 const SMALL: usize = 100;
 const LARGE: usize = 100_000;
@@ -33,7 +34,12 @@ impl Lab {
     }
 
     async fn with_timeout(timeout: &str) -> Self {
-        let server = S3Server::start().await;
+        let room = UploadRoom::sized(1 << 20, 1 << 20, MemoryBudget::new(0));
+        Self::of(S3Server::start().await, timeout, &room)
+    }
+
+    /// One of several stores at a server.
+    fn of(server: S3Server, timeout: &str, room: &UploadRoom) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let options = [
             ("endpoint", server.endpoint.as_str()),
@@ -54,7 +60,8 @@ impl Lab {
             max_retries: 1,
             retry_timeout: Duration::from_secs(60),
         };
-        let backend = Arc::new(ObjectBackend::with(&settings, scratch.path(), sizes, retry).unwrap());
+        let backend =
+            Arc::new(ObjectBackend::with(&settings, scratch.path(), sizes, room.share(), retry).unwrap());
         let store = Store(Backend::Object(Arc::clone(&backend)));
         Self { server, store, backend, scratch }
     }
@@ -118,6 +125,33 @@ async fn files_of_any_size_are_seen_only_when_published() {
         assert!(lab.store.read_metadata(NAME).await.is_ok());
         assert_eq!(lab.server.open_uploads(), 0);
     }
+}
+
+#[tokio::test]
+async fn fault_98_uploads_of_all_stores_share_one_room() {
+    // Two of the parts, or less than one of the files that go up whole.
+    const ROOM_BYTES: usize = 32 << 10;
+    let (server, budget) = (S3Server::start().await, MemoryBudget::new(1 << 20));
+    server.lake.is_slow.store(true, Ordering::Relaxed);
+    let room = UploadRoom::sized(ROOM_BYTES as u64, ROOM_BYTES as u64, budget.clone());
+    let labs: Vec<Lab> = (0..3).map(|_| Lab::of(server.clone(), "30s", &room)).collect();
+    let mut work = Vec::new();
+    for (number, lab) in labs.iter().enumerate() {
+        for padding_bytes in [SMALL, 10_000, 40_000, LARGE] {
+            let mut staged = lab.staged(OURS, padding_bytes).await;
+            work.push(async move {
+                let name = ObjectName::new(format!("t/n={number}/{padding_bytes}.parquet")).unwrap();
+                staged.seal(&name).await.unwrap();
+                staged.publish(&OURS).await.unwrap();
+            });
+        }
+    }
+    futures_util::future::join_all(work).await;
+    assert_eq!(server.keys().len(), 12);
+    let most = server.lake.most_upload_bytes.load(Ordering::Relaxed);
+    let whole = file_of(OURS, 40_000).len();
+    assert!(whole > ROOM_BYTES && (ROOM_BYTES / 2..=whole).contains(&most), "{most} bytes at a time");
+    assert_eq!(budget.used_bytes(), 0);
 }
 
 #[tokio::test]

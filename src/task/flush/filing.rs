@@ -4,7 +4,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
 use super::shelf::Shelved;
-use super::{FlushContext, OpenFlush, append};
+use super::{FlushContext, OpenFlush, append, weight};
 use crate::error::{Failure, Stage};
 use crate::record::RecordBlock;
 use crate::task::open_file::{FileKey, OpenFile, RowIdentity};
@@ -62,7 +62,7 @@ impl OpenFlush {
                 Err(failure) => {
                     self.rows -= 1;
                     if let Some(record) = block.get(rows[row].record as usize) {
-                        self.refuse(&record, Some(rows[row].identity.schema), failure, context)?;
+                        self.refuse_now(&record, Some(rows[row].identity.schema), failure, context)?;
                     }
                 }
             }
@@ -96,8 +96,10 @@ impl OpenFlush {
         let schema = &self.shelves[key.reader].file_schema;
         let (number, file) =
             self.files.entry(key.clone()).or_insert_with(|| (number, OpenFile::new(key, schema.clone())));
+        let (number, before) = (*number, weight(file));
         let bytes = file.write(batch, identities, &context.tp.topic, &context.settings.encoding)?;
-        let number = *number;
+        let after = weight(file);
+        self.note(number, before, after);
         append(context, self.id, number, bytes);
         Ok(())
     }

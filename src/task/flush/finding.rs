@@ -10,9 +10,9 @@ use super::{FlushContext, OpenFlush};
 use crate::error::{Failure, Stage};
 use crate::position::SchemaId;
 use crate::task::clock::Tick;
-use crate::task::intent::REFUSED_SCHEMAS;
+use crate::task::intent::{REFUSED_SCHEMAS, SCHEMA_PRINTS};
 use crate::task::rotation::RotationReason;
-use crate::task::schemas::{KnownSchema, Lookup, SchemaBook};
+use crate::task::schemas::{KnownSchema, Lookup};
 
 /// Kinds of records remembered at a time.
 const WAYS: usize = 8;
@@ -51,9 +51,9 @@ impl OpenFlush {
     ) -> Result<Found<usize>, Failure> {
         // Everything is looked up before anything is decided, or a replay could decide otherwise.
         let known = found!(self.written_schema(writer, context, now)?);
-        found!(reader_schema(self.readers.current(), context.schemas, now)?);
-        for other in self.readers.others() {
-            found!(reader_schema(Some(*other), context.schemas, now)?);
+        found!(self.reader_schema(self.readers.current(), context, now)?);
+        for other in self.readers.others().to_vec() {
+            found!(self.reader_schema(Some(other), context, now)?);
         }
         let in_force = self.all_readers();
         let key = found!(self.find_key_way(key_writer, context, now)?);
@@ -69,7 +69,7 @@ impl OpenFlush {
                 context.schemas.absorbs(reader, writer)
             }
         });
-        let Some(reader) = found!(reader_schema(Some(reader), context.schemas, now)?) else {
+        let Some(reader) = found!(self.reader_schema(Some(reader), context, now)?) else {
             return Err(Failure::fatal(Stage::Schema, "no reader schema"));
         };
         let shelf = self.shelf_of(Some(&reader), key.reader.as_ref(), context)?;
@@ -78,7 +78,6 @@ impl OpenFlush {
         let plan = context.schemas.plan(&known, &reader)?;
         let key_plan = self.key_plan(shelf, &key, context)?;
         let name = one_type.then(|| self.name_number(known.record_name()));
-        self.accepted.insert(writer);
         if self.all_readers() != in_force || self.ways.len() == WAYS {
             self.ways.clear();
         }
@@ -99,20 +98,19 @@ impl OpenFlush {
         now: Tick,
     ) -> Result<Found<KeyWay>, Failure> {
         let Some(id) = key_writer else {
-            let reader = found!(reader_schema(self.key_readers.current(), context.schemas, now)?);
+            let reader = found!(self.reader_schema(self.key_readers.current(), context, now)?);
             return Ok(Found::It(KeyWay { writer: None, reader }));
         };
         let writer = found!(self.written_schema(id, context, now)?);
-        found!(reader_schema(self.key_readers.current(), context.schemas, now)?);
-        for other in self.key_readers.others() {
-            found!(reader_schema(Some(*other), context.schemas, now)?);
+        found!(self.reader_schema(self.key_readers.current(), context, now)?);
+        for other in self.key_readers.others().to_vec() {
+            found!(self.reader_schema(Some(other), context, now)?);
         }
         // A schema without columns must not become a reader.
         writer.key_layout()?;
         let reader =
             self.key_readers.route(id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
-        let reader = found!(reader_schema(Some(reader), context.schemas, now)?);
-        self.accepted.insert(id);
+        let reader = found!(self.reader_schema(Some(reader), context, now)?);
         Ok(Found::It(KeyWay { writer: Some(writer), reader }))
     }
 
@@ -160,7 +158,11 @@ impl OpenFlush {
             ));
         }
         match context.schemas.look_up(id, now) {
-            Lookup::Ready(known) => Ok(Found::It(known)),
+            Lookup::Ready(known) => {
+                self.accepted.insert(id);
+                self.note_print(&known, context)?;
+                Ok(Found::It(known))
+            }
             Lookup::Missing => Ok(Found::Missing(id)),
             Lookup::Unusable(failure) if self.replaying => Err(Failure::fatal(
                 Stage::Schema,
@@ -182,6 +184,59 @@ impl OpenFlush {
         }
     }
 
+    /// A reader schema, which some record had before: that it is gone is nobody's poison. The flush ends, and the next one
+    /// begins without it.
+    pub(super) fn reader_schema(
+        &mut self,
+        id: Option<SchemaId>,
+        context: &FlushContext<'_>,
+        now: Tick,
+    ) -> Result<Found<Option<Arc<KnownSchema>>>, Failure> {
+        let Some(id) = id else { return Ok(Found::It(None)) };
+        match context.schemas.look_up(id, now) {
+            Lookup::Ready(known) => {
+                self.note_print(&known, context)?;
+                Ok(Found::It(Some(known)))
+            }
+            Lookup::Missing => Ok(Found::Missing(id)),
+            Lookup::Unusable(failure) if self.replaying => Err(Failure::fatal(
+                Stage::Schema,
+                format!(
+                    "{}: {failure}; records of a flush that is being finished were read with it: restore it in the \
+                     registry, then restart the connector",
+                    context.tp
+                ),
+            )),
+            Lookup::Unusable(_) => Ok(Found::Rotate(RotationReason::Schemas)),
+        }
+    }
+
+    /// Keeps the print of a schema for the intent, or holds it against the intent when the flush is made again.
+    fn note_print(&mut self, known: &KnownSchema, context: &FlushContext<'_>) -> Result<(), Failure> {
+        // The texts of files are part of the plan.
+        let Some(prints) = self.basis.prints.as_mut().filter(|_| !known.id.is_file()) else { return Ok(()) };
+        if prints.contains(&known.print) {
+            return Ok(());
+        }
+        if self.replaying {
+            return Err(Failure::fatal(
+                Stage::Schema,
+                format!(
+                    "{}: schema {} is not what it was when the flush that is being finished was begun, and its \
+                     records might go to other files than those that are there: restore the registry, or set \
+                     registry.url back to the one it was begun with, then restart the connector",
+                    context.tp, known.id
+                ),
+            ));
+        }
+        if prints.len() == SCHEMA_PRINTS {
+            self.basis.prints = None;
+        } else {
+            prints.push(known.print);
+        }
+        Ok(())
+    }
+
     fn name_number(&mut self, name: &str) -> u32 {
         let at = self.record_names.iter().position(|known| **known == *name).unwrap_or_else(|| {
             self.record_names.push(name.into());
@@ -198,23 +253,4 @@ pub(super) type ShelfAndPlan = (usize, Option<Arc<crate::decode::DecodePlan>>);
 pub(super) struct KeyWay {
     writer: Option<Arc<KnownSchema>>,
     pub(super) reader: Option<Arc<KnownSchema>>,
-}
-
-/// A reader schema, which some record had before: that it is gone is nobody's poison.
-pub(super) fn reader_schema(
-    id: Option<SchemaId>,
-    schemas: &SchemaBook,
-    now: Tick,
-) -> Result<Found<Option<Arc<KnownSchema>>>, Failure> {
-    let Some(id) = id else { return Ok(Found::It(None)) };
-    match schemas.look_up(id, now) {
-        Lookup::Ready(known) => Ok(Found::It(Some(known))),
-        Lookup::Missing => Ok(Found::Missing(id)),
-        Lookup::Unusable(failure) => Err(Failure::fatal(
-            Stage::Schema,
-            format!(
-                "{failure}; records are read with it: restore it in the registry, then restart the connector"
-            ),
-        )),
-    }
 }

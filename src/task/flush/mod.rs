@@ -8,17 +8,20 @@ mod refused;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use self::reading::{Outcome, Way, Wires};
 use self::shelf::Shelf;
+use self::totals::{FileTotals, FileWeight};
 use crate::config::settings::OnTombstone;
 use crate::error::Failure;
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
 use crate::schema::evolution::ReaderSet;
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::intent::{Basis, Intent, OTHER_READERS, Readers};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
@@ -43,6 +46,8 @@ pub(super) struct FlushContext<'a> {
     pub(super) settings: &'a TaskSettings,
     pub(super) partitioner: &'a Partitioner,
     pub(super) schemas: &'a mut SchemaBook,
+    /// Counts dead letters until they are acknowledged.
+    pub(super) letters: &'a MemoryBudget,
     pub(super) effects: &'a mut VecDeque<Effect>,
 }
 
@@ -55,6 +60,8 @@ pub(super) enum Taken {
     NeedSchema(SchemaId),
     /// The flush should end here.
     Rotate(RotationReason),
+    /// Up to a record that would become a dead letter, for which there is no room before others are acknowledged.
+    LettersFull,
     /// Up to the cut.
     Cut,
 }
@@ -83,10 +90,11 @@ pub(super) struct OpenFlush {
     basis: Basis,
     readers: ReaderSet,
     key_readers: ReaderSet,
-    /// Schemas that rows of this flush were written with.
+    /// Schemas of its records that were at hand: what was decided by them stays decided, also where no row came of it.
     accepted: HashSet<SchemaId>,
     shelves: Vec<Shelf>,
     files: BTreeMap<FileKey, (usize, OpenFile)>,
+    totals: FileTotals,
     rows: u64,
     /// Bytes of the values whose rows are on shelves.
     shelved_bytes: usize,
@@ -145,6 +153,7 @@ impl OpenFlush {
             basis,
             shelves: Vec::new(),
             files: BTreeMap::new(),
+            totals: FileTotals::default(),
             rows: 0,
             shelved_bytes: 0,
             shelved_weight_bytes: 0,
@@ -194,20 +203,14 @@ impl OpenFlush {
     pub(super) fn size(&self) -> FlushSize {
         FlushSize {
             rows: self.rows,
-            largest_file_bytes: self
-                .files
-                .values()
-                .map(|(_, file)| file.estimated_bytes())
-                .max()
-                .unwrap_or(0),
+            largest_file_bytes: self.totals.largest_size_bytes(),
             first_at: self.first_at,
             last_at: self.last_at,
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let files: usize = self.files.values().map(|(_, file)| file.memory_bytes()).sum();
-        files + self.letters.iter().map(|letter| letter.value.as_ref().map_or(0, Vec::len)).sum::<usize>()
+        self.totals.memory_bytes()
     }
 
     /// Ends the largest open row group, so that its memory can go: which rows a file has does not depend on it.
@@ -217,14 +220,23 @@ impl OpenFlush {
     pub(super) fn close_largest_row_group(&mut self, context: &mut FlushContext<'_>) -> Result<(), Failure> {
         let largest = self.files.values_mut().max_by_key(|(_, file)| file.memory_bytes());
         let Some((number, file)) = largest else { return Ok(()) };
-        let (number, pieces) = (*number, file.close_row_group()?);
+        let (number, before) = (*number, weight(file));
+        let (pieces, after) = (file.close_row_group()?, weight(file));
+        self.note(number, before, after);
         append(context, self.id, number, pieces);
         Ok(())
     }
 
+    /// Keeps the totals after a file has changed.
+    fn note(&mut self, number: usize, before: FileWeight, after: FileWeight) {
+        let files = &self.files;
+        self.totals
+            .change(number, before, after, || files.values().map(|(number, file)| (*number, weight(file))));
+    }
+
     /// Memory of the largest open file.
     pub(super) fn largest_file_memory_bytes(&self) -> usize {
-        self.files.values().map(|(_, file)| file.memory_bytes()).max().unwrap_or(0)
+        self.totals.largest_memory_bytes()
     }
 
     /// Moves the end past offsets that have no record, but never beyond the cut.
@@ -271,6 +283,10 @@ impl OpenFlush {
                 }
                 Outcome::Rotate(reason) => {
                     taken = Taken::Rotate(reason);
+                    break;
+                }
+                Outcome::LettersFull => {
+                    taken = Taken::LettersFull;
                     break;
                 }
                 Outcome::BatchFull => {
@@ -393,6 +409,10 @@ impl OpenFlush {
 fn batch_bytes(settings: &TaskSettings) -> usize {
     let share = settings.rotate.bytes.map_or(BATCH_BYTES, |bytes| bytes.0 / 4);
     share.clamp(SMALLEST_BATCH_BYTES, BATCH_BYTES) as usize
+}
+
+fn weight(file: &OpenFile) -> FileWeight {
+    FileWeight { memory_bytes: file.memory_bytes(), size_bytes: file.estimated_bytes() }
 }
 
 fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, pieces: Vec<bytes::Bytes>) {

@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     NeedSchema(SchemaId),
     Rotate(RotationReason),
     BatchFull,
+    /// The record would become a dead letter, and too many bytes of them are not acknowledged. Nothing was done.
+    LettersFull,
 }
 
 /// How records of one kind become rows.
@@ -85,8 +87,9 @@ impl OpenFlush {
         now: Now,
     ) -> Result<Outcome, Failure> {
         let Some(value) = record.value else {
-            *tombstones += 1;
-            return self.take_tombstone(record, index, wires, context, now);
+            let outcome = self.take_tombstone(record, index, wires, context, now)?;
+            *tombstones += u64::from(matches!(outcome, Outcome::Done));
+            return Ok(outcome);
         };
         let (writer, datum) = match wires.value.split(value, record.headers) {
             Ok(split) => split,

@@ -5,7 +5,7 @@ use std::mem;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::finding::{Found, ShelfAndPlan, reader_schema};
+use super::finding::{Found, ShelfAndPlan};
 use super::reading::{Outcome, Wires, of_key, split_key};
 use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
@@ -13,13 +13,18 @@ use crate::config::settings::{OnPoison, OnTombstone, WireFormat};
 use crate::decode::DecodeError;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
-use crate::record::Record;
+use crate::record::{HEADER_OVERHEAD_BYTES, Record};
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::message::{DeadLetter, Effect, Event};
 use crate::task::open_file::RowIdentity;
 
+/// What a letter takes beside the record's key, value and headers, about, bytes: the headers that tell of it, and the
+/// client's own books.
+const LETTER_OVERHEAD_BYTES: usize = 1_536;
+
 impl OpenFlush {
-    /// Does with a poison record what the policy says.
+    /// Does with a poison record what the policy says, unless it would become a letter for which there is no room yet.
     pub(super) fn refuse(
         &mut self,
         record: &Record<'_>,
@@ -27,12 +32,31 @@ impl OpenFlush {
         failure: Failure,
         context: &mut FlushContext<'_>,
     ) -> Result<Outcome, Failure> {
+        let is_poison = matches!(failure, Failure::Poison { .. });
+        if is_poison
+            && context.settings.errors.on_poison == OnPoison::DeadLetter
+            && context.letters.exhausted()
+        {
+            return Ok(Outcome::LettersFull);
+        }
+        self.refuse_now(record, schema, failure, context)?;
+        Ok(Outcome::Done)
+    }
+
+    /// The same where the record cannot wait any more: it has been a row already.
+    pub(super) fn refuse_now(
+        &mut self,
+        record: &Record<'_>,
+        schema: Option<SchemaId>,
+        failure: Failure,
+        context: &mut FlushContext<'_>,
+    ) -> Result<(), Failure> {
         let Failure::Poison { stage, kind, reason } = &failure else { return Err(failure) };
         let outcome = match context.settings.errors.on_poison {
             OnPoison::Fail => "failed",
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
-                self.letters.push(letter(record, schema, &failure));
+                self.letters.push(letter(record, schema, &failure, context.letters));
                 "dead_letter"
             }
         };
@@ -47,7 +71,7 @@ impl OpenFlush {
         if context.settings.errors.on_poison == OnPoison::Fail {
             return Err(locate(&failure, context.tp, record.offset, "errors.on_poison"));
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     pub(super) fn take_tombstone(
@@ -63,8 +87,9 @@ impl OpenFlush {
         match context.settings.errors.on_tombstone {
             OnTombstone::Skip => Ok(Outcome::Done),
             OnTombstone::Fail => Err(locate(&failure(), context.tp, record.offset, "errors.on_tombstone")),
+            OnTombstone::DeadLetter if context.letters.exhausted() => Ok(Outcome::LettersFull),
             OnTombstone::DeadLetter => {
-                self.letters.push(letter(record, None, &failure()));
+                self.letters.push(letter(record, None, &failure(), context.letters));
                 Ok(Outcome::Done)
             }
             OnTombstone::Row => self.take_null_row(record, index, wires, context, now),
@@ -131,7 +156,7 @@ impl OpenFlush {
     ) -> Result<Found<ShelfAndPlan>, Failure> {
         let of_file = context.settings.wire == WireFormat::None;
         let reader = if of_file { Some(SchemaId::ValueFile) } else { self.readers.current() };
-        let reader = match reader_schema(reader, context.schemas, now)? {
+        let reader = match self.reader_schema(reader, context, now)? {
             Found::It(reader) => reader,
             Found::Missing(id) => return Ok(Found::Missing(id)),
             Found::Rotate(reason) => return Ok(Found::Rotate(reason)),
@@ -161,7 +186,19 @@ fn locate(failure: &Failure, tp: &TopicPartition, offset: Offset, policy: &str) 
     )
 }
 
-fn letter(record: &Record<'_>, schema: Option<SchemaId>, failure: &Failure) -> DeadLetter {
+fn letter(
+    record: &Record<'_>,
+    schema: Option<SchemaId>,
+    failure: &Failure,
+    letters: &MemoryBudget,
+) -> DeadLetter {
+    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|header| header.key.len() + length(header.value.as_deref()) + HEADER_OVERHEAD_BYTES)
+        .sum();
+    let told = failure.reason().len() + LETTER_OVERHEAD_BYTES;
     DeadLetter {
         offset: record.offset,
         timestamp_ms: record.timestamp_ms,
@@ -171,5 +208,6 @@ fn letter(record: &Record<'_>, schema: Option<SchemaId>, failure: &Failure) -> D
         schema,
         stage: failure.stage(),
         reason: failure.reason().to_owned(),
+        counted: letters.hold((length(record.key) + length(record.value) + headers + told) as u64),
     }
 }

@@ -1,5 +1,7 @@
 //! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
 
+mod refusals;
+
 use std::collections::VecDeque;
 
 use super::reading::Wires;
@@ -9,8 +11,9 @@ use crate::error::{Failure, Stage};
 use crate::position::{Offset, SchemaId, TopicPartition};
 use crate::record::{OwnedRecord, RecordBlock};
 use crate::schema::ColumnOptions;
+use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
-use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS};
+use crate::task::intent::{Basis, Intent, REFUSED_SCHEMAS, Readers, SCHEMA_PRINTS};
 use crate::task::message::{DeadLetter, Effect, Event, FlushId, SchemaText, SealedFile};
 use crate::task::names::name_overhead_bytes;
 use crate::task::partitioner::Partitioner;
@@ -28,6 +31,7 @@ struct Bench {
     settings: TaskSettings,
     schemas: SchemaBook,
     effects: VecDeque<Effect>,
+    letters: MemoryBudget,
     tp: TopicPartition,
 }
 
@@ -48,8 +52,12 @@ connectors:
         let settings = load_str(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
         let mut bench = Self {
             settings: TaskSettings::of(&settings.connectors[0], None, None),
-            schemas: SchemaBook::new(ColumnOptions::default()),
+            schemas: SchemaBook::new(ColumnOptions {
+                nullable_top_level: lines.contains("on_tombstone: row"),
+                ..ColumnOptions::default()
+            }),
             effects: VecDeque::new(),
+            letters: MemoryBudget::new(1 << 20),
             tp: TopicPartition::new("t", 0),
         };
         for (id, json) in schemas {
@@ -83,6 +91,7 @@ connectors:
                 settings: &self.settings,
                 partitioner: &partitioner,
                 schemas: &mut self.schemas,
+                letters: &self.letters,
                 effects: &mut self.effects,
             },
             NOW,
@@ -98,6 +107,7 @@ connectors:
             settings: &self.settings,
             partitioner: &partitioner,
             schemas: &mut self.schemas,
+            letters: &self.letters,
             effects: &mut self.effects,
         };
         let sealed = flush.seal(&mut context).unwrap();
@@ -216,6 +226,76 @@ fn fault_33_within_a_flush_a_verdict_does_not_change() {
 }
 
 #[test]
+fn fault_39_an_id_that_means_another_schema_when_a_flush_is_made_again_stops_it() {
+    let values = || records(vec![Some(framed(1, &[1])), Some(framed(2, &[2, 0]))]);
+    let known = Basis { prints: Some(Vec::new()), ..Basis::default() };
+    let (files, basis) = Bench::new("", &[(1, LONG), (2, WIDER)]).flush(known, values());
+    assert_eq!(basis.prints.as_ref().map(Vec::len), Some(2));
+    assert_eq!(Bench::new("", &[(1, LONG), (2, WIDER)]).replay(&basis, values()).unwrap(), files);
+    let other = WIDER.replace("a.N", "b.N");
+    let moved = || Bench::new("", &[(1, LONG), (2, &other)]);
+    let failure = moved().replay(&basis, values()).unwrap_err();
+    assert!(matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("schema 2 is not what"));
+    // Of records that compaction took away nothing is asked.
+    moved().replay(&basis, records(vec![Some(framed(1, &[1]))])).unwrap();
+    // An intent of a version without prints is followed as it was then.
+    moved().replay(&Basis { prints: None, ..basis }, values()).unwrap();
+}
+
+#[test]
+fn fault_39_a_reader_that_means_another_schema_when_a_flush_is_made_again_stops_it() {
+    let readers = Readers { value: Some(SchemaId::Number(2)), ..Readers::default() };
+    let known = Basis { readers, prints: Some(Vec::new()), ..Basis::default() };
+    let values = || records(vec![Some(framed(1, &[1]))]);
+    let (_, basis) = Bench::new("", &[(1, LONG), (2, WIDER)]).flush(known, values());
+    let failure = Bench::new("", &[(1, LONG), (2, LONG)]).replay(&basis, values()).unwrap_err();
+    assert!(failure.to_string().contains("schema 2 is not what"), "{failure}");
+}
+
+#[test]
+fn an_intent_keeps_the_prints_of_all_schemas_or_of_none() {
+    let all: Vec<(u32, &str)> = (1..=SCHEMA_PRINTS as u32 + 1).map(|id| (id, LONG)).collect();
+    for (count, kept) in [(SCHEMA_PRINTS, Some(SCHEMA_PRINTS)), (SCHEMA_PRINTS + 1, None)] {
+        let mut bench = Bench::new("", &all);
+        let values = records(all[..count].iter().map(|(id, _)| Some(framed(*id, &[1]))).collect());
+        let (_, basis) = bench.flush(Basis { prints: Some(Vec::new()), ..Basis::default() }, values);
+        assert_eq!(basis.prints.map(|prints| prints.len()), kept);
+    }
+}
+
+#[test]
+fn fault_33_a_schema_that_made_no_row_but_moved_a_reader_is_not_refused_later_in_the_flush() {
+    let lines = "key: { format: avro }\n    errors: { on_poison: skip }";
+    let mut bench = Bench::new(lines, &[(1, LONG), (2, KEY), (3, WIDER_KEY), (4, OWN_TAIL)]);
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let mut pairs = keyed(vec![
+        (Some(framed(2, &[8])), Some(framed(1, &[1]))),
+        (Some(framed(3, &[7, 1])), Some(framed(4, &[1, 0]))),
+        (Some(framed(2, &[8])), Some(framed(4, &[1, 0]))),
+    ]);
+    let rest = pairs.split_off(2);
+    assert_eq!(bench.take(&mut flush, pairs), Ok(Taken::All));
+    assert_eq!(bench.refused().len(), 1, "it has no columns");
+    assert_eq!(flush.readers().key, Some(SchemaId::Number(3)), "its key had a say");
+    bench.unknown(4);
+    assert_eq!(bench.take(&mut flush, rest), Ok(Taken::Rotate(RotationReason::Schemas)));
+    assert_eq!(bench.seal(flush).1.refused, []);
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_the_flush_and_stops_only_one_that_is_made_again() {
+    let readers = Readers { value: Some(SchemaId::Number(2)), ..Readers::default() };
+    let basis = Basis { readers, ..Basis::default() };
+    let values = || records(vec![Some(framed(1, &[1]))]);
+    let mut bench = Bench::new("", &[(1, LONG)]);
+    bench.unknown(2);
+    let mut flush = bench.open(Cut::None, basis.clone());
+    assert_eq!(bench.take(&mut flush, values()), Ok(Taken::Rotate(RotationReason::Schemas)));
+    let failure = bench.replay(&basis, values()).unwrap_err();
+    assert!(matches!(failure, Failure::Fatal { .. }) && failure.to_string().contains("restore it"));
+}
+
+#[test]
 fn an_intent_names_only_so_many_refused_schemas() {
     let mut bench = Bench::new("errors: { on_poison: skip }", &[]);
     let ids = 1..=REFUSED_SCHEMAS as u32 + 1;
@@ -228,6 +308,8 @@ fn an_intent_names_only_so_many_refused_schemas() {
     assert_eq!(flush.range().end.as_i64(), REFUSED_SCHEMAS as i64);
 }
 
+/// It contains itself, so it has no columns.
+const OWN_TAIL: &str = r#"{"type":"record","name":"T","fields":[{"name":"n","type":"long"},{"name":"next","type":["null","T"]}]}"#;
 const KEY: &str = r#"{"type":"record","name":"K","fields":[{"name":"id","type":"long"}]}"#;
 const WIDER_KEY: &str = r#"{"type":"record","name":"K","fields":[{"name":"id","type":"long"},{"name":"x","type":"long","default":0}]}"#;
 const OTHER_KEY: &str = r#""string""#;
@@ -426,6 +508,7 @@ fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
         settings: &bench.settings,
         partitioner: &partitioner,
         schemas: &mut bench.schemas,
+        letters: &bench.letters,
         effects: &mut bench.effects,
     };
     // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.

@@ -1,12 +1,13 @@
 //! Owns the first part of a lane's life: finding where to begin, and beginning again after trouble.
 
-use super::{Lane, LaneState, Replay};
+use super::{Claimed, Lane, LaneState, Replay};
 use crate::error::{Failure, Stage};
 use crate::position::Offset;
 use crate::task::Shared;
 use crate::task::claim::Claim;
 use crate::task::clock::Now;
 use crate::task::message::{Attempt, BrokerPosition, CommitError, CommitId, Effect, Event, PublishedFlush};
+use crate::task::note::BeginningNote;
 use crate::task::recovery;
 use crate::task::recovery::Beginning;
 use crate::task::tracker::OffsetTracker;
@@ -33,7 +34,8 @@ impl Lane {
         }
         let BrokerPosition { topic_id, partitions, .. } = &position;
         let settings = &shared.settings;
-        let claim = Claim::new(&settings.group, topic_id.as_deref(), *partitions, &settings.connector);
+        let (group, connector) = (settings.group.clone(), settings.connector.clone());
+        let claim = Claim::new(&group, topic_id.as_deref(), *partitions, &connector, shared.random());
         shared.effects.push_back(Effect::Claim {
             tp: self.tp.clone(),
             epoch: self.epoch,
@@ -60,18 +62,27 @@ impl Lane {
             Ok(standing) => claim.hold_against(&standing, &self.tp.topic)?,
             Err(failure) => return self.resolve_later(failure, shared, now),
         };
+        if standing.id == claim.id && position.committed.is_some() {
+            self.claimed = Claimed::Anew;
+        }
+        self.note_path = standing.id.as_ref().map(|id| BeginningNote::path(&self.tp, id));
         if position.committed.is_none() {
             self.list_published(true, shared);
-            self.state = LaneState::Listing(position, standing.partitions);
+            self.state = LaneState::Listing(position, standing);
             return Ok(());
         }
         let beginning = recovery::from_commit(&self.tp, &position, shared.settings.plan)?;
-        // In the background: it only tells people, and there may be many files.
+        // In the background: there may be many files, and nothing of this attempt depends on them.
         if !self.compared && beginning.intent.is_none() {
             self.list_published(false, shared);
         }
         self.compared = true;
+        let announced = beginning.intent.is_some();
         self.begin(beginning, shared);
+        if announced {
+            // The plan holds storage.url, and what was announced under it had a claim before.
+            self.tell_of_empty_output(shared);
+        }
         Ok(())
     }
 
@@ -86,25 +97,22 @@ impl Lane {
             return Ok(());
         }
         match (&self.state, result) {
-            (LaneState::Listing(position, _), Ok(Some(last)))
-                if last.range.end > position.high && self.doubted != Some(last.range.end) =>
-            {
-                // Perhaps only what the broker said is old by now: ask it once more before giving up.
-                self.doubted = Some(last.range.end);
-                let reason =
-                    format!("{}: files go on to {}, past the partition's end", self.tp, last.range.end);
-                return self.resolve_later(Failure::retriable(Stage::Recover, reason), shared, now);
+            (LaneState::Listing(position, _), Ok(Some(last))) if self.doubts(last.range.end, position) => {
+                return self.ask_again(last.range.end, "files end", shared, now);
             }
-            (LaneState::Listing(position, counted), Ok(last)) => {
+            (LaneState::Listing(position, standing), Ok(last)) => {
                 let (plan, start) = (shared.settings.plan, shared.settings.start);
                 let mut beginning =
-                    recovery::from_files(&self.tp, position, last.as_ref(), plan, start, *counted)?;
-                if beginning.fleeting {
+                    recovery::from_files(&self.tp, position, last.as_ref(), plan, start, standing)?;
+                if beginning.found == "latest" {
                     let first = self.first_end.unwrap_or(beginning.offset);
                     beginning.offset = beginning.offset.min(first).max(position.low);
                     beginning.file_start = beginning.offset;
                 }
-                if beginning.fleeting || self.is_reached_by(&beginning) {
+                if beginning.first && self.note_path.is_some() {
+                    self.ask_to_note(beginning.offset, shared);
+                    self.state = LaneState::Noting(position.clone(), beginning);
+                } else if beginning.first || self.is_reached_by(&beginning) {
                     self.confirm(beginning, shared);
                 } else {
                     self.begin(beginning, shared);
@@ -118,9 +126,80 @@ impl Lane {
                     published: last.range.end,
                 }));
             }
+            (_, Ok(None)) => self.begun_without_files(shared),
             _ => {}
         }
         Ok(())
+    }
+
+    /// The group has committed, and no file of it is there. Its offsets may be gone the next time.
+    fn begun_without_files(&mut self, shared: &mut Shared) {
+        if self.began_at > Offset::ZERO {
+            self.tell_of_empty_output(shared);
+        }
+        self.ask_to_note(self.began_at, shared);
+    }
+
+    /// Once, and only where nobody had claimed it before.
+    fn tell_of_empty_output(&mut self, shared: &mut Shared) {
+        if std::mem::replace(&mut self.claimed, Claimed::Before) == Claimed::Anew {
+            let (tp, offset) = (self.tp.clone(), self.began_at);
+            shared.effects.push_back(Effect::Report(Event::OutputEmpty { tp, offset }));
+        }
+    }
+
+    /// Notes where reading begins beside the claim: the group may lose its offsets before any file tells how far it was.
+    fn ask_to_note(&self, offset: Offset, shared: &mut Shared) {
+        let Some(path) = self.note_path.clone() else { return };
+        shared.effects.push_back(Effect::NoteBeginning {
+            tp: self.tp.clone(),
+            epoch: self.epoch,
+            attempt: self.attempt,
+            path,
+            note: BeginningNote::new(offset),
+        });
+    }
+
+    pub(in crate::task) fn on_noted(
+        &mut self,
+        attempt: Attempt,
+        result: Result<String, Failure>,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        // Where it began at a commit, nothing waits for the note.
+        let LaneState::Noting(position, beginning) = &self.state else { return Ok(()) };
+        if attempt != self.attempt {
+            return Ok(());
+        }
+        let noted = match result {
+            Ok(standing) => BeginningNote::read(&standing, self.note_path.as_deref().unwrap_or_default())?,
+            Err(failure) => return self.resolve_later(failure, shared, now),
+        };
+        if self.doubts(noted, position) {
+            return self.ask_again(noted, "the group began", shared, now);
+        }
+        let beginning = recovery::from_note(&self.tp, position, beginning, noted)?;
+        self.confirm(beginning, shared);
+        Ok(())
+    }
+
+    /// Whether an offset lies past the partition's end, and the broker was not asked again because of it.
+    fn doubts(&self, offset: Offset, position: &BrokerPosition) -> bool {
+        offset > position.high && self.doubted != Some(offset)
+    }
+
+    /// Perhaps only what the broker said is old by now: asks it once more before giving up.
+    fn ask_again(
+        &mut self,
+        offset: Offset,
+        what: &str,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Result<(), Failure> {
+        self.doubted = Some(offset);
+        let reason = format!("{}: {what} at {offset}, past the partition's end", self.tp);
+        self.resolve_later(Failure::retriable(Stage::Recover, reason), shared, now)
     }
 
     fn list_published(&self, with_footer: bool, shared: &mut Shared) {
@@ -139,8 +218,8 @@ impl Lane {
         beginning.intent.is_none() && stop.is_some_and(|stop| beginning.offset >= stop)
     }
 
-    /// Commits where reading is to begin, before anything is read. Otherwise a crash before the first flush is settled would
-    /// find another beginning, and what lies between the two would be passed over.
+    /// Commits where reading is to begin, before anything is read: what begins again before the first flush is settled must
+    /// not begin later, or what lies between would be passed over.
     fn confirm(&mut self, beginning: Beginning, shared: &mut Shared) {
         let commit = shared.next_commit();
         self.ask_to_commit(commit, beginning.offset, String::new(), shared);
@@ -252,7 +331,7 @@ impl Lane {
         self.open_letters_acknowledged = 0;
         self.held.clear();
         self.held_bytes = 0;
-        self.needs_schema = None;
+        self.wants = None;
         self.replay = None;
     }
 }

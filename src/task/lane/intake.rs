@@ -1,8 +1,8 @@
 //! Owns how a lane takes records into its open flush, ends the flush, and drains.
 
-use super::{DELIVERIES, Held, Lane, LaneState};
+use super::{DELIVERIES, Held, Lane, LaneState, Want};
 use crate::error::Failure;
-use crate::position::Offset;
+use crate::position::{Offset, OffsetRange, SchemaId};
 use crate::record::RecordBlock;
 use crate::task::Shared;
 use crate::task::clock::Now;
@@ -51,6 +51,9 @@ impl Lane {
         {
             self.resolve(shared);
         }
+        if self.waits_for_letters() && !shared.letters.exhausted() {
+            self.wants = None;
+        }
         while self.may_take(shared) {
             let Some(mut held) = self.held.pop_front() else { break };
             let taken = self.take(&mut held, shared, now)?;
@@ -59,8 +62,12 @@ impl Lane {
                 (Taken::All, Held::Reached(_)) => {}
                 (Taken::NeedSchema(id), held) => {
                     self.held.push_front(held);
-                    self.needs_schema = Some(id);
+                    self.wants = Some(Want::Schema(id));
                     shared.request_schema(id, now);
+                }
+                (Taken::LettersFull, held) => {
+                    self.held.push_front(held);
+                    self.wants = Some(Want::Letters);
                 }
                 (Taken::Rotate(reason), held) => {
                     self.held.push_front(held);
@@ -93,7 +100,7 @@ impl Lane {
     /// Whether nothing but the memory budget or an operator may keep it from taking records.
     pub(in crate::task) fn could_take(&self) -> bool {
         self.state == LaneState::Running
-            && self.needs_schema.is_none()
+            && self.wants.is_none()
             && self.deliveries.len() < DELIVERIES
             && self.draining.is_none()
     }
@@ -120,6 +127,7 @@ impl Lane {
                     settings: &shared.settings,
                     partitioner: &self.partitioner,
                     schemas: &mut shared.schemas,
+                    letters: &shared.letters,
                     effects: &mut shared.effects,
                 };
                 let taken = open.take(block, cursor, &mut context, now)?;
@@ -136,7 +144,12 @@ impl Lane {
             let mut readers = self.readers.clone();
             // One that is not at hand any more is not worth asking for: its type may never come again.
             readers.others.retain(|id| shared.schemas.is_ready(*id));
-            let basis = Basis { readers, wall_ms: now.wall_ms, refused: Vec::new() };
+            // One that cannot be had reads nothing any more: the next record's schema takes its place.
+            let at_hand = |id: &SchemaId| !shared.schemas.is_unusable(*id, now.tick);
+            readers.value = readers.value.filter(at_hand);
+            readers.key = readers.key.filter(at_hand);
+            let basis =
+                Basis { readers, wall_ms: now.wall_ms, refused: Vec::new(), prints: Some(Vec::new()) };
             (self.stop.map_or(Cut::None, Cut::Stop), basis)
         };
         let id = shared.next_flush();
@@ -153,6 +166,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         open.close_largest_row_group(&mut context)
@@ -203,6 +217,7 @@ impl Lane {
             settings: &shared.settings,
             partitioner: &self.partitioner,
             schemas: &mut shared.schemas,
+            letters: &shared.letters,
             effects: &mut shared.effects,
         };
         let sealing = open.seal(&mut context)?;
@@ -242,6 +257,11 @@ impl Lane {
         }
         if let Some(open) = self.open.take() {
             shared.effects.push_back(Effect::Discard { flush: open.id });
+        }
+        if let Some(replay) = &self.replay {
+            let range = OffsetRange::new(self.tracker.rotated(), replay.intent.end);
+            let tp = self.tp.clone();
+            shared.effects.push_back(Effect::Report(Event::LeftPending { tp, range }));
         }
         Ok(())
     }

@@ -46,14 +46,17 @@ pub(super) struct Lane {
     deliveries: VecDeque<Delivery>,
     held: VecDeque<Held>,
     pub(super) held_bytes: usize,
-    needs_schema: Option<SchemaId>,
+    wants: Option<Want>,
     fetching_paused: bool,
     draining: Option<RotationReason>,
     /// The intent that is being replayed.
     replay: Option<Replay>,
     /// The group's offset was held against the files once.
     compared: bool,
-    /// End of files past the partition's end, for which the broker was asked again.
+    claimed: Claimed,
+    /// Where the note of its beginning is kept; `None` under a claim of a version that kept none.
+    note_path: Option<String>,
+    /// An offset past the partition's end, for which the broker was asked again.
     doubted: Option<Offset>,
     /// The partition's end when the lane first found the group without a commit: `latest` stays there.
     first_end: Option<Offset>,
@@ -75,14 +78,32 @@ enum LaneState {
     Resolving,
     /// Waits for the claim that stands on the topic's directory.
     Claiming(BrokerPosition, Claim),
-    /// Waits for the list of published files. With the partitions that the topic had when it was claimed.
-    Listing(BrokerPosition, Option<i32>),
+    /// Waits for the list of published files. With the claim that stands.
+    Listing(BrokerPosition, Claim),
+    /// Waits for the note of where it began that stands.
+    Noting(BrokerPosition, Beginning),
     /// Waits for the commit of where it begins.
     Confirming(Beginning, CommitId),
     /// Waits to resolve again.
     BackingOff(Tick),
     /// Takes records.
     Running,
+}
+
+/// What the next record of a lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Schema(SchemaId),
+    /// Room for a dead letter: too many bytes of them are not acknowledged.
+    Letters,
+}
+
+/// When the topic's directory was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    Before,
+    /// By this lane, whose group has committed before: not at this output, as far as one sees, and that is not told yet.
+    Anew,
 }
 
 /// A flush that is made again with the same cut.
@@ -145,11 +166,13 @@ impl Lane {
             deliveries: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
-            needs_schema: None,
+            wants: None,
             fetching_paused: false,
             draining: None,
             replay: None,
             compared: false,
+            claimed: Claimed::Before,
+            note_path: None,
             doubted: None,
             first_end: None,
             readers: Readers::default(),
@@ -165,14 +188,14 @@ impl Lane {
     }
 
     pub(super) fn on_schema(&mut self, id: SchemaId, shared: &Shared) {
-        if self.needs_schema == Some(id) && !shared.is_waiting_for(id) {
-            self.needs_schema = None;
+        if self.wants == Some(Want::Schema(id)) && !shared.is_waiting_for(id) {
+            self.wants = None;
         }
     }
 
     /// Asks again for a schema that was not to be had.
     pub(super) fn request_schema(&self, shared: &mut Shared, now: Now) {
-        if let Some(id) = self.needs_schema {
+        if let Some(Want::Schema(id)) = self.wants {
             shared.request_schema(id, now);
         }
     }
@@ -202,7 +225,9 @@ impl Lane {
             wait.until(until);
         }
         // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
-        if let Some(until) = self.needs_schema.and_then(|id| shared.schemas.retry_at(id)) {
+        if let Some(Want::Schema(id)) = self.wants
+            && let Some(until) = shared.schemas.retry_at(id)
+        {
             wait.until(until);
         }
         for delivery in &self.deliveries {
@@ -223,6 +248,11 @@ impl Lane {
     /// Whether an intent is being replayed whose cut is not reached.
     pub(super) fn is_replaying(&self) -> bool {
         self.replay.is_some()
+    }
+
+    /// Whether the next record would become a dead letter, and there is no room for one.
+    pub(super) fn waits_for_letters(&self) -> bool {
+        self.wants == Some(Want::Letters)
     }
 
     /// Whether records are held back.
