@@ -5,7 +5,7 @@ use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::claim::Claim;
 use crate::task::intent::{Intent, PlanHash, unfiled_before};
-use crate::task::message::{BrokerPosition, PublishedFlush};
+use crate::task::message::{BrokerPosition, FlushFooter, PublishedFlush};
 
 /// Where and how to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn after_files(
 ) -> Result<Beginning, Failure> {
     let range = last.range;
     let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
-    check_pending(tp, footer.map(|_| range), position)?;
+    check_pending(tp, footer.map(|footer| OffsetRange::new(read_from(range, footer), range.end)), position)?;
     check_within(tp, range.end, position, "the end of the last published file")?;
     let Some(footer) = footer else {
         let offset = range.end;
@@ -151,7 +151,7 @@ fn after_files(
         .map_err(|error| Failure::fatal(Stage::Recover, format!("{tp}: {error}")))?
         .filter(|intent| intent.end == range.end)
         .filter(|intent| intent.unfiled.is_none_or(|unfiled| unfiled.start == range.start));
-    let offset = intent.as_ref().and_then(|intent| intent.unfiled).map_or(range.start, |unfiled| unfiled.end);
+    let offset = read_from(range, footer);
     check_within(tp, offset, position, "the start of the last flush, whose files are not all there,")?;
     match intent {
         Some(intent) if intent.plan == plan => Ok(Beginning {
@@ -170,6 +170,14 @@ fn after_files(
             ),
         )),
     }
+}
+
+/// Where the records of a flush begin: behind what is in the range of its files and became no row.
+fn read_from(range: OffsetRange, footer: &FlushFooter) -> Offset {
+    let intent = Intent::from_metadata(&footer.intent).ok().flatten();
+    let unfiled = intent.and_then(|intent| intent.unfiled);
+    let unfiled = unfiled.filter(|unfiled| unfiled.start == range.start && unfiled.end <= range.end);
+    unfiled.map_or(range.start, |unfiled| unfiled.end)
 }
 
 /// A flush of which files may be visible has to be made again whole, or not at all.
@@ -223,7 +231,6 @@ fn check_within(
 mod tests {
     use super::*;
     use crate::task::intent::{Basis, unfiled_metadata};
-    use crate::task::message::FlushFooter;
 
     const PLAN: PlanHash = PlanHash(7);
 
@@ -281,7 +288,7 @@ mod tests {
         let mut last =
             PublishedFlush { range: OffsetRange::new(at(40), at(60)), files: 1, footer: Some(footer) };
         let begin = |last: &PublishedFlush| {
-            from_files(&tp(), &position(None, ""), Some(last), PLAN, StartPosition::Earliest, None)
+            from_files(&tp(), &position(None, ""), Some(last), PLAN, StartPosition::Earliest, &claim(None))
         };
         let found = begin(&last).unwrap();
         assert_eq!((found.offset, found.file_start), (at(50), at(40)), "made again from its own records");
@@ -394,7 +401,8 @@ mod tests {
     fn a_note_that_stands_wins_over_a_later_beginning_and_never_moves_one_ahead() {
         let begin = |offset: i64, noted: i64| {
             let (intent, intended, found) = (None, false, "latest");
-            let first = Beginning { offset: at(offset), intent, intended, first: true, found };
+            let (offset, file_start) = (at(offset), at(offset));
+            let first = Beginning { offset, file_start, intent, intended, first: true, found };
             from_note(&tp(), &position(None, ""), &first, at(noted))
         };
         for (offset, noted, begun, found) in
@@ -402,6 +410,7 @@ mod tests {
         {
             let beginning = begin(offset, noted).unwrap();
             assert_eq!((beginning.offset, beginning.found, beginning.first), (at(begun), found, true));
+            assert_eq!(beginning.file_start, at(begun));
         }
         let failure = begin(10, 5).unwrap_err().to_string();
         assert!(failure.contains("[5, 10) are gone (retention)"), "{failure}");
