@@ -155,6 +155,28 @@ impl Auditor {
         }
     }
 
+    /// Every byte of the file begun last was read, and this is the checksum over them.
+    pub fn checksum(&mut self, found: &str) {
+        let Some(open) = &self.file else { return };
+        let Some(report) = self.reports.get_mut(&open.file.tp) else { return };
+        let note = |reason| Note { file: open.file.path.clone(), reason };
+        match open.footer.checksum() {
+            Some(said) if said == found => report.files_compared += 1,
+            Some(said) => {
+                let said = said.escape_debug();
+                report.changed.push(note(format!(
+                    "its bytes are not those that were written: their checksum is {found}, its footer says {said}"
+                )));
+            }
+            // Files of the first versions have none. They come first, as offsets ascend.
+            None if report.files_compared == 0 => {}
+            None => report.disagreements.push(note(
+                "it has no checksum, though files before it have: its footer was changed, or an older version wrote it"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// The next file of the plan, or the rest of the one begun last, cannot be read.
     ///
     /// # Panics

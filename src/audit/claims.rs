@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::AuditedFile;
-use crate::encode::FooterKey;
+use crate::encode::{FileChecksum, FooterKey};
 
 /// What a file's footer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,12 @@ impl FooterFacts {
     pub(super) fn flush_files(&self) -> u64 {
         let said = self.key_values.get(FooterKey::FlushFiles.as_str());
         said.and_then(|files| files.parse().ok()).unwrap_or(0)
+    }
+
+    /// What the footer says of the file's bytes; `None` where it says nothing, as those of the first versions.
+    pub(super) fn checksum(&self) -> Option<&str> {
+        let said = self.key_values.get(FooterKey::FileChecksum.as_str()).map(String::as_str);
+        said.filter(|said| *said != FileChecksum::UNKNOWN)
     }
 }
 

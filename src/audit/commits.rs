@@ -2,7 +2,7 @@
 
 use super::report::{CommitReport, Span};
 use crate::position::{Offset, OffsetRange};
-use crate::task::intent::Intent;
+use crate::task::intent::{Intent, unfiled_before};
 
 /// What the coordinator holds for a topic-partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,20 @@ pub struct GroupCommits {
     pub after: GroupCommit,
 }
 
-/// Holds the commits against the flushes' ranges (in order). The second value is the range that is committed and lies
-/// beyond every file, or beyond `begins`, the first offset that the broker has, where there is no file.
+impl GroupCommit {
+    /// What it says is settled and in no file's range.
+    fn unfiled(&self) -> Option<OffsetRange> {
+        self.offset.and_then(|offset| unfiled_before(offset, &self.metadata))
+    }
+
+    /// Up to where there have to be files.
+    fn filed(&self) -> Option<Offset> {
+        self.unfiled().map(|unfiled| unfiled.start).or(self.offset)
+    }
+}
+
+/// Holds the commits against the flushes' ranges (in order). The second value is the range that is committed, lies beyond
+/// every file, or beyond `begins`, the first offset that the broker has, where there is no file, and should be in one.
 pub(super) fn compare(
     ranges: &[OffsetRange],
     group: &str,
@@ -33,12 +45,13 @@ pub(super) fn compare(
     let end = ranges.iter().map(|range| range.end).max();
     let tail = end
         .or(begins)
-        .zip(commits.before.offset)
+        .zip(commits.before.filed())
         .filter(|(end, committed)| end < committed)
         .map(|(end, committed)| OffsetRange::new(end, committed));
     let mut report = CommitReport {
         offset: commits.after.offset.map(Offset::as_i64),
         pending: None,
+        unfiled: commits.after.unfiled().map(Span::from),
         problems: Vec::new(),
     };
     let Some(committed) = commits.after.offset else {
@@ -53,7 +66,15 @@ pub(super) fn compare(
         report.problems.push(error.to_string());
         None
     });
-    let pending = intent.map(|intent| (committed, intent.end));
+    if let Some(unfiled) = commits.after.unfiled()
+        && let Some(range) = ranges.iter().find(|range| range.end > unfiled.start && range.end <= committed)
+    {
+        report.problems.push(format!(
+            "group {group} says that nothing of {unfiled} is in a file, but a flush of {range} is published: another group wrote it"
+        ));
+    }
+    let pending =
+        intent.map(|intent| (intent.unfiled.map_or(committed, |unfiled| unfiled.start), intent.end));
     report.pending = pending.map(|(start, end)| Span { start: start.as_i64(), end: end.as_i64() });
     for range in ranges.iter().filter(|range| range.end > committed) {
         if pending == Some((range.start, range.end)) {
@@ -74,7 +95,7 @@ mod tests {
     use super::*;
     use crate::audit::tests::range;
     use crate::task::intent::Basis;
-    use crate::task::intent::PlanHash;
+    use crate::task::intent::{PlanHash, unfiled_metadata};
 
     fn at(offset: i64) -> Option<Offset> {
         Offset::new(offset)
@@ -83,7 +104,7 @@ mod tests {
     fn commit(offset: i64, intended_end: Option<i64>) -> GroupCommits {
         let metadata = intended_end.map_or_else(String::new, |end| {
             let end = at(end).unwrap();
-            Intent { end, plan: PlanHash(1), basis: Basis::default() }.to_metadata()
+            Intent { end, plan: PlanHash(1), basis: Basis::default(), unfiled: None }.to_metadata()
         });
         let commit = GroupCommit { offset: at(offset), metadata };
         GroupCommits { before: commit.clone(), after: commit }
@@ -112,6 +133,31 @@ mod tests {
     #[test]
     fn what_is_committed_beyond_the_files_is_named() {
         assert_eq!(problems(&commit(25, None)), (0, Some(range(20, 25))));
+    }
+
+    #[test]
+    fn what_became_no_row_needs_no_file_and_the_next_one_holds_it() {
+        let commit = |metadata: String| {
+            let commit = GroupCommit { offset: at(25), metadata };
+            GroupCommits { before: commit.clone(), after: commit }
+        };
+        let since = |offset| commit(unfiled_metadata(at(offset).unwrap()));
+        assert_eq!(problems(&since(20)), (0, None));
+        assert_eq!(compare(&[], "g", &since(20), at(20)), compare(&[range(10, 20)], "g", &since(20), at(0)));
+        assert_eq!(problems(&since(22)), (0, Some(range(20, 22))), "a file of these is missing");
+        assert_eq!(problems(&since(15)), (1, None), "the last file goes further");
+
+        let intent = |since| {
+            let unfiled = Some(range(since, 25));
+            let end = at(30).unwrap();
+            commit(Intent { end, plan: PlanHash(1), basis: Basis::default(), unfiled }.to_metadata())
+        };
+        let announced = |commits: &GroupCommits, last: OffsetRange| {
+            let (report, tail) = compare(&[range(0, 20), last], "g", commits, at(0));
+            (report.problems.len(), report.pending.map(|span| span.to_string()), tail)
+        };
+        assert_eq!(announced(&intent(20), range(20, 30)), (0, Some("[20, 30)".to_owned()), None));
+        assert!(announced(&intent(20), range(25, 30)).0 > 0, "another range than the announced one");
     }
 
     #[test]

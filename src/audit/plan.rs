@@ -24,6 +24,8 @@ pub struct AuditPlan {
     pub files: Vec<AuditedFile>,
     /// Paths whose names are not ours, in order.
     pub foreign: Vec<String>,
+    /// Files of ours in the directory of another topic, in order of their paths.
+    pub astray: Vec<AuditedFile>,
 }
 
 impl AuditPlan {
@@ -32,7 +34,11 @@ impl AuditPlan {
     pub fn of(listed: impl IntoIterator<Item = (String, u64)>, topic: Option<&str>) -> Self {
         let mut plan = Self::default();
         for (path, size_bytes) in listed {
+            let directory = path.split_once('/').map(|(directory, _)| directory.to_owned());
             match parse_object_name(&path) {
+                Some((tp, range, _)) if directory.is_some_and(|directory| *directory != *tp.topic) => {
+                    plan.astray.push(AuditedFile { path, size_bytes, tp, range });
+                }
                 Some((tp, range, _)) if topic.is_none_or(|topic| *tp.topic == *topic) => {
                     plan.files.push(AuditedFile { path, size_bytes, tp, range });
                 }
@@ -44,6 +50,7 @@ impl AuditPlan {
             (&one.tp, one.range, &one.path).cmp(&(&other.tp, other.range, &other.path))
         });
         plan.foreign.sort_unstable();
+        plan.astray.sort_by(|one, other| one.path.cmp(&other.path));
         plan
     }
 }
@@ -60,11 +67,14 @@ mod tests {
             "t/c/t+0+000000000000+000000000010.parquet",
             "t/_SUCCESS",
             "t/a/t+0+000000000010+000000000020.parquet",
+            "t/u+0+000000000000+000000000001.parquet",
             "u/u+0+000000000000+000000000001.parquet",
         ];
         let plan = AuditPlan::of(names.map(|name| (name.to_owned(), 1)), Some("t"));
         let paths: Vec<&str> = plan.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, [names[2], names[4], names[0], names[1]]);
         assert_eq!(plan.foreign, ["t/_SUCCESS"]);
+        let astray: Vec<&str> = plan.astray.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(astray, [names[5]], "a file of another topic is never passed over");
     }
 }

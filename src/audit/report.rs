@@ -25,8 +25,13 @@ pub struct AuditReport {
     pub partitions: Vec<PartitionReport>,
     /// Files that are not ours; they prove and disprove nothing.
     pub foreign: Vec<String>,
-    /// Files with foreign names that hold rows of ours: readers see these rows twice.
+    /// Files with foreign names, or in the directory of another topic, that hold rows of ours: readers see these rows twice,
+    /// or where they do not belong.
     pub renamed: Vec<Note>,
+    /// Whether every byte of every file was read and every page decoded; else the footers and the offsets only.
+    pub pages_read: bool,
+    /// Whether it is in order that there is no file: nothing that the group has passed became a row.
+    pub none_due: bool,
 }
 
 impl AuditReport {
@@ -42,7 +47,14 @@ impl AuditReport {
         let (files, bytes, rows) = (sum(|one| one.files), sum(|one| one.bytes), sum(|one| one.rows));
         // No file is no proof: most likely the URL or the topic is another.
         let ok = files > 0 && renamed.is_empty() && partitions.iter().all(|one| one.ok);
-        Self { url, ok, files, bytes, rows, partitions, foreign, renamed }
+        let (pages_read, none_due) = (false, false);
+        Self { url, ok, files, bytes, rows, partitions, foreign, renamed, pages_read, none_due }
+    }
+
+    /// Decides anew, now that it is known that no file is due.
+    pub fn excuse(&mut self) {
+        self.none_due = true;
+        self.ok = self.renamed.is_empty() && self.partitions.iter().all(|one| one.ok);
     }
 }
 
@@ -67,6 +79,9 @@ pub struct PartitionReport {
     pub rows: u64,
     /// Files without a usable `_offset` column: their offsets are not compared one by one.
     pub files_without_offsets: u64,
+    /// Files whose bytes are those that were written, as the checksum in their footer says. Those of the first versions have
+    /// none.
+    pub files_compared: u64,
     /// First offset that the broker has; absent where it was not asked or did not tell. Without it the proof is from the
     /// first offset found.
     pub broker_begins: Option<i64>,
@@ -87,6 +102,8 @@ pub struct PartitionReport {
     pub descending: OffsetFindings,
     /// Files that contradict their name or themselves.
     pub disagreements: Vec<Note>,
+    /// Files whose bytes are not those that were written.
+    pub changed: Vec<Note>,
     /// Files that could not be read.
     pub unreadable: Vec<Note>,
     /// The group's commit, when it was asked for.
@@ -130,6 +147,7 @@ impl PartitionReport {
         lines.extend(
             self.disagreements.iter().map(|note| format!("contradiction: {}: {}", note.file, note.reason)),
         );
+        lines.extend(self.changed.iter().map(|note| format!("changed: {}: {}", note.file, note.reason)));
         lines
             .extend(self.unreadable.iter().map(|note| format!("unreadable: {}: {}", note.file, note.reason)));
         lines.extend(
@@ -182,8 +200,10 @@ pub enum GapContent {
     NotAsked,
     /// No record: transaction markers, aborted or compacted records. Nothing is missing.
     NoRecord,
-    /// This is the first record there.
+    /// This is the first record with a value there.
     Record(i64),
+    /// Only records without a value; this is the first.
+    Tombstones(i64),
     /// It has deleted what was there.
     Deleted,
     /// It did not tell; why.
@@ -220,6 +240,9 @@ impl Gap {
             GapContent::Record(offset) => {
                 Some(format!("{gap}, the broker has a record at {offset}; {skipped}"))
             }
+            GapContent::Tombstones(offset) => Some(format!(
+                "{gap}, the broker has only records without a value there, first at {offset}; right where on_tombstone is skip or dead_letter"
+            )),
             GapContent::Deleted => {
                 Some(format!("{gap}, and the broker has deleted what was there; {skipped}"))
             }
@@ -300,6 +323,9 @@ pub struct CommitReport {
     pub offset: Option<i64>,
     /// The flush that is announced and not settled.
     pub pending: Option<Span>,
+    /// What is committed behind the last file and became no row: skipped, or dead letters, as the commit says. The next file
+    /// begins there.
+    pub unfiled: Option<Span>,
     /// Where commit and files contradict each other.
     pub problems: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::encode::FooterKey;
+use crate::encode::{FileChecksum, FooterKey};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::names::object_name;
 
@@ -186,6 +186,31 @@ fn offsets_outside_the_name_and_out_of_order_are_found() {
 }
 
 #[test]
+fn a_file_whose_bytes_are_others_is_found_and_so_is_one_whose_checksum_is_gone() {
+    let lake: Lake = (0..4).map(|at| (file("t", 0, at * 10, at * 10 + 10, ""), vec![at * 10])).collect();
+    let with = |sums: [&str; 4]| {
+        let plan = AuditPlan::of(lake.iter().map(|(file, _)| (file.path.clone(), file.size_bytes)), None);
+        let mut auditor = Auditor::new(&plan);
+        for ((file, offsets), said) in lake.iter().zip(sums) {
+            let mut footer = footer(file, 1);
+            if said != "-" {
+                footer.key_values.insert(FooterKey::FileChecksum.as_str().to_owned(), said.to_owned());
+            }
+            auditor.begin(file, footer);
+            auditor.offsets(offsets, 0);
+            auditor.checksum("a");
+        }
+        let report = auditor.finish().remove(0);
+        (report.ok, report.files_compared, report.changed.len(), report.disagreements.len())
+    };
+    assert_eq!(with(["a", "a", "a", "a"]), (true, 4, 0, 0));
+    assert_eq!(with(["-", "-", "a", "a"]), (true, 2, 0, 0), "files of earlier versions come first");
+    assert_eq!(with(["a", "b", "a", ""]), (false, 2, 2, 0));
+    assert_eq!(with(["-", "a", "-", "a"]), (false, 2, 0, 1));
+    assert_eq!(with(["a", FileChecksum::UNKNOWN, "a", "a"]), (false, 3, 0, 1));
+}
+
+#[test]
 fn an_offset_outside_the_name_disproves_by_itself() {
     let lake = vec![(file("t", 0, 5, 10, ""), vec![5, 8, 10])];
     let name = &lake[0].0.path;
@@ -322,8 +347,12 @@ fn a_file_missing_from_a_flush_is_found() {
     assert_eq!(report.problems(), ["incomplete: flush [10, 20) has 1 of its 2 files"]);
     // Announced and not settled: the rest is still to come.
     let mut report = report.clone();
-    report.committed =
-        Some(CommitReport { offset: Some(10), pending: Some(range(10, 20).into()), problems: Vec::new() });
+    report.committed = Some(CommitReport {
+        offset: Some(10),
+        pending: Some(range(10, 20).into()),
+        unfiled: None,
+        problems: Vec::new(),
+    });
     report.judge();
     assert!(report.ok);
     // Another flush that is announced is no excuse.

@@ -2,21 +2,22 @@
 //! not own what counts as proved ([`crate::audit`]), nor reading (`reading`) and asking (`broker`).
 
 mod broker;
-mod offsets;
 mod reading;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use std::process::ExitCode;
 
-use crate::audit::{AuditPlan, AuditReport};
+use crate::audit::{AuditPlan, AuditReport, AuditedFile, Note};
 use crate::cli::output::{complain, to_stdout, write_json};
 use crate::cli::place::{UsageError, key_values, prefix_place};
 use crate::cli::{AuditArguments, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, runtime};
 use crate::config::settings::StorageSettings;
-use crate::storage::Store;
+use crate::storage::{StorageError, Store};
 use broker::Broker;
+use segments::Depth;
 
 /// What an audit could not be begun or ended for.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,8 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let report = match begin(arguments) {
         Ok((settings, broker)) => {
-            runtime.block_on(examine(&settings, arguments.topic.as_deref(), broker.as_ref()))
+            let depth = if arguments.fast { Depth::Offsets } else { Depth::Pages };
+            runtime.block_on(examine(&settings, arguments.topic.as_deref(), broker.as_ref(), depth))
         }
         Err(error) => Err(error.into()),
     };
@@ -65,9 +67,13 @@ async fn examine(
     settings: &StorageSettings,
     topic: Option<&str>,
     broker: Option<&Broker>,
+    depth: Depth,
 ) -> Result<AuditReport, AuditError> {
     let failed = |reason: String| AuditError::Failed(reason);
-    let store = Store::open_for_reading(settings).map_err(|error| failed(error.to_string()))?;
+    let store = Store::open_for_reading(settings).map_err(|error| match error {
+        StorageError::Invalid { reason } => UsageError::new(reason).into(),
+        error => failed(error.to_string()),
+    })?;
     let list = || async {
         let listed =
             store.list(topic.unwrap_or_default()).await.map_err(|error| failed(error.to_string()))?;
@@ -81,12 +87,12 @@ async fn examine(
         plan = list().await?;
         commits = Some((before, broker.commits(&plan, topic).await.map_err(failed)?));
     }
-    let mut auditor = reading::read_all(&store, &plan).await;
+    let mut auditor = reading::read_all(&store, &plan, depth).await;
     if let Some(broker) = broker {
         let after = commits.as_ref().map(|(_, after)| after);
         let beginnings = broker.beginnings(&plan, after).await;
         Broker::front(&mut auditor, &plan, after, &beginnings);
-        if let Some((before, after)) = commits {
+        if let Some((before, after)) = commits.clone() {
             broker.compare(&mut auditor, &plan, (&before, after), &beginnings);
         }
     }
@@ -94,8 +100,28 @@ async fn examine(
     if let Some(broker) = broker {
         broker.look_into_gaps(&mut partitions).await;
     }
-    let renamed = reading::renamed(&store, &plan.foreign).await;
+    let none_due = match (broker, &commits) {
+        (Some(broker), Some((_, after))) if plan.files.is_empty() => {
+            broker.expects_no_file(after, &partitions).await
+        }
+        _ => false,
+    };
+    let mut renamed = reading::renamed(&store, &plan.foreign).await;
     let foreign =
         plan.foreign.into_iter().filter(|path| renamed.iter().all(|note| note.file != *path)).collect();
-    Ok(AuditReport::new(store.display_url(""), partitions, foreign, renamed))
+    renamed.extend(plan.astray.iter().map(astray));
+    let mut report = AuditReport::new(store.display_url(""), partitions, foreign, renamed);
+    report.pages_read = depth == Depth::Pages;
+    if none_due {
+        report.excuse();
+    }
+    Ok(report)
+}
+
+fn astray(file: &AuditedFile) -> Note {
+    let reason = format!(
+        "it holds rows of {}, flush {}, in the directory of another topic: its readers see what is not theirs; move it back",
+        file.tp, file.range
+    );
+    Note { file: file.path.clone(), reason }
 }

@@ -103,9 +103,13 @@ pub struct AuditArguments {
     /// Only this topic; only its directory is listed.
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
-    /// Also compare with the committed offsets of this group.
-    #[arg(long, value_name = "GROUP", requires = "properties")]
+    /// Also compare with the committed offsets of this group; needs --property bootstrap.servers=HOST:PORT.
+    #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Read footers and offsets only, not every page: proves delivery, but not that the values can be read or are those that
+    /// were written.
+    #[arg(long)]
+    pub fast: bool,
     /// A property of the Kafka client, KEY=VALUE; may be repeated. With `bootstrap.servers`, gaps are looked up at the
     /// broker: one without a record is none. A value may hold `${file:PATH}` and `${NAME}`.
     #[arg(long = "property", value_name = "KEY=VALUE")]

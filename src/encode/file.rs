@@ -11,6 +11,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::encoding::{Encoding, Lesson};
+use super::file_checksum::{FileChecksum, footer_bytes};
+use super::footer::FooterKey;
 use super::parquet_schema::parquet_schema;
 use super::row_group::{RowGroupEncoder, without_wrong_indexes};
 use super::sink::PieceSink;
@@ -21,10 +23,15 @@ use crate::error::{Failure, Stage};
 /// Rows that wait to be sorted take about so many bytes of memory for each encoded one.
 const SORTED_BYTES_PER_ENCODED: usize = 2;
 
+/// Every file ends with the length of its footer and the format's magic bytes.
+const TRAILER_BYTES: usize = 8;
+
 /// Encodes record batches of one schema into one Parquet file.
 pub struct FileEncoder {
     writer: SerializedFileWriter<PieceSink>,
     open: RowGroupEncoder,
+    /// Of the bytes that were taken.
+    checksum: FileChecksum,
     sorter: Option<RowSorter>,
     row_group_bytes: usize,
     row_group_rows: usize,
@@ -75,6 +82,7 @@ impl FileEncoder {
         Ok(Self {
             writer,
             open,
+            checksum: FileChecksum::default(),
             sorter,
             row_group_bytes,
             row_group_rows,
@@ -143,10 +151,14 @@ impl FileEncoder {
     /// The bytes encoded since the last call, in pieces; none while a row group is open.
     pub fn take_bytes(&mut self) -> Vec<Bytes> {
         // Sound because the sink only ever appends, and the writer keeps its own count of bytes written.
-        self.writer.inner_mut().take()
+        let pieces = self.writer.inner_mut().take();
+        for piece in &pieces {
+            self.checksum.update(piece);
+        }
+        pieces
     }
 
-    /// Closes the last row group and writes the footer with `key_values`.
+    /// Closes the last row group and writes the footer with `key_values` and the checksum of the file.
     ///
     /// # Errors
     /// Fatal when the file cannot be encoded.
@@ -154,16 +166,27 @@ impl FileEncoder {
         for pair in key_values {
             self.writer.append_key_value_metadata(pair);
         }
+        let unknown = FileChecksum::UNKNOWN.to_owned();
+        self.writer
+            .append_key_value_metadata(KeyValue::new(FooterKey::FileChecksum.as_str().to_owned(), unknown));
         self.close_row_group()?;
         let end_at = self.writer.bytes_written();
         let metadata = self.writer.finish().map_err(|error| fatal(&error))?;
         let mut size_bytes = self.writer.bytes_written();
-        let mut tail = self.take_bytes();
+        let mut tail = self.writer.inner_mut().take();
         if let Some(rewritten) = in_type_order(metadata, end_at).map_err(|error| fatal(&error))? {
-            cut(&mut tail, size_bytes - end_at);
+            split_end(&mut tail, size_bytes - end_at);
             size_bytes = end_at + rewritten.len();
             tail.push(rewritten.into());
         }
+        let mut end = split_end(&mut tail, TRAILER_BYTES);
+        let more = footer_bytes(&end).map_or(0, |bytes| bytes - end.len());
+        end.splice(..0, split_end(&mut tail, more));
+        for piece in &tail {
+            self.checksum.update(piece);
+        }
+        self.checksum.write_into(&mut end);
+        tail.push(end.into());
         Ok(EncodedFile { tail, size_bytes: size_bytes as u64 })
     }
 
@@ -192,17 +215,21 @@ impl FileEncoder {
     }
 }
 
-/// Takes so many bytes off the end.
-fn cut(pieces: &mut Vec<Bytes>, mut bytes: usize) {
-    while let Some(last) = pieces.last_mut() {
-        if bytes < last.len() {
-            last.truncate(last.len() - bytes);
-            return;
+/// Takes so many bytes off the end, and gives them.
+fn split_end(pieces: &mut Vec<Bytes>, bytes: usize) -> Vec<u8> {
+    let mut taken = Vec::new();
+    let mut missing = bytes;
+    while missing > 0 {
+        let Some(last) = pieces.last_mut() else { break };
+        let part = last.split_off(last.len() - missing.min(last.len()));
+        if last.is_empty() {
+            pieces.pop();
         }
-        bytes -= last.len();
-        pieces.pop();
+        missing -= part.len();
+        taken.push(part);
     }
-    assert_eq!(bytes, 0, "the end of a file leaves with its last bytes");
+    assert_eq!(missing, 0, "the end of a file leaves with its last bytes");
+    taken.iter().rev().flat_map(|part| part.iter().copied()).collect()
 }
 
 fn fatal(error: &ParquetError) -> Failure {
@@ -213,7 +240,7 @@ fn fatal(error: &ParquetError) -> Failure {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
     use arrow::datatypes::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -306,6 +333,39 @@ mod tests {
         }
         ids.sort_unstable();
         assert_eq!(ids, (0..6000).collect::<Vec<i64>>());
+    }
+
+    /// With one bit flipped, a byte's digest or what the footer says of it is another.
+    #[test]
+    fn the_footer_has_a_checksum_of_every_byte_before_and_behind_it() {
+        let floats: ArrayRef = Arc::new((0..20).map(|row| Some(f64::from(row))).collect::<Float64Array>());
+        let rows = batch(0, 20);
+        let other = RecordBatch::try_from_iter([("price", floats)]).unwrap();
+        for rows in [rows, other] {
+            let encoding = encoding(1 << 30, Dictionary::Auto);
+            let mut encoder = FileEncoder::new(&"t".into(), rows.schema(), &encoding, &[]).unwrap();
+            encoder.write(&rows).unwrap();
+            let mut file = encoder.take_bytes().concat();
+            let end = encoder.finish(vec![KeyValue::new("k".to_owned(), "v".to_owned())]).unwrap();
+            file.extend(end.tail.concat());
+            assert_eq!(end.size_bytes, file.len() as u64);
+            let pairs = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file.clone())).unwrap();
+            let pairs = pairs.metadata().file_metadata().key_value_metadata().unwrap().clone();
+            let said = pairs.iter().find(|pair| pair.key == "sluice.file_checksum").unwrap().value.clone();
+            let said = said.unwrap();
+            let of = |file: &[u8], split: usize| {
+                let mut checksum = FileChecksum::default();
+                checksum.update(&file[..split]);
+                checksum.finish(&file[split..])
+            };
+            assert_eq!((of(&file, 0), of(&file, 100)), (said.clone(), said.clone()));
+            let digits = file.windows(16).position(|bytes| bytes == said.as_bytes()).unwrap();
+            for at in (0..file.len()).filter(|at| !(digits..digits + 16).contains(at)) {
+                file[at] ^= 1 << (at % 8);
+                assert_ne!(of(&file, 0), said, "byte {at}");
+                file[at] ^= 1 << (at % 8);
+            }
+        }
     }
 
     #[test]

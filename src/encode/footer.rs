@@ -33,6 +33,9 @@ pub enum FooterKey {
     Checksum,
     /// Version of the program that wrote the file.
     Version,
+    /// Checksum over every byte of the file, 16 hexadecimal digits, which themselves count as zeros; absent in files of the
+    /// first versions. See [`crate::encode::FileChecksum`].
+    FileChecksum,
 }
 
 impl FooterKey {
@@ -53,6 +56,7 @@ impl FooterKey {
             Self::AvroSchema => "sluice.avro_schema",
             Self::Checksum => "sluice.checksum",
             Self::Version => "sluice.version",
+            Self::FileChecksum => "sluice.file_checksum",
         }
     }
 }

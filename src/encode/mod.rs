@@ -5,6 +5,7 @@ mod column;
 mod dictionary;
 mod encoding;
 mod file;
+mod file_checksum;
 mod footer;
 mod parquet_schema;
 mod properties;
@@ -19,5 +20,6 @@ mod type_order;
 
 pub use encoding::Encoding;
 pub use file::{EncodedFile, FileEncoder};
+pub use file_checksum::FileChecksum;
 pub use footer::{FileFacts, FooterKey};
 pub(crate) use parquet_schema::parquet_schema;

@@ -31,8 +31,10 @@ pub struct ClusterReader {
 pub enum Between {
     /// No record that a reader of committed transactions would see.
     Nothing,
-    /// This is the first record.
+    /// This is the first record with a value.
     Record(Offset),
+    /// Only records without a value; this is the first.
+    Tombstones(Offset),
     /// The broker begins after the first of the offsets.
     Deleted,
     /// The partition ends here, before the last of the offsets: it is not the one they come from.
@@ -142,14 +144,23 @@ impl ClusterReader {
     }
 
     fn first_record(&self, range: OffsetRange) -> Result<Between, Failure> {
-        let began = Instant::now();
-        while began.elapsed() < self.patience {
+        let mut tombstone = None;
+        let mut heard_at = Instant::now();
+        while heard_at.elapsed() < self.patience {
             match self.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
-                    let within = Offset::new(message.offset()).filter(|offset| range.contains(*offset));
-                    return Ok(within.map_or(Between::Nothing, Between::Record));
+                    match Offset::new(message.offset()).filter(|offset| range.contains(*offset)) {
+                        Some(offset) if message.payload().is_some() => return Ok(Between::Record(offset)),
+                        Some(offset) => {
+                            tombstone.get_or_insert(offset);
+                            heard_at = Instant::now();
+                        }
+                        None => return Ok(tombstone.map_or(Between::Nothing, Between::Tombstones)),
+                    }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Between::Nothing),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    return Ok(tombstone.map_or(Between::Nothing, Between::Tombstones));
+                }
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                     return Ok(Between::Deleted);
                 }

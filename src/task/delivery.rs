@@ -1,15 +1,17 @@
 //! Owns one flush on its way from sealed files to a committed end: the steps of the protocol and what was reached.
 //! Does not own the order between flushes: that is the lane's.
 
-use crate::position::OffsetRange;
+use crate::position::{Offset, OffsetRange};
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
 use crate::task::flush::SealingFlush;
+use crate::task::intent::unfiled_metadata;
 use crate::task::message::{CommitId, FlushId, SealedFile};
 
 pub(super) struct Delivery {
     pub(super) flush: FlushId,
     pub(super) range: OffsetRange,
+    file_start: Offset,
     pub(super) files: Vec<SealedFile>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -69,6 +71,7 @@ impl Delivery {
         Self {
             flush,
             range: sealing.range,
+            file_start: sealing.file_start,
             rows: sealing.rows,
             bytes: sealing.bytes,
             replayed,
@@ -86,6 +89,16 @@ impl Delivery {
     /// Metadata of the commit that announces it.
     pub(super) fn intent(&self) -> &str {
         &self.intent
+    }
+
+    /// Metadata of the commit of its end, where that announces no other flush.
+    pub(super) fn settled_metadata(&self) -> String {
+        if self.files.is_empty() { unfiled_metadata(self.file_start) } else { String::new() }
+    }
+
+    /// Where the names of the files behind it begin.
+    pub(super) fn next_file_start(&self) -> Offset {
+        if self.files.is_empty() { self.file_start } else { self.range.end }
     }
 
     pub(super) fn is_intended(&self) -> bool {

@@ -1,13 +1,15 @@
-//! Owns the metadata string of a committed offset: the durable statement "the next flush is exactly `[start, end)`".
-//! Does not own when it is committed.
+//! Owns the metadata string of a committed offset: the durable statement "the next flush is exactly `[start, end)`", and
+//! that the offsets before it are in no file's range yet. Does not own when it is committed.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::position::{Offset, SchemaId};
+use crate::position::{Offset, OffsetRange, SchemaId};
 
 const VERSION: u64 = 1;
+/// Of an intent whose files are named from before the committed offset on: who does not know that would name them otherwise.
+const UNFILED_VERSION: u64 = 2;
 /// Refused schemas that an intent names at the most: the broker takes 4 KiB of metadata, and an id 44 bytes of it.
 pub const REFUSED_SCHEMAS: usize = 48;
 
@@ -26,6 +28,9 @@ pub struct Intent {
     pub plan: PlanHash,
     /// Everything else.
     pub basis: Basis,
+    /// Offsets in front of the flush that are settled and that no file's range holds, because nothing of them became a row:
+    /// the names of its files begin where these do. Not empty; ends at the committed offset.
+    pub unfiled: Option<OffsetRange>,
 }
 
 /// What decides the files of a flush, besides its records, its range and the settings.
@@ -90,6 +95,35 @@ struct Wire {
     refused: Vec<WireId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prints: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    no_file_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<i64>,
+}
+
+/// Metadata of an offset at which nothing is announced.
+#[derive(Serialize, Deserialize)]
+struct UnfiledWire {
+    no_file_since: i64,
+}
+
+/// The metadata that says: from `since` to the committed offset everything is settled, and no file's range holds it. Without
+/// a version, so that a program that does not know it takes it for none of ours, and begins at the offset.
+///
+/// # Panics
+/// Never: a number has a JSON form.
+#[must_use]
+pub fn unfiled_metadata(since: Offset) -> String {
+    serde_json::to_string(&UnfiledWire { no_file_since: since.as_i64() }).expect("a number has a JSON form")
+}
+
+/// The settled offsets in front of `committed` that no file's range holds, as its metadata says; also where it announces a
+/// flush. `None` where it says nothing, or what cannot be.
+#[must_use]
+pub fn unfiled_before(committed: Offset, metadata: &str) -> Option<OffsetRange> {
+    let wire: UnfiledWire = serde_json::from_str(metadata).ok()?;
+    let since = Offset::new(wire.no_file_since).filter(|since| *since < committed)?;
+    Some(OffsetRange::new(since, committed))
 }
 
 /// An id as it is on the wire: numbers as such, everything else as text.
@@ -145,7 +179,7 @@ impl Intent {
     #[must_use]
     pub fn to_metadata(&self) -> String {
         let wire = Wire {
-            v: VERSION,
+            v: if self.unfiled.is_some() { UNFILED_VERSION } else { VERSION },
             end: self.end.as_i64(),
             schema: self.basis.readers.value.map(WireId::of),
             key_schema: self.basis.readers.key.map(WireId::of),
@@ -153,6 +187,8 @@ impl Intent {
             wall: self.basis.wall_ms,
             others: self.basis.readers.others.iter().copied().map(WireId::of).collect(),
             refused: self.basis.refused.iter().copied().map(WireId::of).collect(),
+            no_file_since: self.unfiled.map(|unfiled| unfiled.start.as_i64()),
+            start: self.unfiled.map(|unfiled| unfiled.end.as_i64()),
             prints: self.basis.prints.as_deref().map(print_text),
         };
         // Empty metadata would be a commit that announces nothing.
@@ -167,14 +203,23 @@ impl Intent {
         let Ok(serde_json::Value::Object(object)) = serde_json::from_str(metadata) else { return Ok(None) };
         match object.get("v").and_then(serde_json::Value::as_u64) {
             None => return Ok(None),
-            Some(VERSION) => {}
+            Some(VERSION | UNFILED_VERSION) => {}
             Some(version) => return Err(IntentError::Newer(version)),
         }
         let damaged = |reason: &str| IntentError::Damaged(reason.to_owned());
         let wire: Wire =
             serde_json::from_value(object.into()).map_err(|error| damaged(&error.to_string()))?;
+        let end = Offset::new(wire.end).ok_or_else(|| damaged("negative end"))?;
+        let unfiled = match (wire.no_file_since.map(Offset::new), wire.start.map(Offset::new)) {
+            (None, None) if wire.v == VERSION => None,
+            (Some(Some(since)), Some(Some(start))) if wire.v != VERSION && since < start && start < end => {
+                Some(OffsetRange::new(since, start))
+            }
+            _ => return Err(damaged("it does not say where its files begin")),
+        };
         Ok(Some(Self {
-            end: Offset::new(wire.end).ok_or_else(|| damaged("negative end"))?,
+            end,
+            unfiled,
             plan: PlanHash(u64::from_str_radix(&wire.plan, 16).map_err(|_| damaged("plan is no hash"))?),
             basis: Basis {
                 readers: Readers {
@@ -204,10 +249,48 @@ mod tests {
             end: Offset::new(i64::MAX - 1).unwrap(),
             plan: PlanHash(0xfeed_0000_0000_0001),
             basis: Basis { readers, wall_ms: -1, refused: Vec::new(), prints: Some(vec![7, 0xff_ffff]) },
+            unfiled: None,
         };
         let metadata = intent.to_metadata();
-        assert!(metadata.len() < 200, "{metadata}");
+        assert!(metadata.len() < 200 && metadata.contains("\"v\":1,"), "{metadata}");
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
+    }
+
+    fn range(start: i64, end: i64) -> OffsetRange {
+        OffsetRange::new(Offset::new(start).unwrap(), Offset::new(end).unwrap())
+    }
+
+    #[test]
+    fn what_no_file_holds_survives_the_metadata_string() {
+        let at = |raw| Offset::new(raw).unwrap();
+        let intent =
+            Intent { end: at(12), plan: PlanHash(1), basis: Basis::default(), unfiled: Some(range(5, 9)) };
+        let metadata = intent.to_metadata();
+        assert!(metadata.contains("\"v\":2,"), "versions before would name its files otherwise: {metadata}");
+        assert_eq!(unfiled_before(at(9), &metadata), Some(range(5, 9)));
+        assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
+
+        let metadata = unfiled_metadata(at(5));
+        assert_eq!(unfiled_before(at(9), &metadata), Some(range(5, 9)));
+        assert_eq!(Intent::from_metadata(&metadata), Ok(None), "it announces nothing");
+        for (committed, metadata) in
+            [(5, metadata.as_str()), (4, metadata.as_str()), (9, ""), (9, "{\"no_file_since\":-1}")]
+        {
+            assert_eq!(unfiled_before(at(committed), metadata), None, "{committed} {metadata}");
+        }
+    }
+
+    #[test]
+    fn an_intent_that_does_not_say_where_its_files_begin_is_damaged() {
+        for rest in [
+            "",
+            ",\"no_file_since\":5",
+            ",\"no_file_since\":5,\"start\":5",
+            ",\"no_file_since\":5,\"start\":12",
+        ] {
+            let metadata = format!("{{\"v\":2,\"end\":12,\"plan\":\"0\"{rest}}}");
+            assert!(matches!(Intent::from_metadata(&metadata), Err(IntentError::Damaged(_))), "{metadata}");
+        }
     }
 
     #[test]
@@ -219,9 +302,14 @@ mod tests {
             refused: (0..REFUSED_SCHEMAS as u8).map(|n| SchemaId::Uuid([n; 16])).collect(),
             prints: Some(vec![0xff_ffff; SCHEMA_PRINTS]),
         };
-        let intent = Intent { end: Offset::new(i64::MAX).unwrap(), plan: PlanHash(u64::MAX), basis };
+        let intent = Intent {
+            end: Offset::new(i64::MAX).unwrap(),
+            plan: PlanHash(u64::MAX),
+            basis,
+            unfiled: Some(range(i64::MAX - 2, i64::MAX - 1)),
+        };
         let metadata = intent.to_metadata();
-        assert!(metadata.len() < 3_900, "{} bytes", metadata.len());
+        assert!(metadata.len() < 4_000, "{} bytes", metadata.len());
         assert_eq!(Intent::from_metadata(&metadata), Ok(Some(intent)));
     }
 
@@ -234,7 +322,7 @@ mod tests {
 
     #[test]
     fn fault_107_an_intent_of_another_version_is_refused() {
-        assert_eq!(Intent::from_metadata("{\"v\":2,\"end\":5}"), Err(IntentError::Newer(2)));
+        assert_eq!(Intent::from_metadata("{\"v\":3,\"end\":5}"), Err(IntentError::Newer(3)));
         assert!(matches!(
             Intent::from_metadata("{\"v\":1,\"end\":-5,\"plan\":\"0\"}"),
             Err(IntentError::Damaged(_))

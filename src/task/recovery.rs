@@ -4,13 +4,15 @@ use crate::config::settings::StartPosition;
 use crate::error::{Failure, Stage};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 use crate::task::claim::Claim;
-use crate::task::intent::{Intent, PlanHash};
-use crate::task::message::{BrokerPosition, PublishedFlush};
+use crate::task::intent::{Intent, PlanHash, unfiled_before};
+use crate::task::message::{BrokerPosition, FlushFooter, PublishedFlush};
 
 /// Where and how to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) offset: Offset,
+    /// Where the names of the next files begin: before `offset` where what is settled in between is in no file's range.
+    pub(super) file_start: Offset,
     /// A flush to be made again with the same cut.
     pub(super) intent: Option<Intent>,
     /// Whether the broker holds that intent.
@@ -37,7 +39,14 @@ pub(super) fn from_commit(
     let pending = intent.as_ref().filter(|intent| intent.end > offset);
     check_pending(tp, pending.map(|intent| OffsetRange::new(offset, intent.end)), position)?;
     check_within(tp, offset, position, "the committed offset")?;
+    let unfiled = unfiled_before(offset, &position.metadata);
+    let file_start = unfiled.map_or(offset, |unfiled| unfiled.start);
     if let Some(intent) = &intent {
+        if intent.unfiled != unfiled {
+            return Err(fatal(format!(
+                "{tp}: the committed offset {offset} carries an intent of a flush that begins elsewhere; commit the offset again without metadata"
+            )));
+        }
         if intent.end <= offset {
             return Err(fatal(format!(
                 "{tp}: the committed offset {offset} carries an intent that ends at {}, before it; commit the offset again without metadata",
@@ -52,12 +61,12 @@ pub(super) fn from_commit(
         }
         if intent.plan != plan {
             return Err(fatal(format!(
-                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, key, schema, columns, partition_by or errors changed), or by a version of sluice that reads them otherwise; start once with the former settings, or that version, to finish it, or delete the files of exactly this range and commit offset {offset} without metadata to abandon it",
-                intent.end
+                "{tp}: a flush of [{offset}, {}) was begun with other settings (storage, value, key, schema, columns, partition_by or errors changed), or by a version of sluice that reads them otherwise; start once with the former settings, or that version, to finish it, or delete the files of exactly [{file_start}, {}) and commit offset {file_start} without metadata to abandon it",
+                intent.end, intent.end
             )));
         }
     }
-    Ok(Beginning { offset, intended: intent.is_some(), intent, first: false, found: "committed" })
+    Ok(Beginning { offset, file_start, intended: intent.is_some(), intent, first: false, found: "committed" })
 }
 
 /// Begins without a committed offset: after the last published file, else where `start` says. A partition that the topic did
@@ -94,7 +103,7 @@ pub(super) fn from_files(
             ));
         }
     };
-    Ok(Beginning { offset, intent: None, intended: false, first: true, found })
+    Ok(Beginning { offset, file_start: offset, intent: None, intended: false, first: true, found })
 }
 
 /// Begins where the note says that stands, or before it. The group has been there, so what lies behind is not left out,
@@ -111,7 +120,7 @@ pub(super) fn from_note(
     check_within(tp, noted, position, "where the group began, noted when it did,")?;
     let mut beginning = first.clone();
     if noted < first.offset {
-        (beginning.offset, beginning.found) = (noted, "noted");
+        (beginning.offset, beginning.file_start, beginning.found) = (noted, noted, "noted");
     }
     Ok(beginning)
 }
@@ -125,20 +134,34 @@ fn after_files(
 ) -> Result<Beginning, Failure> {
     let range = last.range;
     let footer = last.footer.as_ref().filter(|footer| footer.files > last.files);
-    check_pending(tp, footer.map(|_| range), position)?;
+    check_pending(tp, footer.map(|footer| OffsetRange::new(read_from(range, footer), range.end)), position)?;
     check_within(tp, range.end, position, "the end of the last published file")?;
     let Some(footer) = footer else {
         let offset = range.end;
-        return Ok(Beginning { offset, intent: None, intended: false, first: false, found: "files" });
+        return Ok(Beginning {
+            offset,
+            file_start: offset,
+            intent: None,
+            intended: false,
+            first: false,
+            found: "files",
+        });
     };
     let intent = Intent::from_metadata(&footer.intent)
         .map_err(|error| Failure::fatal(Stage::Recover, format!("{tp}: {error}")))?
-        .filter(|intent| intent.end == range.end);
+        .filter(|intent| intent.end == range.end)
+        .filter(|intent| intent.unfiled.is_none_or(|unfiled| unfiled.start == range.start));
+    let offset = read_from(range, footer);
+    check_within(tp, offset, position, "the start of the last flush, whose files are not all there,")?;
     match intent {
-        Some(intent) if intent.plan == plan => {
-            let offset = range.start;
-            Ok(Beginning { offset, intent: Some(intent), intended: false, first: false, found: "files" })
-        }
+        Some(intent) if intent.plan == plan => Ok(Beginning {
+            offset,
+            file_start: range.start,
+            intent: Some(intent),
+            intended: false,
+            first: false,
+            found: "files",
+        }),
         _ => Err(Failure::fatal(
             Stage::Recover,
             format!(
@@ -147,6 +170,14 @@ fn after_files(
             ),
         )),
     }
+}
+
+/// Where the records of a flush begin: behind what is in the range of its files and became no row.
+fn read_from(range: OffsetRange, footer: &FlushFooter) -> Offset {
+    let intent = Intent::from_metadata(&footer.intent).ok().flatten();
+    let unfiled = intent.and_then(|intent| intent.unfiled);
+    let unfiled = unfiled.filter(|unfiled| unfiled.start == range.start && unfiled.end <= range.end);
+    unfiled.map_or(range.start, |unfiled| unfiled.end)
 }
 
 /// A flush of which files may be visible has to be made again whole, or not at all.
@@ -199,8 +230,7 @@ fn check_within(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::intent::Basis;
-    use crate::task::message::FlushFooter;
+    use crate::task::intent::{Basis, unfiled_metadata};
 
     const PLAN: PlanHash = PlanHash(7);
 
@@ -229,13 +259,41 @@ mod tests {
     }
 
     fn intent(end: i64, plan: u64) -> String {
-        Intent { end: at(end), plan: PlanHash(plan), basis: Basis::default() }.to_metadata()
+        Intent { end: at(end), plan: PlanHash(plan), basis: Basis::default(), unfiled: None }.to_metadata()
+    }
+
+    /// Of `[50, end)`, with files from 40 on.
+    fn late_intent(end: i64) -> String {
+        let unfiled = Some(OffsetRange::new(at(40), at(50)));
+        Intent { end: at(end), plan: PLAN, basis: Basis::default(), unfiled }.to_metadata()
     }
 
     #[test]
     fn a_commit_without_intent_is_where_to_begin() {
         let beginning = from_commit(&tp(), &position(Some(50), ""), PLAN).unwrap();
-        assert_eq!((beginning.offset, beginning.intent), (at(50), None));
+        assert_eq!((beginning.offset, beginning.file_start, beginning.intent), (at(50), at(50), None));
+    }
+
+    #[test]
+    fn what_was_settled_without_a_file_is_in_the_range_of_the_next_one() {
+        let begin = |metadata: &str| from_commit(&tp(), &position(Some(50), metadata), PLAN);
+        let settled = begin(&unfiled_metadata(at(5))).unwrap();
+        assert_eq!((settled.offset, settled.file_start, settled.intent), (at(50), at(5), None));
+        let announced = begin(&late_intent(60)).unwrap();
+        assert_eq!((announced.offset, announced.file_start, announced.intended), (at(50), at(40), true));
+        let moved = from_commit(&tp(), &position(Some(45), &late_intent(60)), PLAN).unwrap_err();
+        assert!(moved.to_string().contains("begins elsewhere"), "{moved}");
+
+        let footer = FlushFooter { files: 2, intent: late_intent(60) };
+        let mut last =
+            PublishedFlush { range: OffsetRange::new(at(40), at(60)), files: 1, footer: Some(footer) };
+        let begin = |last: &PublishedFlush| {
+            from_files(&tp(), &position(None, ""), Some(last), PLAN, StartPosition::Earliest, &claim(None))
+        };
+        let found = begin(&last).unwrap();
+        assert_eq!((found.offset, found.file_start), (at(50), at(40)), "made again from its own records");
+        last.range.start = at(41);
+        assert!(begin(&last).is_err(), "the footer is of another flush");
     }
 
     #[test]
@@ -343,7 +401,8 @@ mod tests {
     fn a_note_that_stands_wins_over_a_later_beginning_and_never_moves_one_ahead() {
         let begin = |offset: i64, noted: i64| {
             let (intent, intended, found) = (None, false, "latest");
-            let first = Beginning { offset: at(offset), intent, intended, first: true, found };
+            let (offset, file_start) = (at(offset), at(offset));
+            let first = Beginning { offset, file_start, intent, intended, first: true, found };
             from_note(&tp(), &position(None, ""), &first, at(noted))
         };
         for (offset, noted, begun, found) in
@@ -351,6 +410,7 @@ mod tests {
         {
             let beginning = begin(offset, noted).unwrap();
             assert_eq!((beginning.offset, beginning.found, beginning.first), (at(begun), found, true));
+            assert_eq!(beginning.file_start, at(begun));
         }
         let failure = begin(10, 5).unwrap_err().to_string();
         assert!(failure.contains("[5, 10) are gone (retention)"), "{failure}");

@@ -159,7 +159,7 @@ fn a_bounded_run_with_nothing_left_to_read_commits_where_it_is() {
 #[test]
 fn a_drain_that_leaves_an_announced_flush_unfinished_names_it() {
     let plan = settings::any(&mut Rng::new(1)).plan;
-    let intent = Intent { end: Offset::new(40).unwrap(), plan, basis: Basis::default() };
+    let intent = Intent { end: Offset::new(40).unwrap(), plan, basis: Basis::default(), unfiled: None };
     for (metadata, told) in [(intent.to_metadata(), Some((10, 40))), (String::new(), None)] {
         let (mut alone, tp) = (alone(StartPosition::Earliest), TopicPartition::new("t", 0));
         let asked = alone.assign(&tp, BrokerPosition { metadata, ..position(Some(10), 0, 100) }, None, None);

@@ -21,6 +21,8 @@ pub(crate) enum Control {
     CommitLargestEnd,
     /// The consumer gives a partition up while a commit is in flight, and the client repeats it later.
     GiveUpWithCommitInFlight,
+    /// The consumer hides what a commit says of offsets that are in no file.
+    ForgetWhereFilesEnd,
     /// The door says that the note it is asked to write is the one that stands.
     ForgetNotes,
 }
@@ -34,6 +36,7 @@ impl Control {
             // K4 sees it at once; that it matters is seen by K2.
             Self::PublishBeforeIntend => &[Promise::K4, Promise::K2],
             Self::IgnoreIntent | Self::ReplaceFiles => &[Promise::K2],
+            Self::ForgetWhereFilesEnd => &[Promise::Contiguous],
             Self::LostAsRevoked | Self::GiveUpWithCommitInFlight => &[Promise::K3, Promise::K2],
         }
     }

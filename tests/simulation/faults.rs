@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use sluice::config::settings::{OnPoison, OnTombstone};
+use sluice::task::intent::Intent;
 use sluice::task::message::Input;
 
 use crate::outside::Service;
@@ -154,7 +155,8 @@ impl World {
         self.restart_all();
         for tp in self.outside.logs.names() {
             let Some((_, metadata)) = self.outside.coordinator.committed(&tp) else { continue };
-            if metadata.is_empty() || !letters {
+            // Letters of a flush that is announced would go with the offset.
+            if !letters || matches!(Intent::from_metadata(&metadata), Ok(None)) {
                 self.outside.coordinator.set_committed(&tp, None);
                 self.outside.ledger.set_back(&tp, 0);
                 self.outside.tally.count("offsets forgotten");

@@ -156,6 +156,11 @@ fn control_giving_up_with_a_commit_in_flight_breaks_k3_and_k2() {
 }
 
 #[test]
+fn control_forgetting_where_the_files_end_leaves_a_gap() {
+    catch(Control::ForgetWhereFilesEnd);
+}
+
+#[test]
 fn control_forgetting_where_the_group_began_breaks_k1() {
     catch(Control::ForgetNotes);
 }

@@ -75,7 +75,8 @@ impl World {
     fn pending(&self, tp: &TopicPartition) -> Option<OffsetRange> {
         let (offset, metadata) = self.outside.coordinator.committed(tp)?;
         let intent = Intent::from_metadata(&metadata).ok()??;
-        Some(OffsetRange { start: Offset::new(offset)?, end: intent.end })
+        let start = intent.unfiled.map(|unfiled| unfiled.start).or(Offset::new(offset))?;
+        Some(OffsetRange { start, end: intent.end })
     }
 
     /// With everything stopped, deletes the files of exactly this range and commits its start without metadata.

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use sluice::error::{Failure, Stage};
 use sluice::position::{Offset, TopicPartition};
 use sluice::task::clock::{Now, Tick};
+use sluice::task::intent::Intent;
 use sluice::task::message::BrokerPosition;
 
 use crate::control::Control;
@@ -70,7 +71,12 @@ impl Outside {
             Some((offset, metadata)) => (Offset::new(offset), metadata),
             None => (None, String::new()),
         };
-        let metadata = if self.control == Control::IgnoreIntent { String::new() } else { metadata };
+        let hidden = match self.control {
+            Control::IgnoreIntent => true,
+            Control::ForgetWhereFilesEnd => matches!(Intent::from_metadata(&metadata), Ok(None)),
+            _ => false,
+        };
+        let metadata = if hidden { String::new() } else { metadata };
         BrokerPosition {
             committed,
             metadata,

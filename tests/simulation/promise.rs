@@ -24,6 +24,8 @@ pub(crate) enum Promise {
     K6,
     /// When faults stop, lag reaches 0.
     K7,
+    /// Each file begins where another one ends, also behind records that made no row.
+    Contiguous,
 }
 
 /// A promise that was not kept.
@@ -66,6 +68,8 @@ struct Account {
     /// was there.
     owed_from: Option<i64>,
     intents: BTreeSet<(i64, i64)>,
+    /// Ranges of the files published so far.
+    ranges: BTreeSet<(i64, i64)>,
 }
 
 impl Account {
@@ -137,7 +141,8 @@ impl Ledger {
             .map(|(at, fate)| (*at, *fate));
         account.committed = offset;
         if let Ok(Some(intent)) = Intent::from_metadata(metadata) {
-            account.intents.insert((offset, intent.end.as_i64()));
+            let start = intent.unfiled.map_or(offset, |unfiled| unfiled.start.as_i64());
+            account.intents.insert((start, intent.end.as_i64()));
         }
         if offset < before {
             self.break_promise(Promise::K3, format!("{tp} commits {offset} after {before}"));
@@ -152,7 +157,10 @@ impl Ledger {
 
     /// The group has no committed offset any more, or an operator has set it: going back is allowed once.
     pub(crate) fn set_back(&mut self, tp: &TopicPartition, offset: i64) {
-        self.partitions.entry(tp.clone()).or_default().committed = offset;
+        let account = self.partitions.entry(tp.clone()).or_default();
+        account.committed = offset;
+        // Who begins where an operator says leaves no gap of its own.
+        account.ranges.insert((offset, offset));
     }
 
     /// K4: a file is about to become visible.
@@ -161,6 +169,11 @@ impl Ledger {
         let announced = (range.start.as_i64(), range.end.as_i64());
         if !self.partitions.entry(tp.clone()).or_default().intents.contains(&announced) {
             self.break_promise(Promise::K4, format!("{name} is published without an intent of {range}"));
+        }
+        let ranges = &mut self.partitions.entry(tp.clone()).or_default().ranges;
+        let follows = ranges.is_empty() || ranges.iter().any(|known| known.1 == announced.0);
+        if ranges.insert(announced) && !follows {
+            self.break_promise(Promise::Contiguous, format!("{name} begins where no file ends"));
         }
     }
 
@@ -201,6 +214,9 @@ impl Ledger {
     /// An operator took a file away.
     pub(crate) fn removed(&mut self, tp: &TopicPartition, name: &str) {
         let account = self.partitions.entry(tp.clone()).or_default();
+        if let Some((_, range, _)) = parse_object_name(name) {
+            account.ranges.remove(&(range.start.as_i64(), range.end.as_i64()));
+        }
         for offset in self.files.remove(name).into_iter().flatten() {
             account.rows.remove(&offset);
         }

@@ -35,16 +35,18 @@ impl Broker {
     /// Of the properties on the command line; `None` without any.
     ///
     /// # Errors
-    /// When there is no broker among them.
+    /// When there is no broker among them, or a group without any.
     pub(super) fn of(
         properties: BTreeMap<String, Secret>,
         group: Option<&str>,
     ) -> Result<Option<Self>, UsageError> {
-        if properties.is_empty() {
+        if properties.is_empty() && group.is_none() {
             return Ok(None);
         }
         if !["bootstrap.servers", "metadata.broker.list"].iter().any(|key| properties.contains_key(*key)) {
-            return Err(UsageError::new("--property bootstrap.servers=HOST:PORT is missing"));
+            let asked = if properties.is_empty() { "--group needs a broker to ask: " } else { "" };
+            let message = format!("{asked}--property bootstrap.servers=HOST:PORT is missing");
+            return Err(UsageError::new(message));
         }
         let settings = KafkaSettings {
             topics: TopicSelection::Names(Vec::new()),
@@ -137,6 +139,28 @@ impl Broker {
         }
     }
 
+    /// Whether it is in order that there is no file: the broker has the topic, and of each of its partitions either no record
+    /// ever, or the group says that nothing of what it has passed became a row.
+    pub(super) async fn expects_no_file(&self, commits: &Commits, reports: &[PartitionReport]) -> bool {
+        for (tp, commit) in commits {
+            let of_tp =
+                |report: &&PartitionReport| *report.topic == *tp.topic && report.partition == tp.partition;
+            if commit.offset.is_some_and(|offset| offset > Offset::ZERO) {
+                if !reports.iter().find(of_tp).is_some_and(|report| report.ok) {
+                    return false;
+                }
+                continue;
+            }
+            let (asked, all) =
+                (tp.clone(), OffsetRange::new(Offset::ZERO, Offset::new(i64::MAX).unwrap_or_default()));
+            let answer = self.ask(move |reader| reader.look(&asked, all).map_err(reason_of)).await;
+            if answer != Ok(Between::Beyond(Offset::ZERO)) {
+                return false;
+            }
+        }
+        !commits.is_empty()
+    }
+
     /// Asks what is in each gap, and lets the reports decide anew.
     pub(super) async fn look_into_gaps(&self, reports: &mut [PartitionReport]) {
         let mut asked = 0;
@@ -159,6 +183,7 @@ impl Broker {
         match answer {
             Ok(Between::Nothing) => GapContent::NoRecord,
             Ok(Between::Record(offset)) => GapContent::Record(offset.as_i64()),
+            Ok(Between::Tombstones(offset)) => GapContent::Tombstones(offset.as_i64()),
             Ok(Between::Deleted) => GapContent::Deleted,
             Ok(Between::Beyond(end)) => GapContent::Unknown(format!(
                 "its partition ends at {end}: it is another cluster, or the topic was made again"

@@ -1,5 +1,5 @@
-//! Owns the reading of an audit: footers and offset columns, several at a time, handed to the auditor in the order of the plan.
-//! Does not own the decoding of a column ([`super::offsets`]).
+//! Owns the reading of an audit: footers and the parts of files, several at a time, handed to the auditor in the order of the
+//! plan. Does not own which parts there are, nor their decoding ([`super::segments`]).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -7,31 +7,31 @@ use std::future::Future;
 use futures_util::{StreamExt, stream};
 use parquet::file::metadata::ParquetMetaData;
 
-use super::offsets::{OffsetChunk, OffsetValues, offset_chunks};
+use super::segments::{Depth, Segment, SegmentRead, has_offsets, segments};
 use crate::audit::{AuditPlan, AuditedFile, Auditor, FooterFacts, Note, names_a_flush};
-use crate::encode::FooterKey;
+use crate::encode::{FileChecksum, FooterKey};
 use crate::storage::{StorageError, Store};
 
 /// Footers read at one time.
 const FOOTERS_AT_ONCE: usize = 32;
-/// Offset columns of row groups read at one time; each is in memory as a whole.
-const CHUNKS_AT_ONCE: usize = 4;
+/// Column chunks read at one time; each is in memory as a whole.
+const SEGMENTS_AT_ONCE: usize = 4;
 
 /// What reading gives, in the order of the plan.
 enum Step {
     Opened(usize, FooterFacts),
-    Values(usize, OffsetValues),
+    Read(usize, SegmentRead),
     Unreadable(usize, String),
 }
 
 /// Reads every file of the plan.
-pub(super) async fn read_all(store: &Store, plan: &AuditPlan) -> Auditor {
+pub(super) async fn read_all(store: &Store, plan: &AuditPlan, depth: Depth) -> Auditor {
     let mut auditor = Auditor::new(plan);
     let opened = stream::iter(plan.files.iter().enumerate())
         .map(|(index, file)| {
             let (store, file) = (store.clone(), file.clone());
             apart(
-                async move { open(&store, &file).await.map(|(facts, chunks)| (index, facts, chunks)) },
+                async move { open(&store, &file, depth).await.map(|(facts, parts)| (index, facts, parts)) },
                 index,
             )
         })
@@ -43,15 +43,28 @@ pub(super) async fn read_all(store: &Store, plan: &AuditPlan) -> Auditor {
             let path = plan.files[work.index()].path.clone();
             do_work(store, path, work)
         })
-        .buffered(CHUNKS_AT_ONCE);
+        .buffered(SEGMENTS_AT_ONCE);
     let mut steps = std::pin::pin!(steps);
     // A file is named unreadable once; what was under way for it by then does not matter.
     let mut given_up = None;
+    let mut checksum = FileChecksum::default();
     while let Some(step) = steps.next().await {
         match step {
-            Step::Opened(index, facts) => auditor.begin(&plan.files[index], facts),
-            Step::Values(index, _) if given_up == Some(index) => {}
-            Step::Values(_, values) => auditor.offsets(&values.offsets, values.nulls),
+            Step::Opened(index, facts) => {
+                checksum = FileChecksum::default();
+                auditor.begin(&plan.files[index], facts);
+            }
+            Step::Read(index, _) if given_up == Some(index) => {}
+            Step::Read(_, part) => {
+                if let Some(values) = &part.offsets {
+                    auditor.offsets(&values.offsets, values.nulls);
+                }
+                if part.last {
+                    auditor.checksum(&std::mem::take(&mut checksum).finish(&part.bytes));
+                } else if depth == Depth::Pages {
+                    checksum.update(&part.bytes);
+                }
+            }
             Step::Unreadable(index, _) if given_up == Some(index) => {}
             Step::Unreadable(index, reason) => {
                 given_up = Some(index);
@@ -107,11 +120,11 @@ fn has_rows_perhaps(error: &StorageError) -> bool {
     !matches!(error, StorageError::Invalid { .. } | StorageError::Missing { .. })
 }
 
-type Opened = (usize, FooterFacts, Vec<OffsetChunk>);
+type Opened = (usize, FooterFacts, Vec<Segment>);
 
 enum Work {
     Opened(usize, FooterFacts),
-    Read(usize, OffsetChunk),
+    Read(usize, Segment),
     Unreadable(usize, String),
 }
 
@@ -125,8 +138,8 @@ impl Work {
 
 fn work_of(opened: Result<Opened, (usize, String)>) -> Vec<Work> {
     match opened {
-        Ok((index, facts, chunks)) => {
-            let reads = chunks.into_iter().map(|chunk| Work::Read(index, chunk));
+        Ok((index, facts, parts)) => {
+            let reads = parts.into_iter().map(|part| Work::Read(index, part));
             std::iter::once(Work::Opened(index, facts)).chain(reads).collect()
         }
         Err((index, reason)) => vec![Work::Unreadable(index, reason)],
@@ -137,12 +150,10 @@ async fn do_work(store: Store, path: String, work: Work) -> Step {
     match work {
         Work::Opened(index, facts) => Step::Opened(index, facts),
         Work::Unreadable(index, reason) => Step::Unreadable(index, reason),
-        Work::Read(index, chunk) => {
-            match apart(async move { chunk.read(&store, &path).await }, index).await {
-                Ok(values) => Step::Values(index, values),
-                Err((index, reason)) => Step::Unreadable(index, reason),
-            }
-        }
+        Work::Read(index, part) => match apart(async move { part.read(&store, &path).await }, index).await {
+            Ok(read) => Step::Read(index, read),
+            Err((index, reason)) => Step::Unreadable(index, reason),
+        },
     }
 }
 
@@ -158,18 +169,21 @@ async fn apart<T: Send + 'static>(
     }
 }
 
-async fn open(store: &Store, file: &AuditedFile) -> Result<(FooterFacts, Vec<OffsetChunk>), String> {
+async fn open(
+    store: &Store,
+    file: &AuditedFile,
+    depth: Depth,
+) -> Result<(FooterFacts, Vec<Segment>), String> {
     let footer = store.read_metadata(&file.path).await.map_err(|error| error.to_string())?;
     let groups = footer.row_groups();
     let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum();
-    let chunks = offset_chunks(&footer);
     let facts = FooterFacts {
         key_values: key_values(&footer),
         rows,
-        has_offsets: chunks.is_some(),
+        has_offsets: has_offsets(&footer),
         sorted: groups.iter().any(|group| group.sorting_columns().is_some_and(|columns| !columns.is_empty())),
     };
-    Ok((facts, chunks.unwrap_or_default()))
+    Ok((facts, segments(&footer, file.size_bytes, depth)?))
 }
 
 /// Our key-values, without the schema: it may be large, and there are many files.

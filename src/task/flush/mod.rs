@@ -82,6 +82,8 @@ pub(super) enum Cut {
 pub(super) struct OpenFlush {
     pub(super) id: FlushId,
     start: Offset,
+    /// Where the names of its files begin: at `start`, or before it where no file's range holds what is settled in between.
+    file_start: Offset,
     end: Offset,
     /// No record at or beyond it belongs to this flush.
     cut: Option<Offset>,
@@ -114,6 +116,8 @@ pub(super) struct OpenFlush {
 /// A flush whose files are complete, on its way to storage.
 pub(super) struct SealingFlush {
     pub(super) range: OffsetRange,
+    /// Where the names of its files begin, or would.
+    pub(super) file_start: Offset,
     /// Metadata of the commit that announces it.
     pub(super) intent: String,
     pub(super) files: Vec<SealedFile>,
@@ -140,6 +144,7 @@ impl OpenFlush {
         Self {
             id,
             start,
+            file_start: start,
             end: start,
             cut,
             replaying,
@@ -162,6 +167,16 @@ impl OpenFlush {
             record_names: Vec::new(),
             ways: Vec::new(),
         }
+    }
+
+    /// Names its files from `file_start` on: everything between there and its start is settled, and in no file's range.
+    pub(super) fn named_from(self, file_start: Offset) -> Self {
+        assert!(
+            file_start <= self.start,
+            "files that begin at {file_start} leave out what is before {}",
+            self.start
+        );
+        Self { file_start, ..self }
     }
 
     pub(super) fn range(&self) -> OffsetRange {
@@ -323,8 +338,16 @@ impl OpenFlush {
     /// Fatal when a file cannot be encoded.
     pub(super) fn seal(self, context: &mut FlushContext<'_>) -> Result<SealingFlush, Failure> {
         let range = OffsetRange::new(self.start, self.end);
+        let named = OffsetRange::new(self.file_start, self.end);
+        let unfiled = OffsetRange::new(self.file_start, self.start);
         let flush_files = self.files.len();
-        let intent = Intent { end: range.end, plan: context.settings.plan, basis: self.basis }.to_metadata();
+        let intent = Intent {
+            end: range.end,
+            plan: context.settings.plan,
+            basis: self.basis,
+            unfiled: (!unfiled.is_empty()).then_some(unfiled),
+        };
+        let intent = intent.to_metadata();
         let mut files: Vec<Option<SealedFile>> = vec![None; flush_files];
         let (mut bytes, mut ordinal, mut directory) = (0, 0, None::<String>);
         // In order of directory, then reader: the ordinal depends on which files there are, not on when they began.
@@ -335,7 +358,7 @@ impl OpenFlush {
                 connector: &context.settings.connector,
                 tp: context.tp,
                 topic_id: context.topic_id,
-                range,
+                range: named,
                 flush_files,
                 intent: &intent,
                 avro_schema: self.shelves[key.reader].reader.as_ref().map(|known| known.json.as_str()),
@@ -343,7 +366,7 @@ impl OpenFlush {
             let closed = file.close(&footer, &context.settings.encoding)?;
             bytes += closed.size_bytes;
             files[number] = Some(SealedFile {
-                name: object_name(context.tp, range, &closed.key.directory, ordinal),
+                name: object_name(context.tp, named, &closed.key.directory, ordinal),
                 rows: closed.rows,
                 checksum: closed.checksum,
                 size_bytes: closed.size_bytes,
@@ -358,7 +381,15 @@ impl OpenFlush {
                 files: files.clone(),
             });
         }
-        Ok(SealingFlush { range, intent, files, rows: self.rows, bytes, letter_batches: self.letter_batches })
+        Ok(SealingFlush {
+            range,
+            file_start: self.file_start,
+            intent,
+            files,
+            rows: self.rows,
+            bytes,
+            letter_batches: self.letter_batches,
+        })
     }
 
     /// Rows that may wait on shelves, so that the cap on open files is passed by a tenth at the most: each may begin a file.

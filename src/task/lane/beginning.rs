@@ -107,6 +107,7 @@ impl Lane {
                 if beginning.found == "latest" {
                     let first = self.first_end.unwrap_or(beginning.offset);
                     beginning.offset = beginning.offset.min(first).max(position.low);
+                    beginning.file_start = beginning.offset;
                 }
                 if beginning.first && self.note_path.is_some() {
                     self.ask_to_note(beginning.offset, shared);
@@ -257,6 +258,7 @@ impl Lane {
         self.state = LaneState::Running;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
+        self.file_start = beginning.file_start;
         self.began_at = beginning.offset;
         self.ages.clear();
         self.readers =

@@ -164,6 +164,7 @@ impl Lane {
         };
         let id = shared.next_flush();
         OpenFlush::new(id, self.tracker.rotated(), cut, basis, &shared.settings, now.tick)
+            .named_from(self.file_start)
     }
 
     /// Ends the largest open row group; its bytes leave at once.
@@ -242,14 +243,9 @@ impl Lane {
         let replay = self.replay.take();
         let acknowledged = std::mem::take(&mut self.open_letters_acknowledged);
         let intended = replay.as_ref().is_some_and(|replay| replay.intended);
-        self.deliveries.push_back(Delivery::new(
-            flush,
-            sealing,
-            acknowledged,
-            replay.is_some(),
-            intended,
-            now.tick,
-        ));
+        let delivery = Delivery::new(flush, sealing, acknowledged, replay.is_some(), intended, now.tick);
+        self.file_start = delivery.next_file_start();
+        self.deliveries.push_back(delivery);
         Ok(())
     }
 

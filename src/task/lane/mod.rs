@@ -35,6 +35,8 @@ pub(super) struct Lane {
     state: LaneState,
     stop: Option<Offset>,
     tracker: OffsetTracker,
+    /// Where the names of the open flush's files begin: at the end of the last file, though more may be settled since.
+    file_start: Offset,
     /// Where reading began in this attempt.
     began_at: Offset,
     high: Offset,
@@ -158,6 +160,7 @@ impl Lane {
             state: LaneState::Resolving,
             stop,
             tracker: OffsetTracker::starting_at(Offset::ZERO),
+            file_start: Offset::ZERO,
             began_at: Offset::ZERO,
             high: Offset::ZERO,
             topic_id: None,

@@ -66,11 +66,11 @@ impl Lane {
         }
         let commit = shared.next_commit();
         front.stage = DeliveryStage::Settling(commit);
-        let end = front.range.end;
+        let (end, settled) = (front.range.end, front.settled_metadata());
         if next.is_some() {
             self.deliveries[1].stage = DeliveryStage::Intending(commit);
         }
-        self.commit(commit, end, next.unwrap_or_default(), shared);
+        self.commit(commit, end, next.unwrap_or(settled), shared);
     }
 
     pub(super) fn commit(&self, commit: CommitId, offset: Offset, metadata: String, shared: &mut Shared) {
