@@ -171,7 +171,8 @@ impl Ledger {
             self.break_promise(Promise::K4, format!("{name} is published without an intent of {range}"));
         }
         let ranges = &mut self.partitions.entry(tp.clone()).or_default().ranges;
-        let follows = ranges.is_empty() || ranges.iter().any(|known| known.1 == announced.0);
+        let follows = ranges.iter().all(|known| known.0 == known.1)
+            || ranges.iter().any(|known| known.1 == announced.0);
         if ranges.insert(announced) && !follows {
             self.break_promise(Promise::Contiguous, format!("{name} begins where no file ends"));
         }
