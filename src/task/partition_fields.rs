@@ -1,5 +1,5 @@
 //! Owns which columns the fields of `partition_by` are, by the names that Avro gives them, and who has been told of fields that
-//! are not there. Does not own their values ([`super::partition_value`]).
+//! are not there. Does not own their values (`partition_value`).
 
 use std::collections::HashSet;
 

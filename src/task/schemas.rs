@@ -33,7 +33,7 @@ pub struct KnownSchema {
     pub avro: Arc<AvroSchema>,
     /// A text of it that needs no other, for the footer.
     pub json: String,
-    /// Tells it from other schemas that a registry may have under the same name: [`print_of`].
+    /// Tells it from other schemas that a registry may have under the same name.
     pub print: u32,
     /// Bytes of the texts it was read from.
     text_bytes: usize,
