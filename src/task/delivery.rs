@@ -93,12 +93,18 @@ impl Delivery {
 
     /// Metadata of the commit of its end, where that announces no other flush.
     pub(super) fn settled_metadata(&self) -> String {
-        if self.files.is_empty() { unfiled_metadata(self.file_start) } else { String::new() }
+        if self.is_in_no_file() { unfiled_metadata(self.file_start) } else { String::new() }
     }
 
     /// Where the names of the files behind it begin.
     pub(super) fn next_file_start(&self) -> Offset {
-        if self.files.is_empty() { self.file_start } else { self.range.end }
+        if self.is_in_no_file() { self.file_start } else { self.range.end }
+    }
+
+    /// Whether no file has its range in its name. A flush that was announced had files, and they may be visible: that
+    /// making it again makes none is compaction's doing.
+    fn is_in_no_file(&self) -> bool {
+        self.files.is_empty() && !self.replayed
     }
 
     pub(super) fn is_intended(&self) -> bool {

@@ -81,7 +81,8 @@ fn every_promise_holds_for_every_seed() {
     let mut total = Tally::default();
     for seed in seeds {
         let _replay = Replay(seed);
-        // Where operators and retention move the beginning, the ledger does not know yet which gaps are right.
+        // A flush that was announced, and that compaction emptied before it was made again, leaves a gap: the ledger does
+        // not know which ones those are.
         let ending = run(seed, Control::None, &[Promise::Contiguous]);
         if let Some(broken) = ending.broken {
             panic!("{broken}");
