@@ -15,6 +15,7 @@ use sluice::record::Record;
 use sluice::schema::{AvroSchema, ColumnOptions};
 
 use crate::consume::OwnedMessage;
+use crate::library::LibraryFiles;
 use crate::{Fallible, cpu_seconds};
 
 /// Bytes of values that make a batch, as in a whole run.
@@ -23,6 +24,7 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(crate) struct Encoded {
     pub(crate) decode_seconds: f64,
     pub(crate) encode_seconds: f64,
+    pub(crate) library_seconds: f64,
     pub(crate) parquet_bytes: u64,
 }
 
@@ -37,7 +39,8 @@ pub(crate) fn decode_and_encode(
     let plan = DecodePlan::compile(&reader, &layout)?;
     let encoding = Encoding::new(&connector.parquet);
     let topic: Arc<str> = topic.into();
-    let mut done = Encoded { decode_seconds: 0.0, encode_seconds: 0.0, parquet_bytes: 0 };
+    let mut done =
+        Encoded { decode_seconds: 0.0, encode_seconds: 0.0, library_seconds: 0.0, parquet_bytes: 0 };
     for (number, messages) in partitions.iter().enumerate() {
         let tp = TopicPartition::new(topic.clone(), number as i32);
         let mut metadata = MetadataBuilder::new(connector.columns, KeyFormat::None, tp);
@@ -46,6 +49,7 @@ pub(crate) fn decode_and_encode(
         let schema = Arc::new(Schema::new(fields));
         let mut builder = BatchBuilder::new(&layout);
         let mut file: Option<FileEncoder> = None;
+        let mut library = LibraryFiles::new(connector);
         let mut wires = WireReader::new(WireFormat::Confluent, Side::Value);
         let mut rest = messages.as_slice();
         while !rest.is_empty() {
@@ -84,10 +88,13 @@ pub(crate) fn decode_and_encode(
             }
             done.decode_seconds += decoded - began;
             done.encode_seconds += cpu_seconds(ClockId::ThreadCPUTime) - decoded;
+            library.write(&schema, &batch)?;
         }
         let began = cpu_seconds(ClockId::ThreadCPUTime);
         done.parquet_bytes += finish(file)?;
         done.encode_seconds += cpu_seconds(ClockId::ThreadCPUTime) - began;
+        library.close()?;
+        done.library_seconds += library.seconds;
     }
     Ok(done)
 }

@@ -5,6 +5,7 @@
 
 mod consume;
 mod encode;
+mod library;
 
 use std::path::Path;
 
@@ -31,11 +32,12 @@ fn main() -> Fallible<()> {
     consume::consume(&connector.kafka, topic, |message| values[message.partition].push(message.to_owned()))?;
     let encoded = encode::decode_and_encode(connector, &schema, topic, &values)?;
     println!(
-        r#"{{"records": {}, "avro_bytes": {}, "consume_cpu_s": {consume_seconds:.4}, "decode_cpu_s": {:.4}, "encode_cpu_s": {:.4}, "parquet_bytes": {}}}"#,
+        r#"{{"records": {}, "avro_bytes": {}, "consume_cpu_s": {consume_seconds:.4}, "decode_cpu_s": {:.4}, "encode_cpu_s": {:.4}, "library_encode_cpu_s": {:.4}, "parquet_bytes": {}}}"#,
         consumed.records,
         consumed.value_bytes,
         encoded.decode_seconds,
         encoded.encode_seconds,
+        encoded.library_seconds,
         encoded.parquet_bytes
     );
     Ok(())

@@ -29,12 +29,18 @@ class Floor:
     consume_cpu_s: float
     decode_cpu_s: float
     encode_cpu_s: float
+    library_encode_cpu_s: float
     parquet_bytes: int
 
     @property
     def cpu_s(self) -> float:
         """Consuming and encoding: what no sink of this format can do without."""
         return self.consume_cpu_s + self.encode_cpu_s
+
+    @property
+    def library_cpu_s(self) -> float:
+        """The same with the Parquet library's own writer: what a sink without an encoder of its own cannot do without."""
+        return self.consume_cpu_s + self.library_encode_cpu_s
 
 
 @dataclass(frozen=True)
