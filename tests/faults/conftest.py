@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.broken import lab, stack
 from harness.lab import Lab
-from harness.sluice import BINARY
 from services import Stack
 
 from faults.bench import Bench
 from faults.extent import LONG
 from faults.process_case import BINARY as FAILPOINTS_BINARY
+
+__all__ = ["bench", "lab", "pytest_collection_modifyitems", "stack"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -20,22 +22,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("long") and not LONG]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
-
-
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Kafka, registry, MinIO and toxiproxy."""
-    with Stack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
-    """The workplace of a test; the binary must be there."""
-    assert BINARY.is_file(), f"{BINARY} is not there: run `make build`, or set SLUICE_BIN"
-    lab = Lab(stack, tmp_path)
-    yield lab
-    lab.sluice.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,5 @@
 """Fixtures: services of their own, since they are broken here."""
 
-from __future__ import annotations
+from harness.broken import lab, stack
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from harness.lab import Lab
-from harness.sluice import BINARY
-from services import Stack
-
-
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Kafka, registry, MinIO and toxiproxy."""
-    with Stack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def lab(stack: Stack, tmp_path: Path) -> Iterator[Lab]:
-    """The workplace of a test; the binary must be there."""
-    assert BINARY.is_file(), f"{BINARY} is not there: run `make build`, or set SLUICE_BIN"
-    lab = Lab(stack, tmp_path)
-    yield lab
-    lab.sluice.close()
+__all__ = ["lab", "stack"]
