@@ -24,6 +24,7 @@ impl World {
             Some(tp) if reason.contains("exists with other content") => self.resolve_conflict(&tp, &reason),
             Some(tp) if reason.contains("with other settings") => self.resolve_plan(&tp),
             Some(tp) if reason.contains("are gone (retention)") => self.accept_loss(&tp, &reason),
+            Some(tp) if reason.contains("the offset is held: mend the record") => self.pass_over(&tp, &reason),
             // The next process finds out what is lost.
             Some(_) if reason.contains("out of range") => {}
             _ => self.outside.ledger.break_promise(Promise::K7, format!("a connector stopped: {reason}")),
@@ -69,6 +70,24 @@ impl World {
         self.outside.ledger.named_as_gone(tp, OffsetRange::new(start, end));
         self.outside.coordinator.set_committed(tp, Some(end.as_i64()));
         self.outside.ledger.set_back(tp, end.as_i64());
+        self.restart_all();
+    }
+
+    /// Goes on behind a record that no policy lets pass, as people do who cannot mend it. What came before it is delivered, or
+    /// it would be read again by every start.
+    fn pass_over(&mut self, tp: &TopicPartition, reason: &str) {
+        self.outside.tally.count("stops before poison");
+        let offset = reason.split(", offset ").nth(1).and_then(|rest| rest.split_once(';'));
+        let offset: i64 = offset.expect("the offset is named").0.parse().unwrap();
+        if let Some(unsettled) = self.outside.ledger.unsettled_before(tp, offset) {
+            let what = format!("{tp} stops at poison at {offset}, and {unsettled} is not settled");
+            self.outside.ledger.break_promise(Promise::K7, what);
+        }
+        let next = offset + 1;
+        let range = [offset, next].map(|at| Offset::new(at).unwrap());
+        self.outside.ledger.named_as_gone(tp, OffsetRange::new(range[0], range[1]));
+        self.outside.coordinator.set_committed(tp, Some(next));
+        self.outside.ledger.set_back(tp, next);
         self.restart_all();
     }
 

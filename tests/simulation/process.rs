@@ -265,9 +265,14 @@ impl Process {
                 self.largest_ends.insert(tp, range.end);
             }
             Event::Published { replayed: true, .. } => outside.tally.count("intents replayed"),
-            Event::Refused { tp, offset, outcome: "skipped", .. } => {
-                outside.tally.count("records skipped");
-                outside.ledger.skipped(&tp, offset.as_i64());
+            Event::Refused { tp, offset, stage, outcome, .. } => {
+                if stage == Stage::Partition {
+                    outside.tally.count("records without a directory");
+                }
+                if outcome == "skipped" {
+                    outside.tally.count("records skipped");
+                    outside.ledger.skipped(&tp, offset.as_i64());
+                }
             }
             Event::Dropped { .. } => outside.tally.count("lanes begun again"),
             _ => {}

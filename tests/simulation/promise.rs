@@ -24,7 +24,8 @@ pub(crate) enum Promise {
     K6,
     /// When faults stop, lag reaches 0.
     K7,
-    /// Each file begins where another one ends, also behind records that made no row.
+    /// Each file begins where another one ends, also behind records that made no row, or where a flush ended that was announced
+    /// and then emptied by compaction.
     Contiguous,
 }
 
@@ -41,6 +42,8 @@ pub(crate) enum Fate {
     Row,
     Skip,
     Letter,
+    /// The connector stops there, and an operator passes it over.
+    Stop,
 }
 
 #[derive(Default)]
@@ -51,6 +54,8 @@ pub(crate) struct Ledger {
     /// Promises nobody looks at in this run.
     blind_to: BTreeSet<Promise>,
     pub broken: Option<Broken>,
+    /// Flushes that were announced, and whose records compaction had removed before any file of them was visible.
+    pub emptied: u64,
 }
 
 /// What is known of one topic-partition.
@@ -68,7 +73,9 @@ struct Account {
     /// was there.
     owed_from: Option<i64>,
     intents: BTreeSet<(i64, i64)>,
-    /// Ranges of the files published so far.
+    /// The range that the committed offset announces, as it will be in names.
+    announced: Option<(i64, i64)>,
+    /// Ranges of the files published so far, and those of emptied flushes.
     ranges: BTreeSet<(i64, i64)>,
 }
 
@@ -78,6 +85,7 @@ impl Account {
             Fate::Row => self.rows.contains_key(&offset) || self.gone.contains(&offset),
             Fate::Letter => self.letters.contains(&offset) || self.gone.contains(&offset),
             Fate::Skip => true,
+            Fate::Stop => self.gone.contains(&offset),
         }
     }
 
@@ -123,6 +131,12 @@ impl Ledger {
         account.gone.extend(lost.map(|(offset, _)| *offset));
     }
 
+    /// A record before `offset` that is not settled.
+    pub(crate) fn unsettled_before(&self, tp: &TopicPartition, offset: i64) -> Option<i64> {
+        let account = &self.partitions[tp];
+        account.fates.range(..offset).find(|(at, fate)| !account.is_done(**at, **fate)).map(|(at, _)| *at)
+    }
+
     /// Whether the broker removed records of the range, so that a replay may rightly find other content.
     pub(crate) fn was_compacted(&self, tp: &TopicPartition, range: OffsetRange) -> bool {
         let account = &self.partitions[tp];
@@ -140,9 +154,16 @@ impl Ledger {
             .find(|(at, fate)| !account.is_done(**at, **fate))
             .map(|(at, fate)| (*at, *fate));
         account.committed = offset;
+        // That nothing of it was due is for K1 to see.
+        if let Some(settled) = account.announced.take().filter(|announced| announced.1 == offset)
+            && account.ranges.insert(settled)
+        {
+            self.emptied += 1;
+        }
         if let Ok(Some(intent)) = Intent::from_metadata(metadata) {
             let start = intent.unfiled.map_or(offset, |unfiled| unfiled.start.as_i64());
             account.intents.insert((start, intent.end.as_i64()));
+            account.announced = Some((start, intent.end.as_i64()));
         }
         if offset < before {
             self.break_promise(Promise::K3, format!("{tp} commits {offset} after {before}"));
@@ -159,6 +180,7 @@ impl Ledger {
     pub(crate) fn set_back(&mut self, tp: &TopicPartition, offset: i64) {
         let account = self.partitions.entry(tp.clone()).or_default();
         account.committed = offset;
+        account.announced = None;
         // Who begins where an operator says leaves no gap of its own.
         account.ranges.insert((offset, offset));
     }

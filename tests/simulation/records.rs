@@ -8,6 +8,7 @@ use sluice::task::settings::TaskSettings;
 
 use crate::promise::Fate;
 use crate::rng::Rng;
+use crate::settings::refuses_long_texts;
 
 const VERSIONS: [&str; 4] = [
     r#"{"type":"record","name":"R","fields":[{"name":"id","type":"long"},{"name":"k","type":"string"}]}"#,
@@ -17,6 +18,12 @@ const VERSIONS: [&str; 4] = [
     // Incompatible with all others.
     r#"{"type":"record","name":"R","fields":[{"name":"id","type":"string"}]}"#,
 ];
+
+/// No directory's name.
+const LONG_TEXT: &str = match str::from_utf8(&[b'x'; 260]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
 
 /// What the registry says.
 pub(crate) fn schema(id: SchemaId) -> Result<SchemaText, Failure> {
@@ -31,13 +38,15 @@ pub(crate) fn schema(id: SchemaId) -> Result<SchemaText, Failure> {
 pub(crate) fn value(rng: &mut Rng, id: i64, settings: &TaskSettings) -> (Option<Vec<u8>>, Fate) {
     let refused = match settings.errors.on_poison {
         OnPoison::DeadLetter => Fate::Letter,
-        OnPoison::Skip | OnPoison::Fail => Fate::Skip,
+        OnPoison::Skip => Fate::Skip,
+        OnPoison::Fail => Fate::Stop,
     };
     if rng.chance(4) {
         let fate = match settings.errors.on_tombstone {
             OnTombstone::Row => Fate::Row,
             OnTombstone::DeadLetter => Fate::Letter,
-            OnTombstone::Skip | OnTombstone::Fail => Fate::Skip,
+            OnTombstone::Skip => Fate::Skip,
+            OnTombstone::Fail => Fate::Stop,
         };
         return (None, fate);
     }
@@ -59,7 +68,9 @@ pub(crate) fn value(rng: &mut Rng, id: i64, settings: &TaskSettings) -> (Option<
         return (Some(value), Fate::Row);
     }
     put_long(&mut value, id);
-    put_string(&mut value, ["a", "b", "c", "../d", ""][rng.below(5)]);
+    let too_long = rng.chance(3);
+    let text = if too_long { LONG_TEXT } else { ["a", "b", "c", "../d", ""][rng.below(5)] };
+    put_string(&mut value, text);
     if version >= 1 {
         if rng.chance(50) {
             put_long(&mut value, 0);
@@ -75,7 +86,8 @@ pub(crate) fn value(rng: &mut Rng, id: i64, settings: &TaskSettings) -> (Option<
         value.pop();
         return (Some(value), refused);
     }
-    (Some(value), Fate::Row)
+    let has_no_directory = too_long && refuses_long_texts(settings);
+    (Some(value), if has_no_directory { refused } else { Fate::Row })
 }
 
 fn put_long(bytes: &mut Vec<u8>, value: i64) {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sluice::config::settings::{ByteSize, OnPoison, OnTombstone, StartPosition};
+use sluice::config::settings::{ByteSize, OnPoison, OnTombstone, PartitionRule, StartPosition};
 use sluice::task::settings::TaskSettings;
 
 use crate::rng::Rng;
@@ -24,8 +24,17 @@ const PARTITION_RULES: [&str; 8] = [
 pub(crate) fn any(rng: &mut Rng) -> TaskSettings {
     let evolution = ["lossless", "per_version"][rng.below(2)];
     let mut task = load(evolution, rng.below(PARTITION_RULES.len()));
-    task.errors.on_poison = if rng.chance(50) { OnPoison::Skip } else { OnPoison::DeadLetter };
-    task.errors.on_tombstone = [OnTombstone::Skip, OnTombstone::DeadLetter, OnTombstone::Row][rng.below(3)];
+    task.errors.on_poison = match rng.below(20) {
+        0..9 => OnPoison::Skip,
+        9..18 => OnPoison::DeadLetter,
+        _ => OnPoison::Fail,
+    };
+    task.errors.on_tombstone = match rng.below(20) {
+        0..6 => OnTombstone::Skip,
+        6..13 => OnTombstone::DeadLetter,
+        13..19 => OnTombstone::Row,
+        _ => OnTombstone::Fail,
+    };
     tune(&mut task, rng);
     if rng.chance(25) {
         task.start = StartPosition::Latest;
@@ -40,14 +49,23 @@ pub(crate) fn tuned(settings: &TaskSettings, rng: &mut Rng) -> TaskSettings {
     task
 }
 
-/// Other files of the same records.
+/// Other files of the same records, of which the same are poison.
 pub(crate) fn replanned(settings: &TaskSettings, rng: &mut Rng) -> TaskSettings {
     let evolution = ["lossless", "per_version"][rng.below(2)];
     let mut task = load(evolution, rng.below(PARTITION_RULES.len()));
+    while refuses_long_texts(&task) != refuses_long_texts(settings) {
+        task = load(evolution, rng.below(PARTITION_RULES.len()));
+    }
     task.errors = settings.errors.clone();
     task.start = settings.start;
     tune(&mut task, rng);
     task
+}
+
+/// Whether a text longer than a directory's name makes a record poison.
+pub(crate) fn refuses_long_texts(settings: &TaskSettings) -> bool {
+    let by_text = |rule: &PartitionRule| rule.field_path().is_some_and(|path| path == ["k"]);
+    settings.partition_by.iter().any(by_text)
 }
 
 fn load(evolution: &str, rule: usize) -> TaskSettings {

@@ -25,6 +25,7 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("files adopted", 1500),
     ("files published by a zombie", 300),
     ("flushes abandoned", 80),
+    ("flushes emptied by compaction", 1),
     ("intents found", 700),
     ("intents replayed", 300),
     ("lanes begun again", 600),
@@ -38,6 +39,7 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("records compacted", 10000),
     ("records expired", 3000),
     ("records skipped", 5000),
+    ("records without a directory", 500),
     ("registry failures", 500),
     ("rotations: bytes", 400),
     ("rotations: every", 300),
@@ -58,6 +60,7 @@ const LEAST_PER_THOUSAND: &[(&str, u64)] = &[
     ("starts within a flush half published", 8),
     ("steps over the budget", 1000),
     ("stops before a loss", 30),
+    ("stops before poison", 100),
     ("stops before another plan", 60),
     ("tails without a record", 3000),
 ];

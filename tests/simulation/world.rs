@@ -82,6 +82,7 @@ impl World {
         self.live();
         let files = self.outside.store.len() as u64;
         let Outside { trace, mut tally, ledger, .. } = self.outside;
+        tally.add("flushes emptied by compaction", ledger.emptied);
         tally.add("files at the end", files);
         Ending { trace: trace.finish(), tally, broken: ledger.broken }
     }

@@ -3,6 +3,7 @@
 
 mod filing;
 mod finding;
+mod part;
 mod reading;
 mod refused;
 mod shelf;
@@ -13,10 +14,11 @@ mod totals;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use self::filing::Halt;
+use self::part::Part;
 use self::reading::{Outcome, Way, Wires};
 use self::shelf::Shelf;
 use self::totals::{FileTotals, FileWeight};
-use crate::config::settings::OnTombstone;
 use crate::error::Failure;
 use crate::position::{Offset, OffsetRange, SchemaId, TopicPartition};
 use crate::record::RecordBlock;
@@ -24,7 +26,7 @@ use crate::schema::evolution::ReaderSet;
 use crate::task::budget::MemoryBudget;
 use crate::task::clock::{Now, Tick};
 use crate::task::intent::{Basis, Intent, OTHER_READERS, Readers};
-use crate::task::message::{DeadLetter, Effect, Event, FlushId, SealedFile};
+use crate::task::message::{DeadLetter, Effect, FlushId, SealedFile};
 use crate::task::names::object_name;
 use crate::task::open_file::{FileKey, FooterContext, OpenFile};
 use crate::task::partitioner::Partitioner;
@@ -103,6 +105,8 @@ pub(super) struct OpenFlush {
     /// What those rows take in memory, about.
     shelved_weight_bytes: u64,
     shelved_rows: usize,
+    /// What those rows would take as dead letters, about, where they may become some.
+    shelved_letters_bytes: u64,
     first_at: Tick,
     last_at: Tick,
     letters: Vec<DeadLetter>,
@@ -160,6 +164,7 @@ impl OpenFlush {
             shelved_bytes: 0,
             shelved_weight_bytes: 0,
             shelved_rows: 0,
+            shelved_letters_bytes: 0,
             first_at: now,
             last_at: now,
             letters: Vec::new(),
@@ -258,78 +263,89 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Taken, Failure> {
-        let (first, rows_before, from) = (self.end == self.start, self.rows, *cursor);
-        let mut bytes = 0;
-        let mut tombstones = 0;
-        let mut taken = Taken::All;
-        let batch_bytes = batch_bytes(context.settings);
-        let mut wires = Wires::new(context.settings);
-        while let Some(record) = block.get(*cursor) {
-            if record.offset < self.end {
-                *cursor += 1;
-                continue;
-            }
-            if self.cut.is_some_and(|cut| record.offset >= cut) {
-                self.advance(record.offset);
-                taken = Taken::Cut;
-                break;
-            }
-            if !self.replaying && context.settings.rotate.rows.is_some_and(|rows| self.rows >= rows.get()) {
-                taken = Taken::Rotate(RotationReason::Rows);
-                break;
-            }
-            let outcome =
-                match self.take_record(&record, *cursor as u32, &mut wires, &mut tombstones, context, now) {
-                    Ok(outcome) => outcome,
-                    Err(failure) if self.replaying => return Err(failure),
-                    Err(failure) => {
-                        taken = Taken::Stop(failure);
-                        break;
-                    }
-                };
-            match outcome {
-                Outcome::Done => {}
-                Outcome::NeedSchema(id) => {
-                    taken = Taken::NeedSchema(id);
-                    break;
-                }
-                Outcome::Rotate(reason) => {
-                    taken = Taken::Rotate(reason);
-                    break;
-                }
-                Outcome::LettersFull => {
-                    taken = Taken::LettersFull;
-                    break;
-                }
-                Outcome::BatchFull => {
-                    self.clear_shelves(block, context)?;
-                    continue;
-                }
-            }
-            self.end = record.offset.next();
-            bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
-            *cursor += 1;
-            if self.shelves_full(batch_bytes, context) {
-                self.clear_shelves(block, context)?;
-                if let Some(reason) = self.full(context.settings, now.tick) {
-                    taken = Taken::Rotate(reason);
-                    break;
-                }
-            }
+        let (first, rows_before) = (self.end == self.start, self.rows);
+        let mut part = Part::new(*cursor, self.end);
+        let mut taken = self.take_records(block, &mut part, context, now)?;
+        if let Some(halt) = self.clear_shelves(block, part.cursor, context)? {
+            taken = self.leave(block, &mut part, halt)?;
         }
-        self.clear_shelves(block, context)?;
+        *cursor = part.cursor;
         self.send_letters(context);
         if self.end > self.start {
             self.first_at = if first { now.tick } else { self.first_at };
             self.last_at = now.tick;
         }
-        report(context, (*cursor - from) as u64, bytes, self.rows - rows_before, tombstones);
+        part.report(self.rows - rows_before, context);
         if taken == Taken::All
             && let Some(reason) = self.full(context.settings, now.tick)
         {
             taken = Taken::Rotate(reason);
         }
         Ok(taken)
+    }
+
+    fn take_records(
+        &mut self,
+        block: &RecordBlock,
+        part: &mut Part,
+        context: &mut FlushContext<'_>,
+        now: Now,
+    ) -> Result<Taken, Failure> {
+        let batch_bytes = batch_bytes(context.settings);
+        let mut wires = Wires::new(context.settings);
+        while let Some(record) = block.get(part.cursor) {
+            if record.offset < self.end {
+                part.cursor += 1;
+                continue;
+            }
+            if self.cut.is_some_and(|cut| record.offset >= cut) {
+                self.advance(record.offset);
+                return Ok(Taken::Cut);
+            }
+            if !self.replaying && context.settings.rotate.rows.is_some_and(|rows| self.rows >= rows.get()) {
+                return Ok(Taken::Rotate(RotationReason::Rows));
+            }
+            match self.take_record(&record, part.cursor as u32, &mut wires, context, now) {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::NeedSchema(id)) => return Ok(Taken::NeedSchema(id)),
+                Ok(Outcome::Rotate(reason)) => return Ok(Taken::Rotate(reason)),
+                Ok(Outcome::LettersFull) => return Ok(Taken::LettersFull),
+                Ok(Outcome::BatchFull) => match self.clear_shelves(block, part.cursor, context)? {
+                    Some(halt) => return self.leave(block, part, halt),
+                    None => continue,
+                },
+                Err(failure) if self.replaying => return Err(failure),
+                Err(failure) => return Ok(Taken::Stop(failure)),
+            }
+            self.end = record.offset.next();
+            part.count(&record);
+            if self.shelves_full(batch_bytes, context) {
+                if let Some(halt) = self.clear_shelves(block, part.cursor, context)? {
+                    return self.leave(block, part, halt);
+                }
+                if let Some(reason) = self.full(context.settings, now.tick) {
+                    return Ok(Taken::Rotate(reason));
+                }
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    /// Takes back what was taken of the block from a record on.
+    fn leave(&mut self, block: &RecordBlock, part: &mut Part, halt: Halt) -> Result<Taken, Failure> {
+        let why = match halt.why {
+            Taken::Stop(failure) if self.replaying => return Err(failure),
+            why => why,
+        };
+        while part.cursor > halt.record {
+            part.take_back(block);
+        }
+        let before = part.cursor.checked_sub(1).filter(|last| *last >= part.from);
+        let before = before.and_then(|last| block.get(last));
+        self.end = before.map_or(part.end, |record| record.offset.next().max(part.end));
+        let end = self.end;
+        self.letters.retain(|letter| letter.offset < end);
+        Ok(why)
     }
 
     /// Completes every file of the range `[start, end)` and hands the last bytes out.
@@ -392,9 +408,10 @@ impl OpenFlush {
         })
     }
 
-    /// Rows that may wait on shelves, so that the cap on open files is passed by a tenth at the most: each may begin a file.
+    /// Rows that may wait on shelves, so that every letter that comes of them but the last finds room, and so that the cap on open files is passed by a tenth at the most: each may begin a file.
     fn shelves_full(&self, batch_bytes: usize, context: &FlushContext<'_>) -> bool {
         self.shelved_bytes >= batch_bytes
+            || self.crowds_letters(0, context)
             || self.shelved_weight_bytes >= BATCH_WEIGHT_BYTES
             || self.shelved_rows >= self.rows_to_shelve(context)
     }
@@ -430,23 +447,5 @@ fn weight(file: &OpenFile) -> FileWeight {
 fn append(context: &mut FlushContext<'_>, flush: FlushId, file: usize, pieces: Vec<bytes::Bytes>) {
     for bytes in pieces {
         context.effects.push_back(Effect::Append { tp: context.tp.clone(), flush, file, bytes });
-    }
-}
-
-fn report(context: &mut FlushContext<'_>, records: u64, bytes: u64, rows: u64, tombstones: u64) {
-    if records > 0 {
-        context.effects.push_back(Effect::Report(Event::Consumed {
-            tp: context.tp.clone(),
-            records,
-            bytes,
-            rows,
-        }));
-    }
-    if tombstones > 0 {
-        context.effects.push_back(Effect::Report(Event::Tombstones {
-            tp: context.tp.clone(),
-            count: tombstones,
-            skipped: context.settings.errors.on_tombstone == OnTombstone::Skip,
-        }));
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::finding::Found;
+use super::refused::letter_bytes;
 use super::shelf::ShelvedRow;
 use super::{FlushContext, OpenFlush};
-use crate::config::settings::KeyFormat;
+use crate::config::settings::{KeyFormat, OnPoison};
 use crate::decode::wire::{Side, WireReader};
 use crate::decode::{DecodeError, DecodePlan};
 use crate::error::{Failure, Stage};
@@ -18,6 +19,12 @@ use crate::task::clock::Now;
 use crate::task::open_file::RowIdentity;
 use crate::task::rotation::RotationReason;
 use crate::task::settings::TaskSettings;
+
+/// As long as what is told of a row without a directory.
+const LONG_REASON: &str = match str::from_utf8(&[b' '; 192]) {
+    Ok(spaces) => spaces,
+    Err(_) => "",
+};
 
 /// What became of a record.
 pub(super) enum Outcome {
@@ -82,14 +89,11 @@ impl OpenFlush {
         record: &Record<'_>,
         index: u32,
         wires: &mut Wires,
-        tombstones: &mut u64,
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
         let Some(value) = record.value else {
-            let outcome = self.take_tombstone(record, index, wires, context, now)?;
-            *tombstones += u64::from(matches!(outcome, Outcome::Done));
-            return Ok(outcome);
+            return self.take_tombstone(record, index, wires, context, now);
         };
         let (writer, datum) = match wires.value.split(value, record.headers) {
             Ok(split) => split,
@@ -134,10 +138,25 @@ impl OpenFlush {
         self.shelved_weight_bytes += builder.weight_bytes() - before;
         let hash = xxh3_64_with_seed(value, record.offset.as_i64() as u64);
         let identity = RowIdentity { offset: record.offset, hash, schema: writer };
-        shelf.push(record, ShelvedRow { identity, record: index, name: way.name });
-        self.rows += 1;
+        let (at, name) = (way.shelf, way.name);
         self.shelved_bytes += value.len();
-        self.shelved_rows += 1;
+        self.shelve(at, record, ShelvedRow { identity, record: index, name }, context);
         Ok(Outcome::Done)
+    }
+
+    /// Adds what a decoded row has beside its columns of the value, and counts it.
+    pub(super) fn shelve(
+        &mut self,
+        shelf: usize,
+        record: &Record<'_>,
+        row: ShelvedRow,
+        context: &FlushContext<'_>,
+    ) {
+        self.shelves[shelf].push(record, row);
+        self.rows += 1;
+        self.shelved_rows += 1;
+        if !context.partitioner.is_none() && context.settings.errors.on_poison == OnPoison::DeadLetter {
+            self.shelved_letters_bytes += letter_bytes(record, LONG_REASON);
+        }
     }
 }

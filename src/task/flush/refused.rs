@@ -32,18 +32,23 @@ impl OpenFlush {
         failure: Failure,
         context: &mut FlushContext<'_>,
     ) -> Result<Outcome, Failure> {
-        let is_poison = matches!(failure, Failure::Poison { .. });
-        if is_poison
-            && context.settings.errors.on_poison == OnPoison::DeadLetter
-            && context.letters.exhausted()
-        {
+        if lacks_room(&failure, context) {
             return Ok(Outcome::LettersFull);
+        }
+        if self.crowds_letters(letter_bytes(record, failure.reason()), context) {
+            return Ok(Outcome::BatchFull);
         }
         self.refuse_now(record, schema, failure, context)?;
         Ok(Outcome::Done)
     }
 
-    /// The same where the record cannot wait any more: it has been a row already.
+    /// Whether so many more bytes of letters would leave too little room for those that rows on shelves may still become.
+    pub(super) fn crowds_letters(&self, more_bytes: u64, context: &FlushContext<'_>) -> bool {
+        let (used, may_come) = (context.letters.used_bytes(), self.shelved_letters_bytes);
+        may_come > 0 && used + may_come + more_bytes >= context.letters.limit_bytes()
+    }
+
+    /// The same without a look at the room.
     pub(super) fn refuse_now(
         &mut self,
         record: &Record<'_>,
@@ -89,7 +94,11 @@ impl OpenFlush {
             OnTombstone::Fail => Err(locate(&failure(), context.tp, record.offset, "errors.on_tombstone")),
             OnTombstone::DeadLetter if context.letters.exhausted() => Ok(Outcome::LettersFull),
             OnTombstone::DeadLetter => {
-                self.letters.push(letter(record, None, &failure(), context.letters));
+                let failure = failure();
+                if self.crowds_letters(letter_bytes(record, failure.reason()), context) {
+                    return Ok(Outcome::BatchFull);
+                }
+                self.letters.push(letter(record, None, &failure, context.letters));
                 Ok(Outcome::Done)
             }
             OnTombstone::Row => self.take_null_row(record, index, wires, context, now),
@@ -115,7 +124,8 @@ impl OpenFlush {
             Ok(Found::Rotate(reason)) => return Ok(Outcome::Rotate(reason)),
             Err(failure) => return self.refuse(record, None, failure, context),
         };
-        let shelf = &mut self.shelves[shelf];
+        let at = shelf;
+        let shelf = &mut self.shelves[at];
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, None, failure, context);
         }
@@ -130,8 +140,7 @@ impl OpenFlush {
         let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
         let schema = shelf.reader.as_ref().map_or(SchemaId::ValueFile, |known| known.id);
         let identity = RowIdentity { offset: record.offset, hash, schema };
-        shelf.push(record, ShelvedRow { identity, record: index, name: None });
-        self.rows += 1;
+        self.shelve(at, record, ShelvedRow { identity, record: index, name: None }, context);
         Ok(Outcome::Done)
     }
 
@@ -186,19 +195,18 @@ fn locate(failure: &Failure, tp: &TopicPartition, offset: Offset, policy: &str) 
     )
 }
 
+/// Whether a record would become a letter, and there is no room for one.
+pub(super) fn lacks_room(failure: &Failure, context: &FlushContext<'_>) -> bool {
+    let is_poison = matches!(failure, Failure::Poison { .. });
+    is_poison && context.settings.errors.on_poison == OnPoison::DeadLetter && context.letters.exhausted()
+}
+
 fn letter(
     record: &Record<'_>,
     schema: Option<SchemaId>,
     failure: &Failure,
     letters: &MemoryBudget,
 ) -> DeadLetter {
-    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|header| header.key.len() + length(header.value.as_deref()) + HEADER_OVERHEAD_BYTES)
-        .sum();
-    let told = failure.reason().len() + LETTER_OVERHEAD_BYTES;
     DeadLetter {
         offset: record.offset,
         timestamp_ms: record.timestamp_ms,
@@ -208,6 +216,18 @@ fn letter(
         schema,
         stage: failure.stage(),
         reason: failure.reason().to_owned(),
-        counted: letters.hold((length(record.key) + length(record.value) + headers + told) as u64),
+        counted: letters.hold(letter_bytes(record, failure.reason())),
     }
+}
+
+/// What a record takes as a letter that tells `reason`, bytes.
+pub(super) fn letter_bytes(record: &Record<'_>, reason: &str) -> u64 {
+    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|header| header.key.len() + length(header.value.as_deref()) + HEADER_OVERHEAD_BYTES)
+        .sum();
+    let told = reason.len() + LETTER_OVERHEAD_BYTES;
+    (length(record.key) + length(record.value) + headers + told) as u64
 }
