@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits when the trouble is one that only an operator ends.
 const PATIENCE_WITH_REFUSAL: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take once records flow: the consumer thread does nothing else meanwhile, and asks again.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The end of every partition when the run began. Partitions that were empty are not in it.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Bounds {
             list.add_partition(&tp.topic, tp.partition);
         }
         let committed =
-            consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
+            consumer.committed_offsets(list, LOOK_TIMEOUT).map_err(|error| retriable(&error))?;
         let mut waited_for: Vec<TopicPartition> = Vec::new();
         for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());
@@ -122,7 +124,7 @@ impl Bounds {
         waited_for: &[TopicPartition],
         consumer: &BaseConsumer<Context>,
     ) -> Result<(), Failure> {
-        let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
+        let metadata = consumer.fetch_metadata(None, LOOK_TIMEOUT).map_err(|error| retriable(&error))?;
         let is_there = |tp: &TopicPartition| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == &*tp.topic);
             topic.is_some_and(|topic| topic.partitions().iter().any(|known| known.id() == tp.partition))

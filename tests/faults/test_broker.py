@@ -109,6 +109,24 @@ def test_fault_6_a_deleted_topic_stops_nobody_else(lab: Lab) -> None:
     assert_delivered(lakes[1], stays, produced)
 
 
+@pytest.mark.parametrize(("properties", "records"), [(QUICK_GROUP, 80), ({"group.protocol": "consumer"}, 80), (QUICK_GROUP, 20)], ids=["classic", "consumer", "shorter"])
+def test_fault_7_a_topic_made_again_under_a_running_daemon_stops_it(lab: Lab, properties: dict[str, Any], records: int) -> None:
+    """The client goes on at its offset, where the new topic may well have other records."""
+    topic, lake = lab.topic("remade"), lab.local()
+    connector = lab.connector(lake, [topic], kafka={"properties": properties}, rotate={"every": "500ms"})
+    daemon = lab.sluice.daemon(lab.sluice.write([connector.settings]))
+    produced = lab.produce(topic, 0, SCHEMA, orders(50))
+    until("the old topic is committed", delivered(lab, connector.group, topic))
+    lab.topics.delete(topic)
+    lab.topics.create(topic)
+    lab.produce(topic, 0, SCHEMA, orders(records, 1))
+    until("it stops", lambda: re.search("connector failed.*deleted and made again", daemon.log.read_text()), 90)
+    daemon.stop(40)
+    assert lab.topics.committed(connector.group, topic) == {}, "the offsets of the old topic would pass over records of the new one"
+    assert_delivered(lake, topic, produced)
+    assert_sound(lake)
+
+
 def test_fault_7_a_topic_id_that_is_not_told_in_time_is_asked_for_again(lab: Lab) -> None:
     topic, lake = lab.topic("described", 2), lab.local()
     produced = lab.produce(topic, 0, SCHEMA, orders(200)) | lab.produce(topic, 1, SCHEMA, orders(200, 1))

@@ -14,6 +14,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use std::sync::mpsc::TryRecvError;
 
+/// A commit that a task asks for: partition, epoch, number, offset, metadata.
+pub(super) type Asked = (TopicPartition, Epoch, CommitId, Offset, String);
+
 impl ConsumerThread {
     pub(super) fn obey(&mut self) -> Result<(), Failure> {
         let mut reads = Vec::new();
@@ -49,8 +52,7 @@ impl ConsumerThread {
             }
         }
         self.commit(commits)?;
-        self.read_committed(reads);
-        Ok(())
+        self.read_committed(reads)
     }
 
     pub(super) fn drain(&mut self) {
@@ -72,10 +74,7 @@ impl ConsumerThread {
     }
 
     /// Commits what passes the guards, all in one request, and tells each task what became of its commit.
-    pub(super) fn commit(
-        &mut self,
-        commits: Vec<(TopicPartition, Epoch, CommitId, Offset, String)>,
-    ) -> Result<(), Failure> {
+    pub(super) fn commit(&mut self, commits: Vec<Asked>) -> Result<(), Failure> {
         if commits.is_empty() {
             return Ok(());
         }
@@ -102,8 +101,10 @@ impl ConsumerThread {
                 );
             }
         }
+        let mut errors = Vec::new();
+        let passed = self.hold_against_topics(passed, &mut errors);
         if passed.is_empty() {
-            return Ok(());
+            return errors.iter().try_for_each(|error| self.on_client_error(error));
         }
         let offsets: Vec<OffsetToCommit<'_>> = passed
             .iter()
@@ -114,7 +115,6 @@ impl ConsumerThread {
                 metadata,
             })
             .collect();
-        let mut errors = Vec::new();
         let results = self.execute(&offsets, &mut errors);
         for ((tp, _, commit, offset, _), result) in passed.into_iter().zip(results) {
             let Some(lane) = self.lanes.get_mut(&tp) else { continue };
@@ -185,7 +185,7 @@ impl ConsumerThread {
     }
 
     /// Lets callbacks happen. Rebalances are only recorded.
-    fn serve(&self, errors: &mut Vec<KafkaError>) {
+    pub(super) fn serve(&self, errors: &mut Vec<KafkaError>) {
         while let Some(result) = self.consumer.poll(std::time::Duration::ZERO) {
             errors.extend(result.err());
         }

@@ -1,9 +1,11 @@
 //! Owns the consumer thread: the only place that touches the consumer. Records go to the tasks, commits and seeks
 //! are executed as the tasks ask, rebalances are acted on in order. It decides nothing, but checks every commit once more.
 
+mod asking;
 mod assignment;
 mod commands;
 mod connection;
+mod identity;
 mod positions;
 mod reading;
 mod records;
@@ -26,6 +28,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::config::settings::{KafkaSettings, TopicSelection};
 use crate::error::{Failure, Stage, panic_text};
 use crate::kafka::bounds::Bounds;
+use crate::kafka::consumer::asking::Asker;
 use crate::kafka::consumer::reading::Reading;
 use crate::kafka::consumer::starts::Starts;
 use crate::kafka::context::Context;
@@ -189,15 +192,19 @@ fn prepare(
 ) -> Result<(CommandSender, ConsumerThread), Failure> {
     let (sender, commands) = channel();
     let waker = Arc::new(Mutex::new(None));
-    let consumer: BaseConsumer<Context> = consumer_config(&settings.kafka, settings.ahead_bytes)
+    let consumer: Arc<BaseConsumer<Context>> = consumer_config(&settings.kafka, settings.ahead_bytes)
         .create_with_context(Context::new(&settings.connector, &settings.kafka))
+        .map(Arc::new)
         .map_err(|error| client_failure(&error))?;
     let queue = BatchQueue::new(&consumer, BATCH_MESSAGES)
         .ok_or_else(|| Failure::fatal(Stage::Consume, "cannot create a queue in the kafka client"))?;
     *waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.waker());
+    let asker = Asker::start(&settings.connector, consumer.clone(), queue.waker())
+        .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
     let thread = ConsumerThread {
         queue: Some(queue),
         readings: Vec::new(),
+        asker,
         consumer,
         settings,
         tasks,
@@ -207,6 +214,7 @@ fn prepare(
         epochs: 0,
         member: String::new(),
         revoking: None,
+        brokers: Vec::new(),
         descriptions: 0,
         starts: Starts::default(),
         bounds: None,
@@ -225,7 +233,9 @@ struct ConsumerThread {
     queue: Option<BatchQueue>,
     /// Dropped before the consumer too.
     readings: Vec<Reading>,
-    consumer: BaseConsumer<Context>,
+    /// Ended before the consumer, which it uses.
+    asker: Asker,
+    consumer: Arc<BaseConsumer<Context>>,
     settings: ConsumerSettings,
     tasks: Vec<TaskSender>,
     status: Arc<ConsumerStatus>,
@@ -235,6 +245,8 @@ struct ConsumerThread {
     /// The member id under which the lanes were taken over.
     member: String,
     revoking: Option<Revocation>,
+    /// Who leads partitions of ours.
+    brokers: Vec<i32>,
     /// How often topics were described.
     descriptions: usize,
     starts: Starts,
@@ -262,6 +274,8 @@ struct Lane {
     /// begins.
     vacant_until: Offset,
     finished: bool,
+    /// Id of the topic when the partition's position was asked for last; `None` where the broker has none.
+    topic_id: Option<Arc<str>>,
     doubt: Doubt,
     /// Nothing more is fetched until the task says so.
     paused: bool,
@@ -279,6 +293,7 @@ impl Lane {
             delivered: Offset::ZERO,
             vacant_until: Offset::ZERO,
             finished: false,
+            topic_id: None,
             doubt: Doubt::None,
             paused: true,
             in_flight_bytes: Arc::default(),

@@ -1,14 +1,14 @@
 //! Owns the question where partitions may begin, asked of the brokers for the tasks: the committed offset, the ends, the
 //! topic's id and number of partitions. Does not own what follows from the answer.
 
-use super::{ConsumerThread, REQUEST_TIMEOUT};
+use super::{ConsumerThread, Lane};
+use super::asking::Told;
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
 use crate::kafka::native::{Described, Description};
-use crate::kafka::watermarks::{Watermarks, watermarks};
+use crate::kafka::watermarks::Watermarks;
 use crate::position::{Epoch, Offset, TopicPartition};
 use crate::task::message::{Attempt, BrokerPosition, Input};
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataBroker, MetadataPartition, MetadataTopic};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
@@ -19,9 +19,7 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A description that takes longer is waited for beside other work.
-const DESCRIBE_WAIT: Duration = Duration::from_millis(50);
+pub(super) const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Which partition asks.
 #[derive(Clone, Debug)]
@@ -38,57 +36,25 @@ pub(super) struct Reading {
 }
 
 impl ConsumerThread {
-    /// Each of `reads` is answered with [`Input::Committed`], now or by [`Self::look_at_readings`].
-    pub(super) fn read_committed(&mut self, reads: Vec<Read>) {
-        if reads.is_empty() {
-            return;
+    /// Each of `reads` is answered with [`Input::Committed`] by [`Self::look_at_readings`].
+    pub(super) fn read_committed(&mut self, reads: Vec<Read>) -> Result<(), Failure> {
+        if reads.is_empty() || self.asker.ask(reads) {
+            return Ok(());
         }
-        match self.read_offsets(&reads) {
-            Ok((list, ends)) => {
-                let mut known = Vec::new();
-                for read in reads {
-                    match broker_position(&read.tp, &list, &ends) {
-                        Ok(position) => known.push((read, position)),
-                        Err(failure) => self.answer(read, Err(failure)),
-                    }
-                }
-                self.describe(known);
-                self.look_at_readings(DESCRIBE_WAIT);
-            }
-            Err(failure) => {
-                for read in reads {
-                    self.answer(read, Err(failure.clone()));
-                }
-            }
-        }
-    }
-
-    fn read_offsets(&self, reads: &[Read]) -> Result<(TopicPartitionList, Watermarks), Failure> {
-        let mut list = TopicPartitionList::with_capacity(reads.len());
-        for read in reads {
-            list.add_partition(&read.tp.topic, read.tp.partition);
-        }
-        failpoint!("recover.read.before");
-        let committed = self
-            .consumer
-            .committed_offsets(list, REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the committed offsets"))?;
-        let ends = watermarks(&self.consumer, reads.iter().map(|read| &read.tp), REQUEST_TIMEOUT)
-            .map_err(|error| position_failure(&error, "read the first and last offsets"))?;
-        failpoint!("recover.read.after");
-        Ok((committed, ends))
+        Err(Failure::retriable(Stage::Consume, "the thread that asks the brokers has ended"))
     }
 
     /// Asks about the topics of partitions whose offsets are known: one request for all, not waited for.
-    pub(super) fn describe(&mut self, positions: Vec<(Read, BrokerPosition)>) {
+    pub(super) fn describe(
+        &mut self,
+        positions: Vec<(Read, BrokerPosition)>,
+        metadata: Result<Metadata, KafkaError>,
+    ) {
         let topics: BTreeSet<&str> = positions.iter().map(|(read, _)| &*read.tp.topic).collect();
         let Some(first) = topics.first() else { return };
-        let asked = self
-            .consumer
-            .fetch_metadata(Some(first), DESCRIBE_TIMEOUT)
+        let asked = metadata
             .map_err(|error| description_failure(first, error.rdkafka_error_code(), &error))
             .and_then(|metadata| self.ask(&topics, &metadata));
-        self.descriptions = self.descriptions.wrapping_add(1);
         match asked {
             Ok(description) => self.readings.push(Reading { description, positions }),
             Err(failure) => {
@@ -99,25 +65,39 @@ impl ConsumerThread {
         }
     }
 
-    /// One that leads a partition is connected already; another one is asked the next time.
-    fn ask(&self, topics: &BTreeSet<&str>, metadata: &Metadata) -> Result<Description, Failure> {
+    /// One that leads a partition is connected already.
+    fn ask(&mut self, topics: &BTreeSet<&str>, metadata: &Metadata) -> Result<Description, Failure> {
         let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
         let leaders: BTreeSet<i32> =
             partitions.map(MetadataPartition::leader).filter(|leader| *leader >= 0).collect();
-        let brokers: Vec<i32> = if leaders.is_empty() {
+        self.brokers = if leaders.is_empty() {
             metadata.brokers().iter().map(MetadataBroker::id).collect()
         } else {
             leaders.into_iter().collect()
         };
-        let broker = brokers.get(self.descriptions % brokers.len().max(1)).copied();
         failpoint!("recover.describe.before");
-        broker
+        self.next_broker()
             .and_then(|broker| Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT))
             .ok_or_else(|| Failure::retriable(Stage::Recover, "cannot describe topics: no broker is known"))
     }
 
-    /// Answers the partitions whose topics have been described, after up to `wait`.
+    /// Whom to ask about topics: another one each time, as one may not answer.
+    pub(super) fn next_broker(&mut self) -> Option<i32> {
+        let at = self.descriptions % self.brokers.len().max(1);
+        self.descriptions = self.descriptions.wrapping_add(1);
+        self.brokers.get(at).copied()
+    }
+
+    /// Answers the partitions of which everything is known, after up to `wait`.
     pub(super) fn look_at_readings(&mut self, wait: Duration) {
+        for Told { positions, failures, metadata } in self.asker.told().collect::<Vec<_>>() {
+            for (read, failure) in failures {
+                self.answer(read, Err(failure));
+            }
+            if let Some(metadata) = metadata {
+                self.describe(positions, metadata);
+            }
+        }
         for reading in std::mem::take(&mut self.readings) {
             let Some(described) = reading.description.answer(wait) else {
                 self.readings.push(reading);
@@ -132,8 +112,11 @@ impl ConsumerThread {
 
     fn answer(&mut self, read: Read, result: Result<BrokerPosition, Failure>) {
         let Read { tp, epoch, attempt } = read;
-        let Some(lane) = self.lanes.get_mut(&tp).filter(|lane| lane.epoch == epoch) else { return };
+        // What an earlier attempt had asked may be answered late: since then more was committed.
+        let asks = |lane: &&mut Lane| lane.epoch == epoch && lane.attempt.is_none_or(|begun| begun < attempt);
+        let Some(lane) = self.lanes.get_mut(&tp).filter(asks) else { return };
         if let Ok(position) = &result {
+            lane.topic_id.clone_from(&position.topic_id);
             lane.committed = position.committed.unwrap_or(Offset::ZERO);
             lane.vacant_until = if position.committed.is_none() { position.high } else { Offset::ZERO };
         }
@@ -142,7 +125,7 @@ impl ConsumerThread {
     }
 }
 
-fn broker_position(
+pub(super) fn broker_position(
     tp: &TopicPartition,
     list: &TopicPartitionList,
     ends: &Watermarks,
@@ -200,7 +183,7 @@ fn description_failure(topic: &str, code: Option<RDKafkaErrorCode>, error: &dyn 
     failure_of(code, error, &format!("describe topic {topic}"))
 }
 
-fn position_failure(error: &KafkaError, what: &str) -> Failure {
+pub(super) fn position_failure(error: &KafkaError, what: &str) -> Failure {
     failure_of(error.rdkafka_error_code(), error, what)
 }
 

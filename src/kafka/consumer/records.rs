@@ -1,7 +1,7 @@
 //! Owns the hand-over of records from the client to the tasks, and the doubt about the client's position after errors.
 
 use super::{
-    BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, REQUEST_TIMEOUT, SEEK_TIMEOUT,
+    BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, SEEK_TIMEOUT,
 };
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::starts::Start;
@@ -94,7 +94,7 @@ impl ConsumerThread {
     pub(super) fn read_failure(&self, tp: &TopicPartition, code: RDKafkaErrorCode, reason: &str) -> Failure {
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let ends = self.consumer.fetch_watermarks(&tp.topic, tp.partition, REQUEST_TIMEOUT).ok();
+                let ends = self.consumer.fetch_watermarks(&tp.topic, tp.partition, SEEK_TIMEOUT).ok();
                 let at = self.lanes.get(tp).map(|lane| lane.delivered.as_i64());
                 let told = out_of_range(at, ends);
                 Failure::fatal(

@@ -1,6 +1,7 @@
 //! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
 
 mod refusals;
+mod unnamed;
 
 use std::collections::VecDeque;
 
@@ -81,10 +82,22 @@ connectors:
     }
 
     fn take(&mut self, flush: &mut OpenFlush, records: Vec<OwnedRecord>) -> Result<Taken, Failure> {
+        match self.take_from(flush, &RecordBlock::from_owned(records), &mut 0) {
+            Ok(Taken::Stop(failure)) => Err(failure),
+            taken => taken,
+        }
+    }
+
+    fn take_from(
+        &mut self,
+        flush: &mut OpenFlush,
+        block: &RecordBlock,
+        cursor: &mut usize,
+    ) -> Result<Taken, Failure> {
         let partitioner = Partitioner::new(self.settings.partition_by.clone(), name_overhead_bytes(&self.tp));
-        let taken = flush.take(
-            &RecordBlock::from_owned(records),
-            &mut 0,
+        flush.take(
+            block,
+            cursor,
             &mut FlushContext {
                 tp: &self.tp,
                 topic_id: None,
@@ -95,11 +108,7 @@ connectors:
                 effects: &mut self.effects,
             },
             NOW,
-        );
-        match taken {
-            Ok(Taken::Stop(failure)) => Err(failure),
-            taken => taken,
-        }
+        )
     }
 
     /// Seals; gives the files, in the order of their names, and the basis that the intent carries.
@@ -518,10 +527,10 @@ fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
     // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.
     for (at, full) in [false, false, true].into_iter().enumerate() {
         let record = block.get(at).unwrap();
-        flush.take_record(&record, at as u32, &mut wires, &mut 0, &mut context, NOW).unwrap();
+        flush.take_record(&record, at as u32, &mut wires, &mut context, NOW).unwrap();
         assert_eq!(flush.shelves_full(usize::MAX, &context), full, "{at}");
     }
-    flush.clear_shelves(&block, &mut context).unwrap();
+    assert!(flush.clear_shelves(&block, 3, &mut context).unwrap().is_none());
     assert!(!flush.shelves_full(usize::MAX, &context));
 }
 

@@ -3,9 +3,9 @@
 use super::*;
 use crate::record::Header;
 
-const TEXT: &str = r#"{"type":"record","name":"a.T","fields":[{"name":"s","type":"string"}]}"#;
+pub(super) const TEXT: &str = r#"{"type":"record","name":"a.T","fields":[{"name":"s","type":"string"}]}"#;
 
-fn letters(bench: &mut Bench) -> Vec<DeadLetter> {
+pub(super) fn letters(bench: &mut Bench) -> Vec<DeadLetter> {
     let batches = bench.effects.drain(..).filter_map(|effect| match effect {
         Effect::DeadLetter { letters, .. } => Some(letters),
         _ => None,
@@ -140,7 +140,7 @@ fn a_key_of_a_tombstone_moves_the_reader_of_later_keys() {
 }
 
 /// A value of [`TEXT`].
-fn text(text: &[u8]) -> Vec<u8> {
+pub(super) fn text(text: &[u8]) -> Vec<u8> {
     let mut value = framed(1, &[]);
     let mut rest = text.len() << 1;
     while rest >= 0x80 {
