@@ -89,8 +89,7 @@ impl Bounds {
         for tp in self.ends.keys() {
             list.add_partition(&tp.topic, tp.partition);
         }
-        let committed =
-            consumer.committed_offsets(list, LOOK_TIMEOUT).map_err(|error| retriable(&error))?;
+        let committed = consumer.committed_offsets(list, LOOK_TIMEOUT).map_err(|error| retriable(&error))?;
         let mut waited_for: Vec<TopicPartition> = Vec::new();
         for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());

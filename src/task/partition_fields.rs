@@ -122,4 +122,12 @@ mod tests {
         missing.note_found(&path);
         assert!(!missing.is_news(&path, ids[2]));
     }
+
+    #[test]
+    fn people_are_told_of_so_many_schemas_and_of_no_more() {
+        let mut missing = MissingFields::default();
+        let path = ["countri".to_owned()];
+        let told = (0..2 * TOLD_MAX as u64).filter(|id| missing.is_news(&path, SchemaId::Number(*id)));
+        assert_eq!(told.count(), TOLD_MAX);
+    }
 }

@@ -24,7 +24,9 @@ impl World {
             Some(tp) if reason.contains("exists with other content") => self.resolve_conflict(&tp, &reason),
             Some(tp) if reason.contains("with other settings") => self.resolve_plan(&tp),
             Some(tp) if reason.contains("are gone (retention)") => self.accept_loss(&tp, &reason),
-            Some(tp) if reason.contains("the offset is held: mend the record") => self.pass_over(&tp, &reason),
+            Some(tp) if reason.contains("the offset is held: mend the record") => {
+                self.pass_over(&tp, &reason)
+            }
             // The next process finds out what is lost.
             Some(_) if reason.contains("out of range") => {}
             _ => self.outside.ledger.break_promise(Promise::K7, format!("a connector stopped: {reason}")),

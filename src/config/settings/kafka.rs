@@ -53,7 +53,9 @@ pub enum StartPosition {
     /// `earliest`: the first offset the broker still has.
     Earliest,
     /// `latest`: only records produced from now on: the end is noted and committed before anything is read. Partitions that
-    /// the topic gets later are read from their beginning.
+    /// the topic gets later are read from their beginning. Not so a topic that is new to the group: it begins at the end that
+    /// it has when it is seen first, also where it was made a moment ago and `topics_regex` matches it. What was written to it
+    /// until then is left out; where that matters, use `earliest` with `topics_regex`.
     Latest,
     /// `error`: refuse to start without a committed offset.
     Error,

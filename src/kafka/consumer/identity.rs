@@ -3,18 +3,22 @@
 //! changed after the records were fetched says that they are of the old topic.
 
 use super::commands::Asked;
-use super::reading::DESCRIBE_TIMEOUT;
+use super::reading::{DESCRIBE_TIMEOUT, brokers_of};
 use super::{ConsumerThread, commit_error};
 use crate::error::{Failure, Stage};
 use crate::kafka::native::{Described, Description};
 use crate::task::claim::Claim;
 use crate::task::message::{CommitError, Input};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long an answer is waited for at one go.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
+
+/// How long the brokers may take to tell who they are, when none is known that answers.
+const FIND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a commit comes to whose topic is not known to be the same.
 enum Doubted {
@@ -59,16 +63,26 @@ impl ConsumerThread {
         topics: &BTreeSet<&str>,
         errors: &mut Vec<KafkaError>,
     ) -> Result<Described, RDKafkaErrorCode> {
-        let broker = self.next_broker();
-        let asked =
-            broker.and_then(|broker| Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT));
-        let Some(description) = asked else { return Err(RDKafkaErrorCode::BrokerNotAvailable) };
-        loop {
+        if self.brokers.is_empty()
+            && let Some(topic) = topics.first()
+            && let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), FIND_TIMEOUT)
+        {
+            self.brokers = brokers_of(&metadata);
+        }
+        let Some(broker) = self.next_broker() else { return Err(RDKafkaErrorCode::BrokerNotAvailable) };
+        let description = Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT)
+            .ok_or(RDKafkaErrorCode::BrokerNotAvailable)?;
+        let described = loop {
             if let Some(described) = description.answer(WAIT_SLICE) {
-                return described;
+                break described;
             }
             self.serve(errors);
+        };
+        if described.is_err() {
+            // One that is away for long must not be waited for again and again while others are there.
+            self.brokers.retain(|known| *known != broker);
         }
+        described
     }
 
     fn same_topic(

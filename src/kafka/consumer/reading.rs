@@ -1,8 +1,8 @@
 //! Owns the question where partitions may begin, asked of the brokers for the tasks: the committed offset, the ends, the
 //! topic's id and number of partitions. Does not own what follows from the answer.
 
-use super::{ConsumerThread, Lane};
 use super::asking::Told;
+use super::{ConsumerThread, Lane};
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
 use crate::kafka::native::{Described, Description};
@@ -65,16 +65,8 @@ impl ConsumerThread {
         }
     }
 
-    /// One that leads a partition is connected already.
     fn ask(&mut self, topics: &BTreeSet<&str>, metadata: &Metadata) -> Result<Description, Failure> {
-        let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-        let leaders: BTreeSet<i32> =
-            partitions.map(MetadataPartition::leader).filter(|leader| *leader >= 0).collect();
-        self.brokers = if leaders.is_empty() {
-            metadata.brokers().iter().map(MetadataBroker::id).collect()
-        } else {
-            leaders.into_iter().collect()
-        };
+        self.brokers = brokers_of(metadata);
         failpoint!("recover.describe.before");
         self.next_broker()
             .and_then(|broker| Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT))
@@ -122,6 +114,18 @@ impl ConsumerThread {
         }
         let task = lane.task;
         self.tell(task, Input::Committed { tp, epoch, attempt, result });
+    }
+}
+
+/// Whom to ask: those that lead partitions are connected already.
+pub(super) fn brokers_of(metadata: &Metadata) -> Vec<i32> {
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    let leaders: BTreeSet<i32> =
+        partitions.map(MetadataPartition::leader).filter(|leader| *leader >= 0).collect();
+    if leaders.is_empty() {
+        metadata.brokers().iter().map(MetadataBroker::id).collect()
+    } else {
+        leaders.into_iter().collect()
     }
 }
 

@@ -1,8 +1,6 @@
 //! Owns the hand-over of records from the client to the tasks, and the doubt about the client's position after errors.
 
-use super::{
-    BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, SEEK_TIMEOUT,
-};
+use super::{BATCH_WAIT, CALM_WAIT, ConsumerThread, Doubt, IN_FLIGHT_BYTES, Lane, SEEK_TIMEOUT};
 use crate::error::{Failure, Stage};
 use crate::kafka::consumer::starts::Start;
 use crate::kafka::native::{InFlight, Run};

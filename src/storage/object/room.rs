@@ -135,5 +135,7 @@ mod tests {
             let held = one.admit(bytes).now_or_never();
             assert!(held.is_some() && other.admit(1).now_or_never().is_none(), "{bytes} bytes go alone");
         }
+        let small = (one.admit(MIB).now_or_never(), other.admit(MIB).now_or_never());
+        assert!(small.0.is_some() && small.1.is_some(), "small ones go beside each other");
     }
 }

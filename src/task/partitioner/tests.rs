@@ -146,6 +146,45 @@ fn fault_71_a_key_too_long_for_a_store_is_poison() {
 }
 
 #[test]
+fn fault_71_the_longest_name_and_the_longest_key_are_taken() {
+    let named =
+        |bytes: usize| partition(vec![field("s")], vec![("s", texts(vec![Some(&"x".repeat(bytes))]))]);
+    assert!(named(LONGEST_SEGMENT_BYTES - 2)[0].is_ok(), "with `s=` before it");
+    assert!(named(LONGEST_SEGMENT_BYTES - 1)[0].is_err());
+    let partitioner = Partitioner::new(vec![field("s")], LONGEST_KEY_BYTES - 10);
+    let of = |value: &str| {
+        let batch = RecordBatch::try_from_iter([("s", texts(vec![Some(value)]))]).unwrap();
+        let places = partitioner.place_fields(&batch.schema(), None, None);
+        let context = RowContext { timestamps_ms: &[None], flush_wall_ms: 0, record_name: &|_| None };
+        partitioner.partition(&batch, &places, &context).rows.remove(0)
+    };
+    assert!(of("12345678").is_ok() && of("123456789").is_err());
+}
+
+#[test]
+fn values_that_come_again_after_others_keep_their_directories() {
+    let values = [1, 2, 2, 1, 1, 3, 3, 2].map(|value| Some(value.to_string()));
+    let column = texts(values.iter().map(Option::as_deref).collect());
+    let expected = values.each_ref().map(|value| format!("s={}", value.as_ref().unwrap()));
+    assert_eq!(directories(vec![field("s")], vec![("s", column)]), expected);
+}
+
+#[test]
+fn more_pairs_than_a_table_holds_stay_apart() {
+    // 300 times 300 pairs, of which these come.
+    let pairs: Vec<(i64, i64)> = (0..900).map(|row| (row % 300, row / 3)).collect();
+    let column = |of: fn(&(i64, i64)) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from(pairs.iter().map(of).collect::<Vec<_>>()))
+    };
+    let rows = directories(
+        vec![field("a"), field("b")],
+        vec![("a", column(|pair| pair.0)), ("b", column(|pair| pair.1))],
+    );
+    let expected: Vec<String> = pairs.iter().map(|(a, b)| format!("a={a}/b={b}")).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
 fn scalars_of_every_kind_have_a_text() {
     let rows = partition(
         vec![field("b"), field("i"), field("d")],

@@ -9,9 +9,9 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
-use crate::task::message::{CommitError, CommitId};
 use crate::kafka::consumer::starts::Start;
 use crate::kafka::consumer::tests::{PATIENCE, produce, thread};
+use crate::task::message::{CommitError, CommitId};
 
 /// Between two looks.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
@@ -236,5 +236,8 @@ fn fault_7_nothing_is_committed_to_a_topic_that_was_made_again() {
     thread.brokers = vec![99];
     let unknown = commit(&mut thread);
     assert!(matches!(unknown, Input::CommitDone { result: Err(CommitError::Unknown(_)), .. }), "{unknown:?}");
+    // Of one that answers.
+    thread.lanes.get_mut(&tp).unwrap().topic_id = id;
+    assert!(matches!(commit(&mut thread), Input::CommitDone { result: Ok(()), .. }));
     thread.queue = None;
 }

@@ -3,7 +3,8 @@
 use super::refusals::{TEXT, letters, text};
 use super::*;
 
-const LETTERS: &str = "errors: { on_poison: dead_letter, on_tombstone: dead_letter, dead_letter_topic: dead }";
+const LETTERS: &str =
+    "errors: { on_poison: dead_letter, on_tombstone: dead_letter, dead_letter_topic: dead }";
 
 /// Schema 1 has the field `s`, schema 2 has not.
 fn bench(errors: &str) -> Bench {
@@ -28,8 +29,7 @@ fn consumed(bench: &Bench) -> Vec<(u64, u64)> {
 
 #[test]
 fn fault_71_a_stop_at_a_row_without_a_directory_keeps_every_record_before_it() {
-    let mut bench =
-        bench("errors: { on_poison: fail, on_tombstone: dead_letter, dead_letter_topic: dead }");
+    let mut bench = bench("errors: { on_poison: fail, on_tombstone: dead_letter, dead_letter_topic: dead }");
     let other = |number| Some(framed(2, &[number]));
     let values = vec![good(b"a"), None, other(1), good(b"b"), unnamed()];
     // On two shelves, with letters, and with poison that decoding finds first.
@@ -41,13 +41,17 @@ fn fault_71_a_stop_at_a_row_without_a_directory_keeps_every_record_before_it() {
     assert!(failure.to_string().contains("partition 0, offset 4;"), "{failure}");
     assert_eq!((cursor, flush.rows(), flush.range().end.as_i64()), (4, 3, 4));
     assert_eq!(consumed(&bench), [(4, 3)]);
+    let tombstones = |effect: &Effect| matches!(effect, Effect::Report(Event::Tombstones { count: 1, .. }));
+    assert!(bench.effects.iter().any(tombstones), "the one behind it was not met");
     let lettered: Vec<i64> = letters(&mut bench).iter().map(|letter| letter.offset.as_i64()).collect();
     assert_eq!(lettered, [1]);
 
     let (files, basis) = bench.seal(flush);
     assert_eq!(rows(&files), [1; 3]);
     assert_eq!(bench.replay(&basis, records(values[..4].to_vec())).unwrap(), files);
-    assert!(bench.replay(&basis, records(values)).is_err(), "a replay must not end early");
+    let mut flush = bench.open(Cut::Replay(Offset::new(5).unwrap()), basis);
+    let again = bench.take_from(&mut flush, &RecordBlock::from_owned(records(values)), &mut 0);
+    assert!(again.is_err(), "a replay must not end early: {again:?}");
 }
 
 #[test]
@@ -58,6 +62,24 @@ fn fault_71_the_first_record_without_a_directory_is_where_it_began() {
     assert!(matches!(bench.take_from(&mut flush, &block, &mut cursor), Ok(Taken::Stop(_))));
     assert_eq!((cursor, flush.rows()), (0, 0));
     assert!(flush.range().is_empty() && consumed(&bench).is_empty());
+}
+
+#[test]
+fn fault_71_of_two_records_without_a_directory_the_first_one_stops() {
+    const OTHER: &str = r#"{"type":"record","name":"b.T","fields":[{"name":"s","type":"string"},{"name":"n","type":"long"}]}"#;
+    let lines = "partition_by: [{ field: s }]\n    errors: { on_poison: fail }";
+    let mut bench = Bench::new(lines, &[(1, TEXT), (2, OTHER)]);
+    let of_other = |value: Vec<u8>| {
+        let mut value = [framed(2, &[]), value[5..].to_vec()].concat();
+        value.push(0);
+        Some(value)
+    };
+    // The shelf of the first record is looked at before the other's.
+    let values = vec![good(b"a"), of_other(text(&[b'x'; 300])), good(b"a"), unnamed()];
+    let (mut flush, mut cursor) = (bench.open(Cut::None, Basis::default()), 0);
+    let taken = bench.take_from(&mut flush, &RecordBlock::from_owned(records(values)), &mut cursor);
+    assert!(matches!(taken, Ok(Taken::Stop(_))), "{taken:?}");
+    assert_eq!((cursor, flush.rows()), (1, 1));
 }
 
 #[test]
