@@ -25,7 +25,7 @@ pub(crate) enum Promise {
     /// When faults stop, lag reaches 0.
     K7,
     /// Each file begins where another one ends, also behind records that made no row, or where a flush ended that was announced
-    /// and then emptied by compaction.
+    /// and then emptied by compaction. None overlaps another, or such a flush.
     Contiguous,
 }
 
@@ -193,10 +193,16 @@ impl Ledger {
             self.break_promise(Promise::K4, format!("{name} is published without an intent of {range}"));
         }
         let ranges = &mut self.partitions.entry(tp.clone()).or_default().ranges;
+        let overlaps =
+            |known: &&(i64, i64)| known.0 < known.1 && known.0 < announced.1 && announced.0 < known.1;
+        let other = ranges.iter().filter(overlaps).find(|known| **known != announced).copied();
         let follows = ranges.iter().all(|known| known.0 == known.1)
             || ranges.iter().any(|known| known.1 == announced.0);
         if ranges.insert(announced) && !follows {
             self.break_promise(Promise::Contiguous, format!("{name} begins where no file ends"));
+        }
+        if let Some((start, end)) = other {
+            self.break_promise(Promise::Contiguous, format!("{name} overlaps [{start}, {end})"));
         }
     }
 

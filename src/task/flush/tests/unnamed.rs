@@ -11,12 +11,9 @@ fn bench(errors: &str) -> Bench {
     Bench::new(&format!("partition_by: [{{ field: s }}]\n    {errors}"), &[(1, TEXT), (2, LONG)])
 }
 
-fn unnamed() -> Option<Vec<u8>> {
-    Some(text(&[b'x'; 300]))
-}
-
-fn good(value: &[u8]) -> Option<Vec<u8>> {
-    Some(text(value))
+/// A value whose text is no directory's name.
+fn unnamed() -> Vec<u8> {
+    text(&[b'x'; 300])
 }
 
 fn consumed(bench: &Bench) -> Vec<(u64, u64)> {
@@ -31,9 +28,9 @@ fn consumed(bench: &Bench) -> Vec<(u64, u64)> {
 fn fault_71_a_stop_at_a_row_without_a_directory_keeps_every_record_before_it() {
     let mut bench = bench("errors: { on_poison: fail, on_tombstone: dead_letter, dead_letter_topic: dead }");
     let other = |number| Some(framed(2, &[number]));
-    let values = vec![good(b"a"), None, other(1), good(b"b"), unnamed()];
+    let values = vec![Some(text(b"a")), None, other(1), Some(text(b"b")), Some(unnamed())];
     // On two shelves, with letters, and with poison that decoding finds first.
-    let behind = vec![None, good(b"a"), other(2), unnamed(), Some(b"{}".to_vec())];
+    let behind = vec![None, Some(text(b"a")), other(2), Some(unnamed()), Some(b"{}".to_vec())];
     let block = RecordBlock::from_owned(records([values.clone(), behind].concat()));
     let (mut flush, mut cursor) = (bench.open(Cut::None, Basis::default()), 0);
     let taken = bench.take_from(&mut flush, &block, &mut cursor);
@@ -57,7 +54,7 @@ fn fault_71_a_stop_at_a_row_without_a_directory_keeps_every_record_before_it() {
 #[test]
 fn fault_71_the_first_record_without_a_directory_is_where_it_began() {
     let mut bench = bench("errors: { on_poison: fail }");
-    let block = RecordBlock::from_owned(records(vec![unnamed(), good(b"a")]));
+    let block = RecordBlock::from_owned(records(vec![Some(unnamed()), Some(text(b"a"))]));
     let (mut flush, mut cursor) = (bench.open(Cut::None, Basis::default()), 0);
     assert!(matches!(bench.take_from(&mut flush, &block, &mut cursor), Ok(Taken::Stop(_))));
     assert_eq!((cursor, flush.rows()), (0, 0));
@@ -75,7 +72,7 @@ fn fault_71_of_two_records_without_a_directory_the_first_one_stops() {
         Some(value)
     };
     // The shelf of the first record is looked at before the other's.
-    let values = vec![good(b"a"), of_other(text(&[b'x'; 300])), good(b"a"), unnamed()];
+    let values = vec![Some(text(b"a")), of_other(text(&[b'x'; 300])), Some(text(b"a")), Some(unnamed())];
     let (mut flush, mut cursor) = (bench.open(Cut::None, Basis::default()), 0);
     let taken = bench.take_from(&mut flush, &RecordBlock::from_owned(records(values)), &mut cursor);
     assert!(matches!(taken, Ok(Taken::Stop(_))), "{taken:?}");
@@ -98,7 +95,8 @@ fn a_field_that_has_become_a_record_stops_at_its_first_row() {
 #[test]
 fn fault_71_a_row_without_a_directory_that_is_skipped_costs_no_other() {
     let mut bench = bench("errors: { on_poison: skip }");
-    let (files, _) = bench.flush(Basis::default(), records(vec![good(b"a"), unnamed(), good(b"a")]));
+    let (files, _) =
+        bench.flush(Basis::default(), records(vec![Some(text(b"a")), Some(unnamed()), Some(text(b"a"))]));
     assert_eq!((rows(&files), bench.refused()), (vec![2], vec!["partition_too_long"]));
 }
 
@@ -106,7 +104,15 @@ fn fault_71_a_row_without_a_directory_that_is_skipped_costs_no_other() {
 fn letters_of_rows_without_a_directory_wait_for_room_and_change_no_file() {
     const ROOM_BYTES: u64 = 5_000;
     const LETTER_BYTES: u64 = 2_300;
-    let kinds = [good(b"a"), unnamed(), good(b"b"), None, Some(b"{}".to_vec()), unnamed(), unnamed()];
+    let kinds = [
+        Some(text(b"a")),
+        Some(unnamed()),
+        Some(text(b"b")),
+        None,
+        Some(b"{}".to_vec()),
+        Some(unnamed()),
+        Some(unnamed()),
+    ];
     let values: Vec<_> = kinds.iter().cycle().take(10 * kinds.len()).cloned().collect();
     let expected: Vec<i64> = (0..70).filter(|at| ![0, 2].contains(&(at % 7))).collect();
     let (files, basis) = bench(LETTERS).flush(Basis::default(), records(values.clone()));
