@@ -188,3 +188,21 @@ fn the_checksum_tells_where_a_record_stood() {
     assert_ne!(checksum([1, 2]), checksum([2, 1]));
     assert_ne!(checksum([1, 1]), checksum([2, 2]));
 }
+
+#[test]
+fn fault_72_a_flush_ends_with_the_file_that_fills_the_cap_also_where_tombstones_make_it() {
+    let lines = "partition_by: [{ time: record, path: 'dt=%Y-%m-%d', timezone: UTC }]\n    errors: { on_tombstone: row }";
+    let mut bench = Bench::new(lines, &[(1, LONG)]);
+    bench.settings.open_files = 3;
+    for value in [Some(framed(1, &[1])), None] {
+        let of_days = |day| OwnedRecord {
+            offset: Offset::new(day).unwrap(),
+            timestamp_ms: Some(day * 86_400_000),
+            value: value.clone(),
+            ..OwnedRecord::default()
+        };
+        let mut flush = bench.open(Cut::None, Basis::default());
+        let taken = bench.take(&mut flush, (0..9).map(of_days).collect());
+        assert_eq!((taken, flush.rows()), (Ok(Taken::Rotate(RotationReason::OpenFiles)), 3));
+    }
+}
