@@ -93,17 +93,27 @@ impl LocalBackend {
         let backend = Arc::clone(self);
         let target = self.root.join(path);
         blocking(move || {
-            if !target.exists() {
-                let directory = backend.staging_directory()?;
-                let staged = directory.staged_path(&backend.new_stem(0));
-                let made = place::make_small_file(&staged, &target, &backend.root, &content);
-                let _ = fs::remove_file(&staged);
-                made.map_err(|error| disk_error(&error, "write", &target))?;
+            if target.exists() {
+                // Whoever made it, an attempt of ours among them, may not have come to that.
+                place::make_small_file_durable(&target, &backend.root)
+                    .map_err(|error| disk_error(&error, "sync", &target))?;
+            } else {
+                backend.make_claim(&target, &content)?;
             }
             let standing = fs::read(&target).map_err(|error| disk_error(&error, "read", &target))?;
             Ok(Bytes::from(standing))
         })
         .await
+    }
+
+    fn make_claim(&self, target: &Path, content: &[u8]) -> Result<(), StorageError> {
+        let staged = self.staging_directory()?.staged_path(&self.new_stem(0));
+        let made = place::make_small_file(&staged, target, &self.root, content);
+        let _ = fs::remove_file(&staged);
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            self.forget_staging_directory();
+        }
+        made.map(drop).map_err(|error| disk_error(&error, "write", target))
     }
 
     pub(super) async fn sweep(&self) -> Result<Swept, StorageError> {

@@ -253,6 +253,17 @@ async fn fault_75_a_staging_directory_that_was_taken_away_is_made_anew() {
 }
 
 #[tokio::test]
+async fn fault_75_a_claim_is_made_after_the_staging_directory_was_taken_away() {
+    let lab = Lab::new();
+    lab.sealed(OURS).await.discard().await;
+    fs::remove_dir_all(lab.root.join(".sluice")).unwrap();
+    let claim = || async { lab.store.claim(".sluice/claims/t.json", Bytes::from_static(b"ours")).await };
+    let first = claim().await;
+    assert!(matches!(first, Err(StorageError::Retriable { .. })), "{first:?}");
+    assert_eq!(claim().await, Ok(Bytes::from_static(b"ours")));
+}
+
+#[tokio::test]
 async fn fault_115_an_output_that_cannot_be_written_is_refused_at_the_start() {
     let lab = Lab::new();
     let file = lab.root.join("file");

@@ -151,11 +151,14 @@ impl OpenFlush {
         now: Tick,
     ) -> Result<Found<Arc<KnownSchema>>, Failure> {
         if self.basis.refused.contains(&id) {
-            return Err(Failure::poison(
-                Stage::Schema,
-                "refused_schema",
-                format!("schema {id} was unknown or of no use when the flush met it first"),
-            ));
+            return Err(match context.schemas.look_up(id, now) {
+                Lookup::Unusable(failure) => failure,
+                Lookup::Ready(_) | Lookup::Missing => Failure::poison(
+                    Stage::Schema,
+                    "refused_schema",
+                    format!("schema {id} was unknown or of no use when the flush met it first"),
+                ),
+            });
         }
         match context.schemas.look_up(id, now) {
             Lookup::Ready(known) => {

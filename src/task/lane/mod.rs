@@ -54,8 +54,7 @@ pub(super) struct Lane {
     failing: Option<Failure>,
     /// The intent that is being replayed.
     replay: Option<Replay>,
-    /// The group's offset was held against the files once.
-    compared: bool,
+    comparison: Comparison,
     claimed: Claimed,
     /// Where the note of its beginning is kept; `None` under a claim of a version that kept none.
     note_path: Option<String>,
@@ -107,6 +106,19 @@ enum Claimed {
     Before,
     /// By this lane, whose group has committed before: not at this output, as far as one sees, and that is not told yet.
     Anew,
+}
+
+/// Whether the group's offset was held against the files. Once is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    /// Not asked for yet.
+    Due,
+    /// The files are being listed, beside everything else.
+    Asked(Attempt),
+    /// They could not be listed; they are asked for again.
+    Again(Tick),
+    /// Done, or of no use.
+    Done,
 }
 
 /// A flush that is made again with the same cut.
@@ -174,7 +186,7 @@ impl Lane {
             draining: None,
             failing: None,
             replay: None,
-            compared: false,
+            comparison: Comparison::Due,
             claimed: Claimed::Before,
             note_path: None,
             doubted: None,
@@ -226,6 +238,11 @@ impl Lane {
     pub(super) fn deadline(&self, shared: &Shared) -> Wait {
         let mut wait = Wait::default();
         if let LaneState::BackingOff(until) = self.state {
+            wait.until(until);
+        }
+        if let Comparison::Again(until) = self.comparison
+            && self.state == LaneState::Running
+        {
             wait.until(until);
         }
         // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
