@@ -1,5 +1,6 @@
 //! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
 
+mod late_key;
 mod refusals;
 
 use std::collections::VecDeque;
