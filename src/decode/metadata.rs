@@ -99,6 +99,15 @@ impl MetadataBuilder {
         }
     }
 
+    /// About what the keys of the rows take in memory where they are Avro, bytes, as [`BatchBuilder::weight_bytes`].
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        match &self.key {
+            KeyBuilder::Avro(builder) => builder.weight_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Takes back a key that was decoded for a row that does not come.
     pub fn remove_key(&mut self) {
         if let KeyBuilder::Avro(builder) = &mut self.key {

@@ -85,6 +85,11 @@ impl Shelf {
         })
     }
 
+    /// About what its rows take in memory, those of metadata but for keys not counted, bytes.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        self.metadata.weight_bytes() + self.builder.as_ref().map_or(0, BatchBuilder::weight_bytes)
+    }
+
     /// Gives every row, all of null keys, the column of this reader of keys.
     pub(super) fn give_keys(
         &mut self,

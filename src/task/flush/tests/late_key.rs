@@ -10,8 +10,8 @@ const AVRO_KEYS: &str = "key: { format: avro }";
 const FIELD: &str =
     r#"{"type":"record","name":"K","fields":[{"name":"id","type":"long"},{"name":"n","type":"long"}]}"#;
 
-fn value(number: i64) -> Bytes {
-    Some(framed(1, &[number]))
+fn value(number: i64) -> Vec<u8> {
+    framed(1, &[number])
 }
 
 /// A flush whose records come in blocks of so many.
@@ -45,11 +45,11 @@ fn content(bench: &mut Bench) -> RecordBatch {
 #[test]
 fn fault_18_null_keys_before_the_first_that_has_a_schema_share_its_file() {
     let pairs = [
-        (None, value(0)),
-        (None, value(1)),
-        (Some(framed(2, &[7])), value(2)),
-        (None, value(3)),
-        (Some(framed(3, &[8, 1])), value(4)),
+        (None, Some(value(0))),
+        (None, Some(value(1))),
+        (Some(framed(2, &[7])), Some(value(2))),
+        (None, Some(value(3))),
+        (Some(framed(3, &[8, 1])), Some(value(4))),
     ];
     for size in 1..=5 {
         let schemas = [(1, LONG), (2, KEY), (3, WIDER_KEY)];
@@ -72,8 +72,8 @@ fn fault_18_rows_that_are_given_a_key_column_keep_their_values() {
     for size in [1, 2, 40, 100] {
         let mut bench = Bench::new(AVRO_KEYS, &[(1, LONG), (2, KEY)]);
         // More blocks than wait in a file as they came.
-        let mut pairs: Vec<(Bytes, Bytes)> = (0..40).map(|number| (None, value(number))).collect();
-        pairs.push((Some(framed(2, &[7])), value(40)));
+        let mut pairs: Vec<(Bytes, Bytes)> = (0..40).map(|number| (None, Some(value(number)))).collect();
+        pairs.push((Some(framed(2, &[7])), Some(value(40))));
         let (files, _) = in_blocks(&mut bench, &pairs, size);
         assert_eq!(rows(&files), [41]);
         let batch = content(&mut bench);
@@ -92,11 +92,11 @@ fn tombstones_and_unrelated_types_are_given_the_column_too() {
     let schemas = [(1, LONG), (2, KEY), (4, OTHER)];
     let pairs = [
         (None, None),
-        (None, value(1)),
+        (None, Some(value(1))),
         (None, Some(framed(4, &[0]))),
         (Some(framed(2, &[7])), None),
         (Some(framed(2, &[8])), Some(framed(4, &[0]))),
-        (None, value(2)),
+        (None, Some(value(2))),
     ];
     let mut bench = Bench::new(lines, &schemas);
     let (files, basis) = in_blocks(&mut bench, &pairs, 1);
@@ -110,11 +110,11 @@ fn tombstones_and_unrelated_types_are_given_the_column_too() {
 fn directories_of_rows_that_are_given_the_column_stay_as_they_were() {
     let schemas = [(1, LONG), (2, FIELD)];
     let pairs = [
-        (None, value(1)),
-        (None, value(2)),
-        (None, value(1)),
-        (Some(framed(2, &[5, 6])), value(1)),
-        (None, value(2)),
+        (None, Some(value(1))),
+        (None, Some(value(2))),
+        (None, Some(value(1))),
+        (Some(framed(2, &[5, 6])), Some(value(1))),
+        (None, Some(value(2))),
     ];
     for rules in [
         "{ field: _key.id }",
@@ -136,9 +136,9 @@ fn directories_of_rows_that_are_given_the_column_stay_as_they_were() {
 /// A mebibyte of rows: the first bytes of their file have left.
 #[test]
 fn a_file_of_null_keys_that_has_begun_stays_as_it_is() {
-    let mut pairs: Vec<(Bytes, Bytes)> = (0..60_000).map(|number| (None, value(number % 60))).collect();
-    pairs.push((Some(framed(2, &[7])), value(0)));
-    pairs.push((None, value(0)));
+    let mut pairs: Vec<(Bytes, Bytes)> = (0..60_000).map(|number| (None, Some(value(number % 60)))).collect();
+    pairs.push((Some(framed(2, &[7])), Some(value(0))));
+    pairs.push((None, Some(value(0))));
     let mut bench = Bench::new(AVRO_KEYS, &[(1, LONG), (2, KEY)]);
     let (files, basis) = in_blocks(&mut bench, &pairs, 60_000);
     assert_eq!((rows(&files), basis.readers.key), (vec![2, 60_000], None));
@@ -154,7 +154,7 @@ fn a_file_of_null_keys_that_has_begun_stays_as_it_is() {
 #[test]
 fn each_version_of_keys_for_itself_leaves_null_keys_to_themselves() {
     let lines = "key: { format: avro }\n    schema: { evolution: per_version }";
-    let pairs = [(None, value(0)), (Some(framed(2, &[7])), value(1)), (None, value(2))];
+    let pairs = [(None, Some(value(0))), (Some(framed(2, &[7])), Some(value(1))), (None, Some(value(2)))];
     let (files, basis) = in_blocks(&mut Bench::new(lines, &[(1, LONG), (2, KEY)]), &pairs, 1);
     assert_eq!((rows(&files), basis.readers.key), (vec![1, 2], None));
 }
@@ -164,7 +164,8 @@ fn each_version_of_keys_for_itself_leaves_null_keys_to_themselves() {
 fn a_key_whose_record_is_refused_counts() {
     let lines = "key: { format: avro }\n    errors: { on_poison: skip }";
     let schemas = [(1, LONG), (2, KEY)];
-    let pairs = [(None, value(0)), (Some(framed(2, &[7])), Some(framed(1, &[]))), (None, value(2))];
+    let pairs =
+        [(None, Some(value(0))), (Some(framed(2, &[7])), Some(framed(1, &[]))), (None, Some(value(2)))];
     let (files, basis) = in_blocks(&mut Bench::new(lines, &schemas), &pairs, 1);
     assert_eq!((rows(&files), basis.readers.key), (vec![2], Some(SchemaId::Number(2))));
     let again = Bench::new(lines, &schemas).replay(&basis, keyed(pairs.to_vec())).unwrap();
