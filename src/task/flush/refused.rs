@@ -119,6 +119,7 @@ impl OpenFlush {
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, None, failure, context);
         }
+        let before = shelf.weight_bytes();
         match shelf.metadata.decode_key(key_plan.as_deref(), key_datum) {
             Ok(()) => {}
             Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
@@ -127,11 +128,12 @@ impl OpenFlush {
         if let Some(builder) = &mut shelf.builder {
             builder.append_null_row();
         }
+        self.shelved_weight_bytes += shelf.weight_bytes() - before;
         let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
         let schema = shelf.reader.as_ref().map_or(SchemaId::ValueFile, |known| known.id);
         let identity = RowIdentity { offset: record.offset, hash, schema };
         shelf.push(record, ShelvedRow { identity, record: index, name: None });
-        self.rows += 1;
+        self.note_shelved(record);
         Ok(Outcome::Done)
     }
 
