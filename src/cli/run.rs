@@ -64,6 +64,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         until_end = arguments.until_end,
         "started"
     );
+    warn_of(&settings);
     let path = arguments.config.clone();
     let surroundings = Surroundings {
         reread: Some(Box::new(move || reread(&path))),
@@ -117,8 +118,17 @@ fn reread(path: &Path) -> Result<Settings, Vec<String>> {
     let settings = config::load(path, &environment)
         .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
     match offline_problems(&settings) {
-        problems if problems.is_empty() => Ok(settings),
+        problems if problems.is_empty() => {
+            warn_of(&settings);
+            Ok(settings)
+        }
         problems => Err(problems),
+    }
+}
+
+fn warn_of(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -72,10 +72,29 @@ pub enum Published {
     Adopted,
 }
 
-/// Refuses options of `storage:` that cannot be used, without a request or a look at the disk.
+/// What is wrong with one option of `storage:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionFault {
+    /// The option as written.
+    pub option: String,
+    /// The rest of a sentence that begins with the option. Holds no value.
+    pub reason: String,
+}
+
+/// Everything that is wrong with the options of `storage:`, each by itself: names that the store does not know, values of the
+/// wrong form. Looks neither at the environment nor at the disk.
+#[must_use]
+pub fn option_faults(settings: &StorageSettings) -> Vec<OptionFault> {
+    match settings.url.scheme() {
+        "file" => Vec::new(),
+        _ => object::option_faults(settings),
+    }
+}
+
+/// Refuses options and variables of the environment that cannot be used together, without a request or a look at the disk.
 ///
 /// # Errors
-/// Invalid, with the option and what is wrong with it; secrets are not shown.
+/// Invalid, with the option or variable and what is wrong with it; secrets are not shown.
 pub fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
     match settings.url.scheme() {
         "file" => Ok(()),

@@ -14,7 +14,7 @@ from harness.admin import Admin
 from harness.delivery import assert_delivered, assert_sound
 from harness.lab import Lab
 from harness.registry_gate import RegistryGate
-from harness.sluice import BINARY, assert_no_panic, drain
+from harness.sluice import BINARY, as_yaml, assert_no_panic, drain
 from harness.waiting import until
 from services.process import die_with_parent, free_port
 
@@ -66,6 +66,44 @@ def test_a_reload_adds_removes_and_changes_without_touching_the_others(lab: Lab)
     for what in ("stays", "changes", "comes"):
         assert_delivered(lakes[what], topics[what], produced[what])
         assert_sound(lakes[what])
+
+
+def test_a_directory_is_reloaded_with_what_its_files_have_in_common(lab: Lab) -> None:
+    topics, lakes = {what: lab.topic(what) for what in ("first", "second")}, {what: lab.local() for what in ("first", "second")}
+    produced = {what: lab.produce(topic, 0, EVENT, events(10)) for what, topic in topics.items()}
+    settings = {what: lab.connector(lakes[what], [topics[what]], name=what, kafka={"group": lab.name(what)}).settings for what in topics}
+    common = {key: settings["first"].pop(key) for key in ("value", "registry")}
+    daemon_section = {"listen": f"127.0.0.1:{free_port()}", "log": {"format": "text", "level": "info"}}
+
+    def write_common(rows: int) -> Path:
+        defaults = common | {"rotate": {"rows": rows}, "kafka": {"properties": settings["second"]["kafka"]["properties"]}}
+        return lab.sluice.write_text(as_yaml({"version": 1, "daemon": daemon_section, "defaults": defaults}), "conf.d/00-common.yaml")
+
+    def write(what: str) -> None:
+        own = {key: value for key, value in settings[what].items() if key not in ("value", "registry", "rotate")}
+        own = own | {"kafka": {key: value for key, value in own["kafka"].items() if key != "properties"}}
+        lab.sluice.write_text(as_yaml({"version": 1, "connectors": [own]}), f"conf.d/{what}.yaml")
+
+    admin = Admin.of(write_common(rows=10))
+    write("first")
+    folder = lab.sluice.folder / "conf.d"
+    daemon = lab.sluice.daemon(folder)
+    until("the first file publishes by the common rule", lambda: len(lakes["first"].files()) == 1)
+    write("second")
+    write_common(rows=5)
+    daemon.signal(signal.SIGHUP)
+    until("the second does too", lambda: len(lakes["second"].files()) == 2)
+    assert log_lines(daemon.log.read_text(), "configuration reloaded", 'added="second"', 'changed="first"')
+    second = lab.sluice.write_text("version: 1\ndaemon: {}\ndefaults: { tasks: 1 }\n", "conf.d/99-more.yaml")
+    answer = admin.post("/api/reload")
+    assert answer.status == 422, answer
+    problems = answer.json()["problems"]
+    assert len(problems) == 2 and all(f"{second}:" in problem and "00-common.yaml:" in problem for problem in problems), problems
+    second.unlink()
+    assert admin.post("/api/reload").json()["unchanged"] == ["first", "second"]
+    drain(daemon)
+    for what in topics:
+        assert_delivered(lakes[what], topics[what], produced[what])
 
 
 def test_a_bad_file_is_refused_whole_with_the_messages_of_check(lab: Lab) -> None:
