@@ -84,8 +84,9 @@ def test_every_refusal_is_json_of_one_shape(lab: Lab) -> None:
         ("POST /api/reload HTTP/1.1\r\nContent-Length: 70000\r\n" + host, 413),
         ("POST /api/reload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + host + "\r\n12345\r\n" + "z" * 0x12345, 413),
         ("GET / HTTP/1.1\r\nHost: elsewhere.example\r\n", 403),
-        ("GET / HTTP/1.1\r\n" + host + "X: " + "y" * 70_000 + "\r\n", 431),
-        ("GET /" + "y" * 65_600 + " HTTP/1.1\r\n" + host, "4[13][14]"),
+        # These have no end: what is whole may be a little larger.
+        ("GET / HTTP/1.1\r\n" + host + "X: " + "y" * 70_000, 431),
+        ("GET /" + "y" * 70_000, "4[13][14]"),
         ("hello\r\n", 400),
         ("GET / HTTP/9.9\r\n" + host, 400),
     ]:
