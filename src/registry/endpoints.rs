@@ -292,7 +292,7 @@ impl Endpoints {
 
     fn trouble(&self, base: &Url, error: reqwest::Error) -> Setback {
         if error.is_timeout() {
-            let reason = format!("{base} gave no answer within {:?}", self.timeout);
+            let reason = format!("{base} gave no answer within {} s", self.timeout.as_secs_f64());
             // Another try would hold the caller for as long again.
             return Setback::Trouble(Trouble { reason, after: None, at_once: false });
         }

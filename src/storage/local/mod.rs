@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use rustix::fs::{Access, access, statvfs};
 
 use self::place::{Placed, SyncDirectory};
 pub(super) use self::staged::LocalStaged;
@@ -84,6 +85,23 @@ impl LocalBackend {
                 ))),
                 Err(error) => Err(refused_at_start(disk_error(&error, "write below", &backend.root), &error)),
             }
+        })
+        .await
+    }
+
+    /// Whether files can be made: the root is there, may be written, and its file system has room for `least_room_bytes`.
+    pub(super) async fn look(&self, least_room_bytes: u64) -> Result<(), StorageError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let outcome = fs::read_dir(&root)
+                .and_then(|_| Ok(access(&root, Access::WRITE_OK | Access::EXEC_OK)?))
+                .and_then(|()| Ok(statvfs(&root)?))
+                .and_then(|found| {
+                    let is_full = found.f_bavail.saturating_mul(found.f_frsize) < least_room_bytes
+                        || (found.f_files > 0 && found.f_favail == 0);
+                    if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+                });
+            outcome.map_err(|error| disk_error(&error, "write below", &root))
         })
         .await
     }

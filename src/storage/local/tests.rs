@@ -401,3 +401,23 @@ fn a_file_system_without_case_is_noticed() {
     fs::write(folder.path().join("PROBE.PARQUET"), b"x").unwrap();
     assert!(is_there_in_other_case(&path), "as a file system without case would answer");
 }
+
+#[tokio::test]
+async fn fault_74_what_is_wrong_with_the_place_is_seen_without_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    let backend = LocalBackend::open(root.clone(), "orders").await.unwrap();
+    assert_eq!(backend.look(1).await, Ok(()));
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "a look leaves no trace");
+    let reason = |outcome: Result<(), StorageError>| match outcome {
+        Err(StorageError::Retriable { reason, .. }) => reason,
+        outcome => panic!("{outcome:?}"),
+    };
+    let full = reason(backend.look(u64::MAX).await);
+    assert!(full.contains("goes on when there is room again"), "{full}");
+    fs::rename(&root, folder.path().join("away")).unwrap();
+    let gone = reason(backend.look(1).await);
+    assert!(gone.contains(&root.display().to_string()) && gone.contains("volume mounted"), "{gone}");
+    fs::write(&root, b"a file").unwrap();
+    assert!(backend.look(1).await.is_err(), "a file where the directory was");
+}

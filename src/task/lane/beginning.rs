@@ -294,6 +294,7 @@ impl Lane {
 
     pub(super) fn begin(&mut self, beginning: Beginning, shared: &mut Shared) {
         self.state = LaneState::Running;
+        self.not_begun_because = None;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.file_start = beginning.file_start;
@@ -340,12 +341,20 @@ impl Lane {
         let Failure::Retriable { after, .. } = &failure else { return Err(failure) };
         let wait = self.backoff.next(*after, shared.random());
         self.state = LaneState::BackingOff(now.tick.after(wait));
+        self.not_begun_because = Some(failure.clone());
         shared.effects.push_back(Effect::Report(Event::Retrying {
             tp: Some(self.tp.clone()),
             failure,
             after: wait,
         }));
         Ok(())
+    }
+
+    /// As [`Self::recover`], because of trouble that may last: it is shown until such a step works again.
+    pub(super) fn recover_from(&mut self, failure: Failure, shared: &mut Shared, now: Now) {
+        let reason = failure.to_string();
+        self.spoiled_by = Some(failure);
+        self.recover(reason, shared, now);
     }
 
     /// Recovery is deletion: drops everything unsettled and begins again at the committed offset.

@@ -62,6 +62,10 @@ pub(super) struct Lane {
     doubted: Option<Offset>,
     /// The partition's end when the lane first found the group without a commit: `latest` stays there.
     first_end: Option<Offset>,
+    /// Why it has not found yet where to begin.
+    not_begun_because: Option<Failure>,
+    /// Why unsettled records were dropped, until a step works again.
+    spoiled_by: Option<Failure>,
     /// The reader schemas in force at the end of the last flush.
     readers: Readers,
     backoff: Backoff,
@@ -159,6 +163,8 @@ pub struct LaneSnapshot {
     pub deliveries: usize,
     /// Whether fetching is paused.
     pub paused: bool,
+    /// Why a step of it is tried again; `None` while nothing fails.
+    pub trouble: Option<Failure>,
 }
 
 impl Lane {
@@ -191,6 +197,8 @@ impl Lane {
             note_path: None,
             doubted: None,
             first_end: None,
+            not_begun_because: None,
+            spoiled_by: None,
             readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,
@@ -339,7 +347,18 @@ impl Lane {
         before.or(self.ages.front()).map(|(_, timestamp_ms)| *timestamp_ms)
     }
 
-    pub(super) fn snapshot(&self) -> LaneSnapshot {
+    /// Why a step is tried again.
+    fn trouble(&self, shared: &Shared) -> Option<Failure> {
+        let of_schema = match self.wants {
+            Some(Want::Schema(id)) => shared.schemas.trouble(id),
+            _ => None,
+        };
+        let of_deliveries = self.deliveries.iter().find_map(|delivery| delivery.trouble.as_ref());
+        let lasting = [self.not_begun_because.as_ref(), of_deliveries, of_schema, self.spoiled_by.as_ref()];
+        lasting.into_iter().flatten().next().cloned()
+    }
+
+    pub(super) fn snapshot(&self, shared: &Shared) -> LaneSnapshot {
         let oldest = self.deliveries.front().map(|delivery| delivery.rotated_at);
         let open = self.open.as_ref().filter(|open| !open.range().is_empty());
         LaneSnapshot {
@@ -354,6 +373,7 @@ impl Lane {
             oldest_timestamp_ms: self.oldest_timestamp_ms(),
             deliveries: self.deliveries.len(),
             paused: self.fetching_paused,
+            trouble: self.trouble(shared),
         }
     }
 }

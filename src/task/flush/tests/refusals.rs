@@ -77,18 +77,18 @@ fn letters_are_the_records_as_they_were_each_once() {
     assert_eq!(bench.take(&mut flush, vec![record(2, Some(b"{}"))]), Ok(Taken::All));
     let letters = letters(&mut bench);
     let expected = [
-        (record(0, Some(&cut_off)), Some(SchemaId::Number(1)), Stage::Decode),
-        (record(1, None), None, Stage::Wire),
-        (record(2, Some(b"{}")), None, Stage::Wire),
+        (record(0, Some(&cut_off)), Some(SchemaId::Number(1)), Stage::Decode, "truncated"),
+        (record(1, None), None, Stage::Wire, "tombstone"),
+        (record(2, Some(b"{}")), None, Stage::Wire, "bad_magic"),
     ];
     assert_eq!(letters.len(), expected.len());
-    for (letter, (record, schema, stage)) in letters.into_iter().zip(expected) {
+    for (letter, (record, schema, stage, kind)) in letters.into_iter().zip(expected) {
         let OwnedRecord { offset, timestamp_ms, key, value, headers } = record;
         let reason = letter.reason.clone();
         assert!(!reason.is_empty());
         let counted = MemoryBudget::new(0).hold(letter.counted.bytes());
         let expected =
-            DeadLetter { offset, timestamp_ms, key, value, headers, schema, stage, reason, counted };
+            DeadLetter { offset, timestamp_ms, key, value, headers, schema, stage, kind, reason, counted };
         assert_eq!(letter, expected);
     }
 }
