@@ -18,10 +18,10 @@ use futures_util::future::join_all;
 use crate::admin::TlsListener;
 use crate::cli::output::{Align, Table, complain, count_of, printable, to_stdout};
 use crate::cli::{CheckArguments, EXIT_DONE, EXIT_USAGE, environment, reason_of, runtime};
-use crate::config;
 use crate::config::settings::{
     ConnectorSettings, Evolution, RegistrySettings, Settings, TopicSelection, ValueFormat,
 };
+use crate::config::{self, ConfigError};
 use crate::kafka::{self, TopicProbe};
 use crate::registry::{Registry, RegistryError};
 use crate::schema::{AvroSchema, ColumnOptions, columns};
@@ -47,7 +47,8 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let findings = if arguments.offline {
+    let mut findings = warnings(&settings);
+    findings.extend(if arguments.offline {
         unconnected(&settings)
     } else {
         let runtime = runtime()?;
@@ -55,7 +56,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         // What did not answer in time may hang for longer.
         runtime.shutdown_background();
         findings
-    };
+    });
     to_stdout(|out| write_good(out, &settings, &findings, arguments.offline))?;
     let problems: Vec<&Finding> = findings.iter().filter(|finding| finding.outcome.is_err()).collect();
     for problem in &problems {
@@ -74,15 +75,25 @@ pub(super) fn offline_problems(settings: &Settings) -> Vec<String> {
     findings.filter(|finding| finding.outcome.is_err()).map(|finding| problem_line(&finding)).collect()
 }
 
+/// What the configuration itself warns of.
+fn warnings(settings: &Settings) -> Vec<Finding> {
+    let warning = |warning: &ConfigError| Finding {
+        connector: "configuration".to_owned(),
+        what: "setting",
+        place: String::new(),
+        outcome: Ok(warning.to_string()),
+        warns: true,
+    };
+    settings.warnings.iter().map(warning).collect()
+}
+
 /// Everything that can be asked without reaching a service.
 fn unconnected(settings: &Settings) -> Vec<Finding> {
     let of_connector = |connector: &ConnectorSettings| {
-        let properties = kafka::check_properties(&connector.kafka).into_iter();
-        let properties = properties.map(|reason| Finding::new(connector, "kafka", Err(reason)));
         let options = storage::check_options(&connector.storage).err();
         let options = options.map(|error| Finding::new(connector, "storage", Err(error.to_string())));
         let files = schema_files(connector).into_iter().chain(fields::of_files(connector));
-        properties.chain(options).chain(files).collect::<Vec<_>>()
+        options.into_iter().chain(files).collect::<Vec<_>>()
     };
     endpoints(settings).into_iter().chain(settings.connectors.iter().flat_map(of_connector)).collect()
 }
@@ -128,7 +139,8 @@ impl Finding {
             "storage" => &written_at.storage,
             _ => &written_at.connector,
         };
-        Self { connector: connector.name.clone(), what, place: place.clone(), outcome, warns: false }
+        let place = outcome.as_ref().err().and_then(|reason| written_at.of_key_in(reason)).unwrap_or(place);
+        Self { connector: connector.name.clone(), what, place: place.to_owned(), outcome, warns: false }
     }
 
     fn warning(connector: &ConnectorSettings, what: &'static str, text: String) -> Self {

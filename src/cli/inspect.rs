@@ -40,8 +40,16 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     let report = match &place {
         FilePlace::Local(path) => read_local(path),
         FilePlace::Object(settings, key) => {
+            let store = match Store::open_for_reading(settings) {
+                Ok(store) => store,
+                // Options or variables that cannot be used.
+                Err(error) => {
+                    complain(format_args!("sluice: {error}"));
+                    return Ok(ExitCode::from(EXIT_USAGE));
+                }
+            };
             let runtime = runtime()?;
-            let report = runtime.block_on(read_object(settings, key));
+            let report = runtime.block_on(read_object(&store, settings, key));
             runtime.shutdown_background();
             report
         }
@@ -104,9 +112,8 @@ fn read_local(path: &Path) -> Result<FileReport, String> {
     }
 }
 
-async fn read_object(settings: &StorageSettings, key: &str) -> Result<FileReport, String> {
+async fn read_object(store: &Store, settings: &StorageSettings, key: &str) -> Result<FileReport, String> {
     let shown = format!("{}/{key}", settings.url.as_str().trim_end_matches('/'));
-    let store = Store::open_for_reading(settings).map_err(|error| error.to_string())?;
     let size_bytes = store.read_tail(key, 1).await.map_err(|error| error.to_string())?.file_bytes;
     match store.read_metadata(key).await {
         Ok(footer) => Ok(report_of(&shown, size_bytes, &footer)),

@@ -9,6 +9,9 @@ use url::Url;
 use crate::cli::environment;
 use crate::config;
 use crate::config::settings::{Secret, StorageSettings};
+use crate::storage;
+
+const NO_OPTIONS: &str = "--option is for object stores; a local file takes none";
 
 /// A file, wherever it is.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ pub(super) fn file_place(text: &str, options: &[String]) -> Result<FilePlace, Us
         return Err(UsageError(format!("{text} names no file; for a whole prefix use `sluice audit`")));
     }
     let url = checked(parse(&format!("{scheme}://{bucket}"))?)?;
-    Ok(FilePlace::Object(StorageSettings { url, options: key_values(options, "--option")? }, key.to_owned()))
+    Ok(FilePlace::Object(with_options(url, options)?, key.to_owned()))
 }
 
 /// A prefix's place from a path or URL, as `storage.url` has it.
@@ -61,7 +64,20 @@ pub(super) fn prefix_place(text: &str, options: &[String]) -> Result<StorageSett
         let path = std::path::absolute(text).map_err(|error| UsageError(format!("{text}: {error}")))?;
         Url::from_file_path(&path).map_err(|()| not_local(text))?
     };
-    Ok(StorageSettings { url, options: key_values(options, "--option")? })
+    if url.scheme() == "file" && !options.is_empty() {
+        return Err(UsageError(NO_OPTIONS.to_owned()));
+    }
+    with_options(url, options)
+}
+
+/// With options that the store knows.
+fn with_options(url: Url, options: &[String]) -> Result<StorageSettings, UsageError> {
+    let settings = StorageSettings { url, options: key_values(options, "--option")? };
+    let faults: Vec<String> = storage::option_faults(&settings)
+        .into_iter()
+        .map(|fault| format!("--option {} {}", fault.option, fault.reason))
+        .collect();
+    if faults.is_empty() { Ok(settings) } else { Err(UsageError(faults.join("\nsluice: "))) }
 }
 
 /// Pairs from repeated `KEY=VALUE` arguments, with references in the values as in a configuration: arguments can be read by
@@ -84,7 +100,7 @@ fn local(path: PathBuf, options: &[String]) -> Result<FilePlace, UsageError> {
     if options.is_empty() {
         return Ok(FilePlace::Local(path));
     }
-    Err(UsageError("--option is for object stores; a local file takes none".to_owned()))
+    Err(UsageError(NO_OPTIONS.to_owned()))
 }
 
 /// Without the text in its messages where that may hold a password.

@@ -15,6 +15,8 @@ pub(super) struct Labelled {
     pub(super) storage_place: Place,
     /// Of `registry`, or of the connector where there is none.
     pub(super) registry_place: Place,
+    /// Of the keys whose values a service judges, by their whole path.
+    pub(super) key_places: Vec<(String, Place)>,
 }
 
 impl Labelled {
@@ -25,6 +27,7 @@ impl Labelled {
             kafka: problems.spelled(self.kafka_place),
             registry: problems.spelled(self.registry_place),
             storage: problems.spelled(self.storage_place),
+            keys: self.key_places.drain(..).map(|(key, place)| (key, problems.spelled(place))).collect(),
         };
         self.settings
     }

@@ -81,6 +81,10 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
         kafka_place: kafka_section.place(),
         storage_place: storage_section.place_of("url"),
         registry_place: section.place_of("registry"),
+        key_places: [kafka_section.section("properties", &[]), storage_section.section("options", &[])]
+            .iter()
+            .flat_map(Section::key_places)
+            .collect(),
     })
 }
 

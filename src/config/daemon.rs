@@ -19,6 +19,8 @@ pub(super) const KEYS: &[&str] =
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
 const MEMORY_PERCENT: u64 = 60;
+/// With less it works, one batch at a time, and is hardly meant.
+const MEMORY_LEAST: ByteSize = ByteSize(1 << 20);
 /// A token is guessed at from outside, without limit.
 const TOKEN_CHARS_MIN: usize = 16;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ pub(super) fn read(section: &Section<'_>) -> DaemonSettings {
         http: http(&section.section("http", HTTP_KEYS)),
         log_format: log.read("format", value::choice(&formats)).unwrap_or(LogFormat::Json),
         log_level: log.read("level", value::choice(&levels)).unwrap_or(LogLevel::Info),
-        memory: section.read("memory", memory).unwrap_or_else(|| share_of_memory(MEMORY_PERCENT)),
+        memory: memory(section),
         shutdown_timeout: section.read("shutdown_timeout", value::time).unwrap_or(SHUTDOWN_TIMEOUT),
         reload_on_change: section.read("reload_on_change", value::boolean).unwrap_or(true),
         scratch_dir: section
@@ -71,8 +73,33 @@ fn listen(scalar: &Scalar) -> Result<SocketAddr, String> {
     })
 }
 
+/// A size that is there, or the default.
+fn memory(section: &Section<'_>) -> ByteSize {
+    let default = || share_of_memory(MEMORY_PERCENT);
+    let Some(wanted) = section.read("memory", size_or_share) else { return default() };
+    let there = ByteSize(machine::memory_bytes(Path::new("/")));
+    if wanted < MEMORY_LEAST {
+        let message = format!(
+            "`{}` is {wanted}, in which not one batch of records fits; a number without a unit counts bytes",
+            section.path_of("memory")
+        );
+        section.problems().warn(section.place_of("memory"), message);
+    }
+    if wanted <= there {
+        return wanted;
+    }
+    // With a budget that never ends the kernel would kill the process, again and again.
+    let message = format!(
+        "`{}` is {wanted}, and this process may use {there} of memory here; {MEMORY_PERCENT}% of that are taken, which is {}",
+        section.path_of("memory"),
+        default()
+    );
+    section.problems().warn(section.place_of("memory"), message);
+    default()
+}
+
 /// A size, or a share of what the process may use: `50%`.
-fn memory(scalar: &Scalar) -> Result<ByteSize, String> {
+fn size_or_share(scalar: &Scalar) -> Result<ByteSize, String> {
     let Some(percent) = scalar.text.strip_suffix('%') else { return value::size(scalar) };
     match super::quantity::whole(percent) {
         Some(percent @ 1..=100) => Ok(share_of_memory(percent)),

@@ -21,8 +21,9 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Reads the configuration at `path`: a file, or a directory whose `*.yaml` and `*.yml` files are read in the order of
 /// their names and taken together.
 ///
-/// Every file has its own `version` and may have `defaults`, which go under its own connectors only; one file may
-/// have `daemon`. `environment` gives the variables of references.
+/// Every file has its own `version`. Its `defaults` go under its own connectors; those of a file without connectors go under
+/// the connectors of all files, below what these files say themselves. One file may have `daemon`. `environment` gives the
+/// variables of references.
 ///
 /// # Errors
 ///
@@ -68,7 +69,9 @@ fn files_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_yaml && !is_hidden && path.is_file() {
+        // A link that leads nowhere is an error and no reason to stop a connector.
+        let is_other = fs::metadata(&path).is_ok_and(|about| !about.is_file());
+        if is_yaml && !is_hidden && !is_other {
             files.push(path);
         }
     }
@@ -91,7 +94,7 @@ fn read(
     problems: Problems,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, ConfigErrors> {
-    let mut roots = Vec::new();
+    let mut roots: Vec<Node> = Vec::new();
     let mut references = References::new(environment, &problems);
     for (source, text) in texts.iter().enumerate() {
         match text {
@@ -99,14 +102,19 @@ fn read(
             Err(message) => problems.report(Place { source, line: 1, column: 1 }, message.as_str()),
         }
     }
+    if roots.len() < texts.len() {
+        // What seems to be missing may stand in a file that could not be read.
+        problems.forgive_missing();
+    }
     for root in &mut roots {
         references.resolve(root);
     }
     let referenced = references.into_files();
     let settings = whole(&roots, referenced, &problems);
+    let warnings = problems.warnings();
     match problems.into_errors() {
         Some(errors) => Err(errors),
-        None => Ok(settings),
+        None => Ok(Settings { warnings, ..settings }),
     }
 }
 
@@ -114,7 +122,9 @@ fn whole(roots: &[Node], referenced: Vec<PathBuf>, problems: &Problems) -> Setti
     let tops: Vec<_> = roots.iter().map(|root| Section::open(root, root.place, "", KEYS, problems)).collect();
     tops.iter().for_each(require_version);
     report_duplicate_names(&tops, problems);
-    let connectors: Vec<Labelled> = tops.iter().flat_map(|top| connectors(top, problems)).collect();
+    let shared = shared_defaults(&tops, problems);
+    let connectors: Vec<Labelled> =
+        tops.iter().flat_map(|top| connectors(top, shared.as_ref(), problems)).collect();
     if !tops.iter().any(|top| top.has("connectors"))
         && let Some(top) = tops.last()
     {
@@ -125,6 +135,7 @@ fn whole(roots: &[Node], referenced: Vec<PathBuf>, problems: &Problems) -> Setti
         daemon: daemon(&tops, problems),
         connectors: connectors.into_iter().map(|labelled| labelled.located(problems)).collect(),
         referenced,
+        warnings: Vec::new(),
     }
 }
 
@@ -166,9 +177,27 @@ fn daemon(tops: &[Section<'_>], problems: &Problems) -> super::settings::DaemonS
     daemon::read(&section)
 }
 
-/// The connectors of one file, with its defaults under each.
-fn connectors(top: &Section<'_>, problems: &Problems) -> Vec<Labelled> {
-    let defaults = defaults(top);
+/// The defaults of the file that has no connectors of its own.
+fn shared_defaults(tops: &[Section<'_>], problems: &Problems) -> Option<Node> {
+    let mut written = tops.iter().filter(|top| top.has("defaults") && !top.has("connectors"));
+    let first = written.next()?;
+    for later in written {
+        let at = problems.refer_to(first.place_of("defaults"), later.place_of("defaults"));
+        let message = format!(
+            "for all files may be in one file only; first at {at}. Those for connectors of one file belong into that file"
+        );
+        later.report("defaults", &message);
+    }
+    Some(defaults(first))
+}
+
+/// The connectors of one file, with its defaults under each, and those of all files below.
+fn connectors(top: &Section<'_>, shared: Option<&Node>, problems: &Problems) -> Vec<Labelled> {
+    if !top.has("connectors") {
+        return Vec::new();
+    }
+    let own = defaults(top);
+    let defaults = shared.map_or_else(|| own.clone(), |shared| Node::merged(shared, &own));
     let mut connectors = Vec::new();
     let items = top.list("connectors");
     if items.is_some_and(<[Node]>::is_empty) {

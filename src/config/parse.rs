@@ -50,7 +50,13 @@ impl<'t> Builder<'t, '_> {
                 Some((Event::StreamEnd, _)) | None => {
                     return Err(Stop { place: self.place(Marker::new(0, 1, 0)), message: empty() });
                 }
-                Some((event, span)) => break self.node(event, span)?,
+                Some((event, span)) => {
+                    let root = self.node(event, span)?;
+                    if root.is_absent() {
+                        return Err(Stop { place: root.place, message: empty() });
+                    }
+                    break root;
+                }
             }
         };
         loop {
@@ -289,6 +295,7 @@ mod tests {
         for (text, expected) in [
             ("", "is empty"),
             ("# nothing\n", "is empty"),
+            ("---\n", "is empty"),
             ("a: 1\n---\nb: 2\n", "second document"),
             ("a: &a [*a]\n", "inside the very value"),
             ("a: *b\n", "not YAML"),

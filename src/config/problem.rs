@@ -1,6 +1,6 @@
 //! Owns what is wrong with a configuration and where. Does not own any rule: those who know a rule report here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -104,18 +104,40 @@ pub(super) struct Source {
 pub(super) struct Problems {
     sources: Vec<Source>,
     found: RefCell<Vec<(Place, String)>>,
+    warnings: RefCell<Vec<(Place, String)>>,
+    missing_is_forgiven: Cell<bool>,
 }
 
 impl Problems {
     /// None so far.
     pub(super) fn new(sources: Vec<Source>) -> Self {
-        Self { sources, found: RefCell::default() }
+        Self {
+            sources,
+            found: RefCell::default(),
+            warnings: RefCell::default(),
+            missing_is_forgiven: Cell::new(false),
+        }
     }
 
     /// Adds one.
     pub(super) fn report(&self, place: Place, message: impl Into<String>) {
         assert!(place.source < self.sources.len(), "a place lies in a known source");
         self.found.borrow_mut().push((place, message.into()));
+    }
+
+    /// Adds what someone should look at although it can be used.
+    pub(super) fn warn(&self, place: Place, message: impl Into<String>) {
+        self.warnings.borrow_mut().push((place, message.into()));
+    }
+
+    /// From now on keys that are missing are no matter.
+    pub(super) fn forgive_missing(&self) {
+        self.missing_is_forgiven.set(true);
+    }
+
+    /// Whether nobody is to be told of a missing key.
+    pub(super) fn forgives_missing(&self) -> bool {
+        self.missing_is_forgiven.get()
     }
 
     /// A path written at `place`, made independent of the working directory's meaning for the file.
@@ -137,20 +159,26 @@ impl Problems {
         }
     }
 
+    /// All warnings, as [`Self::into_errors`] gives the problems.
+    pub(super) fn warnings(&self) -> Vec<ConfigError> {
+        self.errors(self.warnings.take())
+    }
+
     /// All of them, sorted and each once (one value under `defaults` is read for every connector), or nothing.
     pub(super) fn into_errors(self) -> Option<ConfigErrors> {
-        let mut found = self.found.into_inner();
+        let errors = self.errors(self.found.take());
+        (!errors.is_empty()).then_some(ConfigErrors(errors))
+    }
+
+    fn errors(&self, mut found: Vec<(Place, String)>) -> Vec<ConfigError> {
         found.sort();
         found.dedup();
-        let errors: Vec<_> = found
-            .into_iter()
-            .map(|(place, message)| ConfigError {
-                file: self.sources[place.source].file.clone(),
-                line: place.line,
-                column: place.column,
-                message,
-            })
-            .collect();
-        (!errors.is_empty()).then_some(ConfigErrors(errors))
+        let error = |(place, message): (Place, String)| ConfigError {
+            file: self.sources[place.source].file.clone(),
+            line: place.line,
+            column: place.column,
+            message,
+        };
+        found.into_iter().map(error).collect()
     }
 }

@@ -1,11 +1,15 @@
-//! Owns which of librdkafka's properties a connector may set. Does not own what the others do: they are passed
-//! through, and librdkafka judges them.
+//! Owns which of librdkafka's properties a connector may set, and that numbers are numbers. Does not own what the others do:
+//! they are passed through, and librdkafka judges each ([`crate::kafka::PropertyJudge`]).
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use super::nearest::nearest;
+use super::quantity;
 use super::secret::Secret;
 use super::section::Section;
+use super::tree::{Content, Scalar};
+use crate::kafka::PropertyJudge;
 
 const SERVERS: &str = "bootstrap.servers";
 
@@ -22,6 +26,10 @@ const RESERVED: &[(&str, &str)] = &[
     ("group.id", "the group is a setting of its own; use `kafka.group`"),
     ("enable.partition.eof", "sluice decides it by itself; remove the line"),
     ("metadata.broker.list", "it is another name of `bootstrap.servers`; use that one"),
+    (
+        "transactional.id",
+        "sluice's own producer, that of dead letters, makes no transactions; remove the line",
+    ),
 ];
 
 const COMMITS: &str = "an offset is committed only when its records are in the lake, which sluice does by itself; remove the line";
@@ -46,29 +54,59 @@ const CLASSIC_ONLY: &[(&str, &str)] = &[
     ("group.protocol.type", "remove it"),
 ];
 
+/// Pairs of names for one property: of two values, chance would choose.
+const SAME: &[(&str, &str)] = &[
+    ("acks", "request.required.acks"),
+    ("compression.codec", "compression.type"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("message.send.max.retries", "retries"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+];
+
 /// Reads `kafka.properties`. Messages name keys and never show values: any of them may be a secret.
 pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Secret> {
+    let judge = PropertyJudge::new();
     let mut properties = BTreeMap::new();
     for entry in section.entries() {
-        if let Some(text) = section.read_raw(&entry.key) {
-            if let Some(reason) = refusal(&entry.key, &text) {
-                let path = section.path_of(&entry.key);
-                section.problems().report(entry.key_place, format!("`{path}` {reason}"));
-            }
-            properties.insert(entry.key.clone(), Secret::new(text));
+        if matches!(entry.value.content, Content::Map(_)) {
+            let reason = "must be one key with its points, and a value: `bootstrap.servers: kafka:9092`";
+            section.report_key(&entry.key, reason);
+            continue;
         }
+        let text = section.read_raw(&entry.key);
+        let scalar = entry.value.scalar().filter(|_| text.is_some());
+        let fault = match scalar {
+            Some(scalar) => fault(&judge, &entry.key, scalar),
+            None => judge.name_fault(&entry.key),
+        };
+        if let Some(fault) = fault {
+            section.report_key(&entry.key, &fault);
+        }
+        properties.extend(text.map(|text| (entry.key.clone(), Secret::new(text))));
     }
     require_servers(section, &properties);
     refuse_classic_only(section, &properties);
+    refuse_two_names(section);
     properties
 }
 
-/// Why `key` may not be `text`.
+/// Why `key` may not have this value: the rest of a sentence that begins with the key.
+fn fault(judge: &PropertyJudge, key: &str, scalar: &Scalar) -> Option<String> {
+    let number_fault = || if judge.is_number(key) { number_fault(key, scalar) } else { None };
+    refusal(key, &scalar.text).or_else(number_fault).or_else(|| judge.fault(key, &scalar.text))
+}
+
+/// Why `key` may not be `text`. What begins with `topic.` is given to the topics by the client, under the name that
+/// remains.
 fn refusal(key: &str, text: &str) -> Option<String> {
-    if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| *reserved == key) {
+    let name = key.strip_prefix("topic.").unwrap_or(key);
+    if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
         return Some(format!("is refused: {reason}"));
     }
-    let (_, values, reason) = LIMITED.iter().find(|(limited, ..)| *limited == key)?;
+    let (_, values, reason) = LIMITED.iter().find(|(limited, ..)| *limited == name)?;
     if values.contains(&text) {
         return None;
     }
@@ -76,19 +114,84 @@ fn refusal(key: &str, text: &str) -> Option<String> {
     Some(format!("may only be {}: {reason}", values.join(" or ")))
 }
 
-fn require_servers(section: &Section<'_>, properties: &BTreeMap<String, Secret>) {
-    match properties.get(SERVERS) {
-        Some(servers) if servers.expose().trim().is_empty() => section.report(SERVERS, "must not be empty"),
-        Some(_) => {}
-        None => {
-            let like = properties.keys().find(|key| nearest(key, [SERVERS]).is_some());
-            let advice = like.map_or_else(
-                || ": the brokers to begin with, such as `kafka-1:9092,kafka-2:9092`".to_owned(),
-                |key| format!("; is `{key}` meant to be it?"),
-            );
-            section.report_missing(SERVERS, &advice);
-        }
+/// What is no number although it begins like one. The client would take the digits at its beginning: `10MiB` as 10 bytes,
+/// `1e5` as 1, `010` as 8.
+fn number_fault(key: &str, scalar: &Scalar) -> Option<String> {
+    let text = scalar.text.trim();
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !unsigned.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
     }
+    let number = quantity::whole(unsigned);
+    if number.is_some_and(|number| i32::try_from(number).is_ok()) {
+        return None;
+    }
+    let (unit, meant) = meant_number(key, unsigned);
+    if number.is_some() {
+        return Some(format!("takes a plain number{unit}, at most {}", i32::MAX));
+    }
+    // What a reference gave is not shown, nor what follows from it.
+    let advice = match meant.filter(|_| !scalar.referenced) {
+        Some(meant) => format!("write {meant}"),
+        None => "write it in plain digits, such as 1000".to_owned(),
+    };
+    Some(format!("is librdkafka's own and takes a plain number{unit}: {advice}"))
+}
+
+/// What the number of a property counts, and the number that `text` means with its unit.
+fn meant_number(key: &str, text: &str) -> (&'static str, Option<u64>) {
+    let milliseconds = || quantity::duration(text).ok().and_then(|time| u64::try_from(time.as_millis()).ok());
+    let bytes = || quantity::byte_size(text).ok().map(|size| size.0);
+    match key.rsplit('.').next() {
+        Some("ms") => (" of milliseconds", milliseconds()),
+        Some("seconds") => (" of seconds", milliseconds().map(|milliseconds| milliseconds / 1000)),
+        Some("bytes") => (" of bytes", bytes()),
+        Some("kbytes") => (" of kibibytes", bytes().map(|bytes| bytes >> 10)),
+        _ => ("", None),
+    }
+}
+
+fn require_servers(section: &Section<'_>, properties: &BTreeMap<String, Secret>) {
+    let Some(servers) = properties.get(SERVERS) else {
+        // One that looks like it has a message of its own.
+        let written = section.entries().iter().map(|entry| entry.key.as_str());
+        if !written.clone().any(|key| key == "bootstrap" || nearest(key, [SERVERS]).is_some()) {
+            let advice = ": the brokers to begin with, such as `kafka-1:9092,kafka-2:9092`";
+            section.report_missing(SERVERS, advice);
+        }
+        return;
+    };
+    let servers = servers.expose();
+    if servers.trim().is_empty() {
+        return section.report(SERVERS, "must not be empty");
+    }
+    let mut each = servers.split(',').map(str::trim).enumerate();
+    if let Some((at, _)) = each.find(|(_, server)| !server.is_empty() && !is_server(server)) {
+        let form = "must be brokers such as `kafka-1:9092`, with commas between them";
+        section.report(SERVERS, &format!("{form}; number {} is none", at + 1));
+    }
+}
+
+/// `[PROTOCOL://]HOST[:PORT]`, as librdkafka has it. What else there is it leaves out with a line in its log.
+fn is_server(text: &str) -> bool {
+    const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+    let address = match text.split_once("://") {
+        Some((protocol, address)) if PROTOCOLS.contains(&protocol.to_ascii_lowercase().as_str()) => address,
+        Some(_) => return false,
+        None => text,
+    };
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return true;
+    }
+    let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => (host, port.strip_prefix(':').or(Some(""))),
+        Some(_) => return false,
+        None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
+    };
+    let is_host =
+        !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
+    is_host && port.is_none_or(is_port)
 }
 
 fn refuse_classic_only(section: &Section<'_>, properties: &BTreeMap<String, Secret>) {
@@ -101,5 +204,17 @@ fn refuse_classic_only(section: &Section<'_>, properties: &BTreeMap<String, Secr
             let message = format!("`{path}` cannot stand beside `group.protocol: consumer`: {advice}");
             section.problems().report(entry.key_place, message);
         }
+    }
+}
+
+fn refuse_two_names(section: &Section<'_>) {
+    let entry = |name: &str| section.entries().iter().find(|entry| entry.key == name && section.has(name));
+    for (one, other) in SAME {
+        let (Some(one), Some(other)) = (entry(one), entry(other)) else { continue };
+        let (first, second) = if one.key_place < other.key_place { (one, other) } else { (other, one) };
+        let path = section.path_of(&second.key);
+        let at = section.problems().refer_to(first.key_place, second.key_place);
+        let message = format!("`{path}` is another name of `{}`, on {at}; keep one of them", first.key);
+        section.problems().report(second.key_place, message);
     }
 }

@@ -141,6 +141,14 @@ impl<'a> References<'a> {
         }
         let cannot = |why: String| format!("cannot use the file `{path}` of a reference: {why}");
         let found = self.problems.resolve_path(place, path);
+        let kind = std::fs::metadata(&found).map_err(|e| cannot(e.to_string()))?.file_type();
+        if kind.is_dir() {
+            return Err(cannot("it is a directory".to_owned()));
+        }
+        if !kind.is_file() {
+            // A pipe would hold up whoever reads it, and a reload would find it empty.
+            return Err(cannot("it is a pipe or a device, and must be a file".to_owned()));
+        }
         let file = File::open(&found).map_err(|e| cannot(e.to_string()))?;
         self.files.insert(found);
         let mut bytes = Vec::new();
@@ -230,12 +238,18 @@ mod tests {
         std::fs::write(directory.path().join("nothing"), "\n").unwrap();
         std::fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
         std::fs::write(directory.path().join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        std::fs::create_dir(directory.path().join("folder")).unwrap();
         let read = |text: &str| resolved(text, directory.path());
+        assert!(read("${file:/dev/zero}").unwrap_err().contains("a pipe or a device"));
         assert_eq!(read("${file:secret}").unwrap(), ("hunter2\n".to_owned(), true));
         assert_eq!(read("${file:crlf}").unwrap().0, "hunter2");
-        for (name, why) in
-            [("nothing", "empty"), ("binary", "UTF-8"), ("large", "larger"), ("absent", "absent")]
-        {
+        for (name, why) in [
+            ("nothing", "empty"),
+            ("binary", "UTF-8"),
+            ("large", "larger"),
+            ("absent", "absent"),
+            ("folder", "a directory"),
+        ] {
             let error = read(&format!("${{file:{name}}}")).unwrap_err();
             assert!(error.contains(why), "{error}");
         }

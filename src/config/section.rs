@@ -63,6 +63,11 @@ impl<'t> Section<'t> {
         self.entries
     }
 
+    /// Every key by its whole path, and where it stands.
+    pub(super) fn key_places(&self) -> Vec<(String, Place)> {
+        self.entries.iter().map(|entry| (self.path_of(&entry.key), entry.key_place)).collect()
+    }
+
     /// How messages call `key`.
     pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -78,9 +83,16 @@ impl<'t> Section<'t> {
         self.problems.report(self.place_of(key), format!("`{}` {message}", self.path_of(key)));
     }
 
+    /// Reports at `key` itself, which may be one that nobody knows.
+    pub(super) fn report_key(&self, key: &str, message: &str) {
+        let place =
+            self.entries.iter().find(|entry| entry.key == key).map_or(self.place, |entry| entry.key_place);
+        self.problems.report(place, format!("{} {message}", shown_key(&self.path_of(key))));
+    }
+
     /// Reports that `key` is not there. Not if it is there and wrong, nor if the section itself was wrong.
     pub(super) fn report_missing(&self, key: &str, advice: &str) {
-        if !self.broken && !self.has(key) {
+        if !self.broken && !self.has(key) && !self.problems.forgives_missing() {
             let path = self.path_of(key);
             self.problems.report(self.place, format!("missing required key `{path}`{advice}"));
         }

@@ -10,8 +10,8 @@
 //! | --- | --- | --- |
 //! | `version` | number, required | `1`, in every file |
 //! | `daemon` | mapping | settings of the process, see [`DaemonSettings`]; in one file at the most |
-//! | `defaults` | mapping | goes under every connector of the same file: mappings merge key by key, single values and lists of the connector replace it; a connector's `~` takes a default away |
-//! | `connectors` | list, required | see [`ConnectorSettings`] |
+//! | `defaults` | mapping | goes under every connector of the same file, or, in a file without `connectors`, under every connector of all files: mappings merge key by key, single values and lists of the connector replace it; a connector's `~` takes a default away |
+//! | `connectors` | list, required | see [`ConnectorSettings`]; in a directory, in one file at the least |
 //!
 //! ```yaml
 //! version: 1
@@ -23,6 +23,27 @@
 //!     value: { format: avro }
 //!     registry: { url: http://localhost:8081 }
 //!     storage: { url: s3://lake/raw }
+//! ```
+//!
+//! In a directory one file may hold what all others have in common: `daemon`, and `defaults` for the connectors of all files.
+//! Where a file has both connectors and `defaults`, these go over the common ones, for its own connectors.
+//!
+//! ```yaml
+//! # conf.d/00-common.yaml
+//! version: 1
+//! daemon: { memory: 2GiB }
+//! defaults:
+//!   kafka: { properties: { bootstrap.servers: kafka:9092 } }
+//!   value: { format: avro }
+//!   registry: { url: http://registry:8081 }
+//!   storage: { url: s3://lake/raw }
+//! ```
+//!
+//! ```yaml
+//! # conf.d/orders.yaml
+//! version: 1
+//! connectors:
+//!   - { name: orders, kafka: { topics: [orders] } }
 //! ```
 //!
 //! # Values
@@ -53,6 +74,7 @@ mod http;
 mod kafka;
 mod lake;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,6 +91,7 @@ pub use self::lake::{
     ColumnSettings, Compression, Dictionary, ParquetSettings, PartitionRule, RotateSettings, StorageSettings,
     TimeSource,
 };
+use super::problem::ConfigError;
 pub use super::quantity::ByteSize;
 pub use super::secret::Secret;
 
@@ -82,6 +105,8 @@ pub struct Settings {
     pub connectors: Vec<ConnectorSettings>,
     /// Files that `${file:…}` has read; no key of their own.
     pub referenced: Vec<PathBuf>,
+    /// What can be used and yet is hardly meant; no key of its own.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// `daemon`: settings of the process. All of it may be left out.
@@ -106,7 +131,7 @@ pub struct DaemonSettings {
     pub log_level: LogLevel,
     /// `memory`: budget for the records and files of all connectors together; a size, or a share of what the process
     /// may use (`50%`). Default `60%`. What it may use is the smallest of its control groups' limits and the machine's
-    /// memory.
+    /// memory; a size beyond that is told of as a warning, and the default is taken.
     pub memory: ByteSize,
     /// `shutdown_timeout`: how long a stop may take to finish what is begun; afterwards it is dropped and read again at
     /// the next start. Default `60s`.
@@ -216,4 +241,21 @@ pub struct WrittenAt {
     pub registry: String,
     /// `storage.url`
     pub storage: String,
+    /// The keys under `kafka.properties` and `storage.options`, by their whole path.
+    pub keys: BTreeMap<String, String>,
+}
+
+impl WrittenAt {
+    /// The place of the first key that a message names, where it names one that is written.
+    #[must_use]
+    pub fn of_key_in(&self, message: &str) -> Option<&str> {
+        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let words = message.split(|c| !is_key(c)).map(|word| word.trim_end_matches('.'));
+        let of_word = |word: &str| {
+            let of_kafka = || self.keys.get(&format!("kafka.properties.{word}"));
+            self.keys.get(word).or_else(of_kafka).map(String::as_str)
+        };
+        // Without a point it may be any word of the language.
+        words.filter(|word| word.contains('.')).find_map(of_word)
+    }
 }

@@ -1,4 +1,5 @@
-//! Owns the form of `storage:`. Does not own the options of the stores, which they judge themselves.
+//! Owns the form of `storage:`. Does not own the options of the stores, which they judge
+//! themselves ([`storage::option_faults`]).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use super::section::Section;
 use super::settings::StorageSettings;
 use super::tree::Scalar;
 use super::value;
+use crate::storage;
 
 pub(super) const KEYS: &[&str] = &["url", "options"];
 
@@ -18,8 +20,17 @@ const SCHEMES: [&str; 4] = ["file", "s3", "gs", "az"];
 /// Reads `storage:`.
 pub(super) fn read(section: &Section<'_>) -> Option<StorageSettings> {
     let url = section.require("url", url);
-    let options = options(&section.section("options", &[]));
-    Some(StorageSettings { url: url?, options })
+    let options_section = section.section("options", &[]);
+    let options = options(&options_section);
+    let settings = StorageSettings { url: url?, options };
+    for fault in storage::option_faults(&settings) {
+        options_section.report_key(&fault.option, &fault.reason);
+    }
+    if settings.url.scheme() == "file" && !settings.options.is_empty() {
+        let message = "`storage.options` means nothing to a local directory";
+        section.problems().warn(options_section.place(), message);
+    }
+    Some(settings)
 }
 
 /// The messages do not show the text: it may hold a password where none belongs.
@@ -48,8 +59,18 @@ fn url(scalar: &Scalar) -> Result<Url, String> {
         "file" if url.path() == "/" => Err("must name a directory below the root".to_owned()),
         "file" => Ok(url),
         scheme if host.is_empty() => Err(format!("must name a bucket: `{scheme}://bucket/prefix`")),
+        scheme if url.port().is_some() => Err(format!(
+            "must be `{scheme}://bucket/prefix`, without a port; where the store is, is said in `options`"
+        )),
+        _ if !host.chars().all(is_of_bucket) => {
+            Err("must name a bucket of ASCII letters, digits, `.`, `-` and `_`".to_owned())
+        }
         _ => Ok(url),
     }
+}
+
+fn is_of_bucket(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_')
 }
 
 /// Messages name keys and never show values.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::settings::*;
 use super::{ConfigErrors, load, load_str};
 
+mod directory;
 mod faults;
 mod formats;
 mod mutation;
@@ -243,33 +244,6 @@ fn a_problem_in_the_defaults_is_told_once() {
 }
 
 #[test]
-fn files_of_a_directory_are_taken_together() {
-    let directory = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-    let other = SMALLEST.replace("name: a", "name: b").replace("[t]", "[u]");
-    write("2.yaml", SMALLEST);
-    write("1.yml", &other.replace("connectors:", "defaults: { tasks: 3 }\nconnectors:"));
-    write("0.yaml", "version: 1\ndaemon: { shutdown_timeout: 5s }\n");
-    write(".hidden.yaml", "not: read");
-    write("notes.txt", "not read");
-    let settings = load(directory.path(), &nothing).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(settings.daemon.shutdown_timeout, Duration::from_secs(5));
-    let names: Vec<_> = settings.connectors.iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(names, ["b", "a"]);
-    assert_eq!(settings.connectors[0].tasks.get(), 3);
-
-    write("3.yaml", &SMALLEST.replace("connectors:", "daemon: {}\nconnectors:"));
-    let errors = load(directory.path(), &nothing).unwrap_err().to_string();
-    assert!(errors.ends_with("2.yaml:3"), "{errors}");
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    assert!(
-        errors.contains(&format!("{}:2:9: `daemon` may be in one file only", path("3.yaml"))),
-        "{errors}"
-    );
-    assert!(errors.contains(&format!("{}:4:11: duplicate connector name `a`; first on", path("3.yaml"))));
-}
-
-#[test]
 fn what_cannot_be_read_is_an_error_with_the_path() {
     let directory = tempfile::tempdir().unwrap();
     let messages = |path: &Path| load(path, &nothing).unwrap_err().to_string();
@@ -305,7 +279,10 @@ fn missing_keys_are_named_where_they_belong() {
     refused(&SMALLEST.replace("version: 1\n", ""), "missing required key `version`");
     refused(&SMALLEST.replace("version: 1", "version: 2"), "1:10: `version` must be 1");
     refused(&SMALLEST.replace("topics: [t]", "start: latest"), "4:5: missing required key `kafka.topics`");
-    refused(&SMALLEST.replace("bootstrap", "bootstap"), "is `bootstap.servers` meant to be it?");
+    refused(
+        &SMALLEST.replace("bootstrap", "bootstap"),
+        "7:9: `kafka.properties.bootstap.servers` is no property of librdkafka; did you mean `bootstrap.servers`?",
+    );
     refused(&SMALLEST.replace("{ url: 'file:///lake' }", "{}"), "missing required key `storage.url`");
     refused(&SMALLEST.replace("value: { format: avro }", "tasks: 1"), "missing required key `value.format`");
     let no_registry = SMALLEST.replace("    registry: { url: 'http://localhost:8081' }\n", "");

@@ -7,6 +7,7 @@ mod dead_letter;
 mod native;
 mod probe;
 mod properties;
+mod property;
 mod reader;
 mod trouble;
 mod watermarks;
@@ -16,5 +17,6 @@ pub use consumer::{
 };
 pub use dead_letter::DeadLetterProducer;
 pub use probe::{TopicProbe, probe};
-pub use properties::{ahead_bytes, check_properties};
+pub use properties::ahead_bytes;
+pub use property::PropertyJudge;
 pub use reader::{Between, ClusterReader};

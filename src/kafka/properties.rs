@@ -59,23 +59,6 @@ pub(super) fn consumer_config(settings: &KafkaSettings, ahead_bytes: u64) -> Cli
     config
 }
 
-/// What the client does not know or take: each such property and what is wrong with it, without its value. Nothing is
-/// connected to, no file is read.
-#[must_use]
-pub fn check_properties(settings: &KafkaSettings) -> Vec<String> {
-    let refused = |config: &ClientConfig| config.create_native_config().err().map(|error| refusal(&error));
-    let alone = |(key, value): (&String, &Secret)| {
-        let mut config = ClientConfig::new();
-        config.set(key, value.expose());
-        refused(&config)
-    };
-    let problems: Vec<String> = settings.properties.iter().filter_map(alone).collect();
-    if problems.is_empty() {
-        return refused(&consumer_config(settings, MOST_AHEAD_BYTES)).into_iter().collect();
-    }
-    problems
-}
-
 /// For the producer of dead letters: acknowledged by all in-sync replicas, without duplicates of its own making.
 pub(super) fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = client_config(settings);
@@ -120,7 +103,10 @@ pub(super) fn client_config(settings: &KafkaSettings) -> ClientConfig {
 pub(super) fn refusal(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, reason, key, value) => {
-            format!("property {key}: {}", masked(reason.trim_end_matches(['\n', '\0', ' ']), value))
+            format!(
+                "property {key}: {}",
+                Secret::new(value).masked_in(reason.trim_end_matches(['\n', '\0', ' ']))
+            )
         }
         other => other.to_string(),
     }
@@ -128,27 +114,6 @@ pub(super) fn refusal(error: &KafkaError) -> String {
 
 /// Topics that are as if they were not there: a list of patterns.
 const IGNORED_TOPICS: &str = "topic.blacklist";
-
-/// A text with `***` in the place of a value, wherever that stands as a word of its own.
-fn masked(text: &str, value: &str) -> String {
-    let mut masked = String::new();
-    let mut from = 0;
-    let is_word = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
-    let inside = |at: usize, len: usize| {
-        let (first, last) = (value.chars().next(), value.chars().next_back());
-        is_word(text[..at].chars().next_back()) && is_word(first)
-            || is_word(text[at + len..].chars().next()) && is_word(last)
-    };
-    for (at, found) in text.match_indices(value).filter(|_| !value.is_empty()) {
-        if !inside(at, found.len()) {
-            masked.push_str(&text[from..at]);
-            masked.push_str("***");
-            from = at + found.len();
-        }
-    }
-    masked.push_str(&text[from..]);
-    masked
-}
 
 /// Bytes of a message that the client lets pass.
 const MESSAGE_LIMIT: &str = "message.max.bytes";
@@ -208,31 +173,6 @@ mod tests {
             let ahead = ahead_bytes(budget_mib << 20, connectors);
             assert_eq!(ahead >> 20, mib, "{budget_mib} MiB, {connectors} connectors");
         }
-    }
-
-    #[test]
-    fn values_are_masked_as_words_and_nothing_else_is() {
-        let range = "value 0 is outside allowed range 1..100000000";
-        assert_eq!(masked(range, "0"), "value *** is outside allowed range 1..100000000");
-        assert_eq!(masked("no such value \"s3cret!\" here", "s3cret!"), "no such value \"***\" here");
-        assert_eq!(masked("ends with s3cret", "s3cret"), "ends with ***");
-        assert_eq!(masked("nothing", ""), "nothing");
-        let reasons = check_properties(&KafkaSettings {
-            topics: TopicSelection::Names(vec!["t".to_owned()]),
-            group: "g".to_owned(),
-            start: StartPosition::Earliest,
-            properties: [
-                ("fetch.min.bytes", "0"),
-                ("blah.blub", "3"),
-                ("socket.timeout.ms", "x"),
-                ("client.id", "a"),
-            ]
-            .map(|(key, value)| (key.to_owned(), Secret::new(value)))
-            .into(),
-        });
-        let [unknown, range, number] = &reasons[..] else { panic!("{reasons:?}") };
-        assert!(unknown.contains("blah.blub") && number.contains("socket.timeout.ms"), "{reasons:?}");
-        assert!(range.contains("1..100000000") && !range.ends_with('\n'), "{range:?}");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub use self::object::UploadRoom;
 use self::object::{ObjectBackend, ObjectStaged};
 use crate::config::settings::StorageSettings;
 
+/// A file system with less room than this is full: what is open may not get in.
+const LEAST_ROOM_BYTES: u64 = 1 << 20;
+
 /// An output prefix. Cheap to clone; clones share connections and limits.
 #[derive(Clone, Debug)]
 pub struct Store(Backend);
@@ -72,10 +75,29 @@ pub enum Published {
     Adopted,
 }
 
-/// Refuses options of `storage:` that cannot be used, without a request or a look at the disk.
+/// What is wrong with one option of `storage:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionFault {
+    /// The option as written.
+    pub option: String,
+    /// The rest of a sentence that begins with the option. Holds no value.
+    pub reason: String,
+}
+
+/// Everything that is wrong with the options of `storage:`, each by itself: names that the store does not know, values of the
+/// wrong form. Looks neither at the environment nor at the disk.
+#[must_use]
+pub fn option_faults(settings: &StorageSettings) -> Vec<OptionFault> {
+    match settings.url.scheme() {
+        "file" => Vec::new(),
+        _ => object::option_faults(settings),
+    }
+}
+
+/// Refuses options and variables of the environment that cannot be used together, without a request or a look at the disk.
 ///
 /// # Errors
-/// Invalid, with the option and what is wrong with it; secrets are not shown.
+/// Invalid, with the option or variable and what is wrong with it; secrets are not shown.
 pub fn check_options(settings: &StorageSettings) -> Result<(), StorageError> {
     match settings.url.scheme() {
         "file" => Ok(()),
@@ -175,6 +197,18 @@ impl Store {
         match &self.0 {
             Backend::Local(backend) => backend.claim(path, content).await,
             Backend::Object(backend) => backend.claim(path, content).await,
+        }
+    }
+
+    /// Looks, without a trace, whether files can be made: that the directory is there, may be written, and has room. Says
+    /// nothing of an object store: only a request would tell.
+    ///
+    /// # Errors
+    /// `Retriable`, with what is wrong and what to do.
+    pub async fn look(&self) -> Result<(), StorageError> {
+        match &self.0 {
+            Backend::Local(backend) => backend.look(LEAST_ROOM_BYTES).await,
+            Backend::Object(_) => Ok(()),
         }
     }
 

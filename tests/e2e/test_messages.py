@@ -67,6 +67,80 @@ def test_fault_108_all_mistakes_are_told_at_once_each_with_its_place(sluice: Slu
     assert "never-shown-hunter2" not in finished.text
 
 
+REFUSED = """\
+version: 1
+defaults:
+  kafka:
+    properties: { bootstrap.servers: localhost:9092, fetch.max.byte: 1, sasl.password: never-shown-hunter2 }
+  value: { format: avro }
+  registry: { url: "http://localhost:8081" }
+  storage:
+    url: s3://lake
+    options: { regoin: eu, secret_access_key: never-shown-hunter2 }
+connectors:
+  - name: first
+    kafka: { topics: [first], properties: { fetch.max.bytes: 10MiB } }
+  - name: second
+    kafka: { topics: [second], properties: { security.protocol: "${PROTOCOL:-sasl_tls}" } }
+"""
+
+
+@pytest.mark.parametrize("command", [["check", "--offline"], ["check"], ["run"]], ids=" ".join)
+def test_fault_108_what_client_and_store_do_not_take_has_its_own_place(sluice: Sluice, command: list[str]) -> None:
+    finished = sluice.run(*command, "--config", sluice.write_text(REFUSED), seconds=20)
+    assert finished.code == 2, finished
+    places = [line.split(": ")[0].rpartition("/")[2] for line in finished.err.strip().splitlines()]
+    assert places == [f"connectors.yaml:{place}" for place in ("4:54", "9:16", "12:45", "14:46")], finished
+    for words in ("did you mean `fetch.max.bytes`", "did you mean `region`", "write 10485760", "`sasl_ssl`"):
+        assert words in finished.text, finished
+    assert "never-shown-hunter2" not in finished.text and "sasl_tls" not in finished.text
+
+
+def test_a_variable_of_the_store_that_is_of_no_use_is_named(sluice: Sluice) -> None:
+    text = REFUSED.replace("fetch.max.byte: 1, ", "").replace("regoin", "region").replace("10MiB", "1000000")
+    config = sluice.write_text(text.replace("${PROTOCOL:-sasl_tls}", "ssl"))
+    environment = {"AWS_ENDPOINT_URL": "never-shown-hunter2:9000", "AWS_ACCESS_KEY_ID": "x"}
+    finished = sluice.run("check", "--offline", "--config", config, seconds=20, environment=environment)
+    assert finished.code == 2, finished
+    assert "connectors.yaml:8:10: first: storage: AWS_ENDPOINT_URL in the environment is no URL; write it with its scheme" in finished.err
+    finished = sluice.run("check", "--offline", "--config", config, seconds=20, environment=environment | {"AWS_ENDPOINT_URL": "http://x"})
+    assert finished.code == 2 and "AWS_ENDPOINT_URL in the environment is http, without TLS" in finished.err, finished
+    finished = sluice.run("check", "--offline", "--config", config, seconds=20, environment=environment | {"AWS_ENDPOINT_URL": "https://x"})
+    assert finished.code == 0, finished
+    assert "never-shown-hunter2" not in finished.text
+
+
+@pytest.mark.parametrize("command", [["audit", "s3://lake/raw"], ["inspect", "s3://lake/raw/file.parquet"]], ids=lambda command: str(command[0]))
+def test_an_option_that_no_store_has_is_wrong_usage(sluice: Sluice, command: list[str]) -> None:
+    options = ["--option", "bogus=never-shown-hunter2", "--option", "acess_key_id=never-shown-hunter2"]
+    finished = sluice.run(*command, *options, seconds=20)
+    assert finished.code == 2, finished
+    assert "--option bogus is no option of s3://; known ones are access_key_id" in finished.err
+    assert "--option acess_key_id is no option of s3://; did you mean `access_key_id`?" in finished.err
+    assert "never-shown-hunter2" not in finished.text
+    finished = sluice.run(*command, "--option", "region=eu", seconds=20, environment={"AWS_ENDPOINT_URL": "minio:9000"})
+    assert finished.code == 2 and "AWS_ENDPOINT_URL in the environment is no URL" in finished.err, finished
+    (sluice.folder / "local").mkdir()
+    assert sluice.run(command[0], "local", "--option", "region=eu", seconds=20).code == 2, "a local path has no options"
+
+
+def test_a_property_that_no_client_has_is_wrong_usage_of_audit(sluice: Sluice) -> None:
+    (sluice.folder / "local").mkdir()
+    properties = ["--property", "bootstrap.servers=localhost:1", "--property", "sasl.pasword=never-shown-hunter2"]
+    finished = sluice.run("audit", "local", *properties, seconds=20)
+    assert finished.code == 2, finished
+    assert "--property sasl.pasword is no property of librdkafka; did you mean `sasl.password`?" in finished.err
+    assert "never-shown-hunter2" not in finished.text
+
+
+def test_more_memory_than_the_machine_has_is_a_warning(sluice: Sluice) -> None:
+    text = (REPOSITORY / "connectors.yaml").read_text().replace("\ndaemon:\n", "\ndaemon:\n  memory: 1000TB\n")
+    assert "1000TB" in text
+    finished = sluice.run("check", "--offline", "--config", sluice.write_text(text), seconds=20)
+    assert finished.code == 0, finished
+    assert re.search(r"warning +\S*connectors\.yaml:\d+:\d+: `daemon\.memory` is 909\.5TiB, and this process may use \d", finished.out), finished
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
@@ -132,6 +206,19 @@ def test_check_tells_of_a_topic_that_is_not_there(lab: Lab) -> None:
     finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(lab.local(), [missing]).settings]), seconds=60)
     assert finished.code == 2, finished
     assert missing in finished.text
+
+
+def test_check_tells_of_schemas_that_have_no_columns_and_of_topics_it_did_not_look_at(lab: Lab) -> None:
+    topics = [lab.topic("many", 1) for _ in range(22)]
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+    lab.registry.register(f"{topics[0]}-value", node)
+    lab.registry.register(f"{topics[1]}-value", {"type": "record", "name": "R", "fields": [{"name": "n", "type": "int"}]})
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(lab.local(), topics).settings]), seconds=60)
+    assert finished.code == 0, finished
+    [useless] = [line for line in finished.text.splitlines() if f"{topics[0]}-value" in line]
+    assert "contains itself" in useless, finished
+    [seen] = [line for line in finished.text.splitlines() if "2 topics more were not looked at" in line]
+    assert f"{topics[1]}-value" in seen, finished
 
 
 def test_check_tells_of_a_bucket_that_is_not_there(lab: Lab) -> None:

@@ -8,7 +8,7 @@ use crate::audit::{AuditPlan, Auditor, GapContent, GroupCommit, GroupCommits, Pa
 use crate::cli::place::UsageError;
 use crate::cli::reason_of;
 use crate::config::settings::{KafkaSettings, Secret, StartPosition, TopicSelection};
-use crate::kafka::{Between, ClusterReader};
+use crate::kafka::{Between, ClusterReader, PropertyJudge};
 use crate::position::{Offset, OffsetRange, TopicPartition};
 
 /// How long each question may take.
@@ -47,6 +47,14 @@ impl Broker {
             let asked = if properties.is_empty() { "--group needs a broker to ask: " } else { "" };
             let message = format!("{asked}--property bootstrap.servers=HOST:PORT is missing");
             return Err(UsageError::new(message));
+        }
+        let judge = PropertyJudge::new();
+        let fault = |(key, value): (&String, &Secret)| {
+            judge.fault(key, value.expose()).map(|fault| format!("--property {key} {fault}"))
+        };
+        let faults: Vec<String> = properties.iter().filter_map(fault).collect();
+        if !faults.is_empty() {
+            return Err(UsageError::new(faults.join("\nsluice: ")));
         }
         let settings = KafkaSettings {
             topics: TopicSelection::Names(Vec::new()),

@@ -165,8 +165,8 @@ async fn fault_112_a_refused_property_does_not_show_its_value() {
     let directory = TempDir::new().unwrap();
     let text = format!(
         "version: 1\nconnectors:\n  - name: orders\n    kafka: {{ topics: [orders], properties: {{ \
-         bootstrap.servers: 'localhost:1', sasl.mechanism: hunter2, ssl.key.password: hunter2, \
-         ssl.endpoint.identification.algorithm: hunter2 }} }}\n    value: {{ format: avro }}\n    registry: {{ url: \
+         bootstrap.servers: 'localhost:1', security.protocol: ssl, ssl.key.password: hunter2, \
+         ssl.key.pem: hunter2 }} }}\n    value: {{ format: avro }}\n    registry: {{ url: \
          'http://{}', username: me, password: hunter2 }}\n    storage: {{ url: 'file://{}' }}\n",
         nowhere(),
         directory.path().display()
@@ -261,15 +261,42 @@ fn schema_files_that_a_run_would_refuse_are_named() {
     assert_eq!(problems(&[&int], &fixed).len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_108_what_the_client_refuses_when_it_is_made_is_told_at_the_line_of_the_property() {
+    let text = connector("shop", &nowhere(), "http://localhost:8081", "file:///lake");
+    let text = text.replace(
+        "properties: {",
+        "properties: { message.max.bytes: 2000000,\n      fetch.max.bytes: 1000000,",
+    );
+    let settings = settings(&format!("version: 1\nconnectors:\n{text}"));
+    let reason = reach_kafka(&settings.connectors[0]).await.unwrap_err();
+    let line = problem_line(&Finding::new(&settings.connectors[0], "kafka", Err(reason)));
+    assert!(
+        line.starts_with("connectors.yaml:5:7: shop: kafka: ") && line.contains("fetch.max.bytes"),
+        "{line}"
+    );
+}
+
 #[test]
-fn properties_that_the_client_does_not_take_are_named_without_their_values() {
-    let text = connector("shop", "localhost:9092", "http://localhost:8081", "file:///lake");
-    for (wrong, named) in
-        [("sasl.pasword: hush-hush", "sasl.pasword"), ("fetch.min.bytes: hush-hush", "fetch.min.bytes")]
-    {
-        let text = text.replace("properties: {", &format!("properties: {{ {wrong},"));
-        let problems = offline_problems(&settings(&format!("version: 1\nconnectors:\n{text}")));
-        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
-        assert!(problem.contains(named) && !problem.contains("hush-hush"), "{problem}");
-    }
+fn fault_108_an_option_that_cannot_stand_beside_others_is_told_at_its_line() {
+    let text = connector("shop", "b:1", "http://localhost:8081", "s3://lake");
+    let text =
+        text.replace("storage: { ", "storage: { options: { region: eu,\n      endpoint: 'http://x' }, ");
+    let problems = offline_problems(&settings(&format!("version: 1\nconnectors:\n{text}")));
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let expected = "connectors.yaml:8:7: shop: storage: storage.options.endpoint is http, without TLS";
+    assert!(problem.starts_with(expected), "{problem}");
+}
+
+#[test]
+fn what_the_configuration_warns_of_is_a_row_and_no_problem() {
+    let text = connector("shop", "b:1", "http://localhost:8081", "file:///lake");
+    let settings = settings(&format!("version: 1\ndaemon: {{ memory: 1000TB }}\nconnectors:\n{text}"));
+    let findings = warnings(&settings);
+    assert!(findings.iter().all(|finding| finding.outcome.is_ok()));
+    let shown = shown(&settings, &findings);
+    assert!(
+        shown.contains("warning") && shown.contains("connectors.yaml:2:19: `daemon.memory` is"),
+        "{shown}"
+    );
 }

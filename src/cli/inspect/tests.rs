@@ -167,6 +167,7 @@ async fn missing_objects_and_non_parquet_ones_are_told_apart() {
     fs::write(directory.path().join("f"), b"PAR1....").unwrap();
     let url = url::Url::from_file_path(directory.path()).unwrap();
     let settings = StorageSettings { url, options: std::collections::BTreeMap::new() };
-    assert!(read_object(&settings, "g").await.unwrap_err().contains("does not exist"));
-    assert!(read_object(&settings, "f").await.unwrap_err().contains("cut off"));
+    let store = Store::open_for_reading(&settings).unwrap();
+    assert!(read_object(&store, &settings, "g").await.unwrap_err().contains("does not exist"));
+    assert!(read_object(&store, &settings, "f").await.unwrap_err().contains("cut off"));
 }

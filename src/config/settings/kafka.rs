@@ -25,11 +25,12 @@ pub struct KafkaSettings {
     /// `start`: where a group begins that has never committed: `earliest`, `latest` or `error`. Default `earliest`.
     pub start: StartPosition,
     /// `properties`: librdkafka's own, by name, passed through as written. `bootstrap.servers` is required and so
-    /// always here. Values may be secrets.
+    /// always here. Values may be secrets. Numbers are plain, in the unit that the name says: `fetch.max.bytes: 10485760`
+    /// and not `10MiB`, of which librdkafka would take the 10. What librdkafka does not know or take is refused at its line.
     ///
     /// Refused, because delivery depends on them: `enable.auto.commit`, `enable.auto.offset.store`,
     /// `auto.commit.interval.ms`, `offset.store.*`, `auto.offset.reset` (use `start`), `group.id` (use `group`),
-    /// `enable.partition.eof`, `isolation.level` other than `read_committed`, `check.crcs` other than `true`,
+    /// `enable.partition.eof`, `transactional.id`, `isolation.level` other than `read_committed`, `check.crcs` other than `true`,
     /// `partition.assignment.strategy` other than `cooperative-sticky`. With `group.protocol: consumer` librdkafka
     /// itself refuses `session.timeout.ms`, `heartbeat.interval.ms`, `partition.assignment.strategy` and
     /// `group.protocol.type`.

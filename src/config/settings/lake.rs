@@ -168,7 +168,8 @@ pub struct StorageSettings {
     /// `url`, required: `file:///absolute/path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`;
     /// files go to `<url>/<topic>/…`. Without user, query or fragment.
     pub url: Url,
-    /// `options`: the store's own, by the names of the crate `object_store`, passed through as written. Without
+    /// `options`: the store's own, by the names of the crate `object_store`, passed through as written; what the
+    /// store does not know or take is refused at its line. Without
     /// credentials here the usual chain of the cloud is asked. Values may be secrets.
     pub options: BTreeMap<String, Secret>,
 }

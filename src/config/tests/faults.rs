@@ -214,9 +214,168 @@ fn fault_114_properties_that_break_delivery_are_refused_by_name() {
 #[test]
 fn fault_114_other_properties_pass_through() {
     let lines = "isolation.level: read_committed\ncheck.crcs: true\ngroup.protocol: consumer\n\
-                 consume.callback.max.messages: 7\nqueued.min.messages: 1e5\nssl.ca.location: ''";
+                 consume.callback.max.messages: 7\nqueued.min.messages: 100000\nssl.ca.location: ''";
     let properties = connector(&with_properties(lines)).kafka.properties;
     assert_eq!(properties.len(), 7);
-    assert_eq!(properties["queued.min.messages"].expose(), "1e5");
+    assert_eq!(properties["queued.min.messages"].expose(), "100000");
     loaded(&with_properties("session.timeout.ms: 1000\npartition.assignment.strategy: cooperative-sticky"));
+}
+
+#[test]
+fn fault_114_no_other_name_gives_what_is_refused_to_the_client() {
+    // The client takes `topic.` away.
+    for line in [
+        "topic.auto.offset.reset: latest",
+        "topic.auto.commit.enable: true",
+        "topic.offset.store.method: none",
+    ] {
+        refused(&with_properties(line), "is refused: ");
+    }
+    loaded(&with_properties("topic.metadata.refresh.interval.ms: 1000\ntopic.blacklist: ^x"));
+    refused(&with_properties("transactional.id: x"), "makes no transactions");
+    refused(
+        &with_properties("sasl.mechanisms: PLAIN\nsasl.mechanism: SCRAM-SHA-256"),
+        "9:9: `kafka.properties.sasl.mechanism` is another name of `sasl.mechanisms`, on line 8; keep one",
+    );
+}
+
+#[test]
+fn fault_108_what_the_client_refuses_is_told_at_its_own_line() {
+    let found = errors(&with_properties(
+        "fetch.max.byte: 1\nsecurity.protocol: sasl_tls\nfetch.min.bytes: 0\nenable.ssl.certificate.verification: no\n\
+         max.poll.records: ${NONE}\nisolation.level: none\nclient.id: [a]",
+    ));
+    let expected = [
+        "connectors.yaml:8:9: `kafka.properties.fetch.max.byte` is no property of librdkafka; did you mean `fetch.max.bytes`?",
+        "connectors.yaml:9:9: `kafka.properties.security.protocol` must be one of `plaintext`, `ssl`, `sasl_plaintext`, `sasl_ssl`",
+        "connectors.yaml:10:9: `kafka.properties.fetch.min.bytes` must be a whole number from 1 to 100000000",
+        "connectors.yaml:11:9: `kafka.properties.enable.ssl.certificate.verification` must be `true` or `false`",
+        "connectors.yaml:12:9: `kafka.properties.max.poll.records` is a property of Java clients: sluice takes as many as there is memory for; remove the line",
+        "connectors.yaml:12:27: the environment variable `NONE` is not set; set it, or give a default: `${NONE:-default}`",
+        "connectors.yaml:13:9: `kafka.properties.isolation.level` may only be `read_committed`: records of aborted transactions must not reach the lake",
+        "connectors.yaml:14:20: `kafka.properties.client.id` must be a single value, not a list",
+    ];
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn fault_108_a_property_of_the_defaults_is_told_once_at_its_line() {
+    let defaults =
+        "defaults: { kafka: { properties: { sasl.pasword: hunter2, socket.timeout.ms: '${X:-10s}' } } }\n";
+    let twice = SMALLEST.replace("connectors:\n", &format!("{defaults}connectors:\n"))
+        + &SMALLEST[SMALLEST.find("  - name").unwrap()..].replace("name: a", "name: b").replace("[t]", "[u]");
+    let found = errors(&twice);
+    let expected = [
+        "connectors.yaml:2:36: `kafka.properties.sasl.pasword` is no property of librdkafka; did you mean `sasl.password`?",
+        "connectors.yaml:2:59: `kafka.properties.socket.timeout.ms` is librdkafka's own and takes a plain number of milliseconds: write it in plain digits, such as 1000",
+    ];
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn fault_109_a_property_with_a_unit_is_told_which_number_it_takes() {
+    for (line, expected) in [
+        ("fetch.max.bytes: 10MiB", "takes a plain number of bytes: write 10485760"),
+        ("fetch.max.bytes: 1.5MB", "write 1500000"),
+        ("queued.max.messages.kbytes: 64MiB", "takes a plain number of kibibytes: write 65536"),
+        ("session.timeout.ms: 45s", "takes a plain number of milliseconds: write 45000"),
+        ("sasl.oauthbearer.assertion.claim.exp.seconds: 5m", "takes a plain number of seconds: write 300"),
+        ("fetch.max.bytes: 1e5", "write it in plain digits"),
+        ("fetch.wait.max.ms: 0500", "write it in plain digits"),
+        ("fetch.wait.max.ms: 0x10", "write it in plain digits"),
+        ("retries: 5 times", "takes a plain number: write it in plain digits"),
+        ("fetch.max.bytes: 4294967306", "takes a plain number of bytes, at most 2147483647"),
+        ("fetch.max.bytes: '${X:-10MiB}'", "write it in plain digits"),
+    ] {
+        refused(&with_properties(line), expected);
+    }
+    loaded(&with_properties("acks: all\nclient.id: 10MiB\nfetch.max.bytes: ' 10485760 '\nretries: '5'"));
+}
+
+#[test]
+fn fault_108_an_option_of_the_store_is_told_at_its_own_line() {
+    let text = SMALLEST.replace(
+        "'file:///lake' }",
+        "'s3://lake',\n      options: { regoin: eu, allow_http: '${X:-perhaps}',\n      endpoint: 'minio:9000', timeout: 5 } }",
+    );
+    let found = errors(&text);
+    let expected = [
+        "connectors.yaml:11:18: `storage.options.regoin` is no option of s3://; did you mean `region`?",
+        "connectors.yaml:11:30: `storage.options.allow_http` must be `true` or `false`",
+        "connectors.yaml:12:7: `storage.options.endpoint` is no URL; write it with its scheme, as in https://storage.example:9000",
+        "connectors.yaml:12:31: `storage.options.timeout` must be a time such as `30s`",
+    ];
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn more_memory_than_there_is_is_told_and_the_default_taken() {
+    let settings = loaded(&format!("{SMALLEST}daemon: {{ memory: 1000TB }}\n"));
+    let [warning] = &settings.warnings[..] else { panic!("{:?}", settings.warnings) };
+    let shown = warning.to_string();
+    assert!(
+        shown.starts_with("connectors.yaml:11:19: `daemon.memory` is 909.5TiB, and this process may use "),
+        "{shown}"
+    );
+    assert_eq!(settings.daemon.memory, loaded(SMALLEST).daemon.memory);
+    assert!(
+        shown.ends_with(&format!("60% of that are taken, which is {}", settings.daemon.memory)),
+        "{shown}"
+    );
+    assert!(loaded(&format!("{SMALLEST}daemon: {{ memory: 1MiB }}\n")).warnings.is_empty());
+    let bytes = loaded(&format!("{SMALLEST}daemon: {{ memory: 512 }}\n")).warnings;
+    assert!(bytes.len() == 1 && bytes[0].message.contains("is 512B, in which not one batch"), "{bytes:?}");
+}
+
+#[test]
+fn options_of_a_local_directory_are_warned_of() {
+    let options =
+        |url: &str| SMALLEST.replace("file:///lake' }", &format!("{url}', options: {{ region: eu }} }}"));
+    let warnings = loaded(&options("file:///lake")).warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].message.contains("means nothing to a local directory"),
+        "{warnings:?}"
+    );
+    assert!(loaded(&options("s3://lake")).warnings.is_empty());
+}
+
+#[test]
+fn brokers_that_the_client_would_leave_out_are_told() {
+    let servers = |text: &str| SMALLEST.replace("localhost:9092", &format!("\"{text}\""));
+    for text in [
+        "a",
+        "a:1",
+        "a:1,b:2",
+        " a:1 , b:2 ",
+        "a:1,,b:2,",
+        "SASL_SSL://a:1",
+        "[::1]:9092",
+        "[::1]",
+        "::1",
+        "10.0.0.1:9092",
+        "a:",
+    ] {
+        loaded(&servers(text));
+    }
+    for text in
+        ["::::", "http://a:1", "a:1 b:2", "a:1\\nb:2", "a:0", "a:99999", "a:x", ":9092", "a/b:1", "[x]:1"]
+    {
+        refused(
+            &servers(text),
+            "7:28: `kafka.properties.bootstrap.servers` must be brokers such as `kafka-1:9092`",
+        );
+    }
+    refused(&servers("a:1,http://hunter2"), "; number 2 is none");
+    let nested =
+        SMALLEST.replace("bootstrap.servers: localhost:9092", "bootstrap: { servers: localhost:9092 }");
+    refused(&nested, "7:9: `kafka.properties.bootstrap` must be one key with its points");
+}
+
+#[test]
+fn a_bucket_is_no_address() {
+    let storage = |url: &str| SMALLEST.replace("file:///lake", url);
+    refused(&storage("s3://minio:9000/lake"), "without a port; where the store is, is said in `options`");
+    refused(&storage("s3://l\u{e4}ke"), "must name a bucket of ASCII letters");
+    refused(&storage("gs://la%2Fke"), "must name a bucket of ASCII letters");
+    loaded(&storage("s3://my_old.bucket-1/raw"));
 }

@@ -1,6 +1,7 @@
 //! Owns writing to and reading from object stores. Does not own the choice of client ([`options`]), how the two backends look
 //! alike ([`super::Store`]), nor any lock: a conditional write is the only arbiter of names.
 
+mod faults;
 mod options;
 mod refusal;
 mod room;
@@ -39,6 +40,7 @@ use super::local::staging::random_u64;
 use super::name::{MAX_KEY_BYTES, is_hidden};
 use super::{ListedFile, RequestCount};
 use crate::config::settings::StorageSettings;
+use crate::storage::OptionFault;
 
 /// Uploads of parts and whole files at one time, over all files of a store. Each holds its bytes in memory, as many as
 /// there is room for.
@@ -86,6 +88,11 @@ impl UploadSizes {
     fn within(self, room_bytes: u64) -> Self {
         Self { single_put: self.single_put.min(room_bytes).max(self.part), ..self }
     }
+}
+
+/// What is wrong with single options.
+pub(super) fn option_faults(settings: &StorageSettings) -> Vec<OptionFault> {
+    faults::of_options(settings)
 }
 
 /// Refuses options that cannot be used, without a request.

@@ -13,7 +13,8 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
-use super::sanity::{check_address, check_credential, check_texts};
+use super::faults::boolean;
+use super::sanity::{check_each, check_plain};
 use super::transport::{ServiceSignals, SignalingConnector};
 use super::uploads::UploadLister;
 use crate::config::settings::StorageSettings;
@@ -48,7 +49,7 @@ pub(super) fn short_retry() -> RetryConfig {
 
 /// Reads environment, URL and options, in this order; the later wins.
 pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<Clients, StorageError> {
-    check_texts(settings)?;
+    check_each(settings)?;
     let signals = Arc::new(ServiceSignals::default());
     let connector = SignalingConnector::new(Arc::clone(&signals), settings.url.scheme() == "s3");
     let prefix = Path::from_url_path(settings.url.path()).map_err(|error| {
@@ -58,14 +59,14 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
         ))
     })?;
     macro_rules! build {
-        ($builder:ty, $key:ty, $known:expr) => {{
+        ($builder:ty, $key:ty) => {{
             let mut builder = <$builder>::from_env().with_url(settings.url.as_str());
             let timeout = <$key>::Client(ClientConfigKey::Timeout);
             if builder.get_config_value(&timeout) == <$builder>::new().get_config_value(&timeout) {
                 builder = builder.with_config(timeout, REQUEST_TIMEOUT);
             }
             for (name, value) in &settings.options {
-                builder = builder.with_config(parse_key::<$key>(settings, name, $known)?, value.expose());
+                builder = builder.with_config(parse_key::<$key>(name)?, value.expose());
             }
             builder
         }};
@@ -79,26 +80,15 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
     let mut upload_lister = None;
     let (store, multipart): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match settings.url.scheme() {
         "s3" => {
-            let builder = build!(AmazonS3Builder, AmazonS3ConfigKey, S3_KEYS);
+            let builder = build!(AmazonS3Builder, AmazonS3ConfigKey);
             let value = |key| builder.get_config_value(&key);
             let plain = plain_allowed(value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)));
-            let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or(value(AmazonS3ConfigKey::Endpoint));
-            check_address(
-                settings,
-                &["endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url"],
-                endpoint,
-                plain,
-            )?;
-            check_address(settings, &["endpoint_url_sts"], value(AmazonS3ConfigKey::StsEndpoint), plain)?;
-            check_address(
-                settings,
-                &["metadata_endpoint"],
-                value(AmazonS3ConfigKey::MetadataEndpoint),
-                true,
-            )?;
-            check_credential("the access key id", value(AmazonS3ConfigKey::AccessKeyId))?;
-            check_credential("the secret access key", value(AmazonS3ConfigKey::SecretAccessKey))?;
-            check_credential("the session token", value(AmazonS3ConfigKey::Token))?;
+            // The address of metadata is plain as a rule.
+            for key in
+                [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::StsEndpoint]
+            {
+                check_plain(settings, key.as_ref(), value(key), plain)?;
+            }
             let signed_as_usual = signs_as_usual(&builder);
             let http = connector.last_client();
             let built = finish!(builder);
@@ -109,19 +99,19 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
             (Arc::clone(&built) as _, built)
         }
         "gs" => {
-            let builder = build!(GoogleCloudStorageBuilder, GoogleConfigKey, GCS_KEYS);
+            let builder = build!(GoogleCloudStorageBuilder, GoogleConfigKey);
             let value = |key| builder.get_config_value(&key);
             let plain = plain_allowed(value(GoogleConfigKey::Client(ClientConfigKey::AllowHttp)));
-            check_address(settings, &["base_url"], value(GoogleConfigKey::BaseUrl), plain)?;
+            check_plain(settings, GoogleConfigKey::BaseUrl.as_ref(), value(GoogleConfigKey::BaseUrl), plain)?;
             let built = finish!(builder);
             (Arc::clone(&built) as _, built)
         }
         "az" => {
-            let builder = build!(MicrosoftAzureBuilder, AzureConfigKey, AZURE_KEYS);
+            let builder = build!(MicrosoftAzureBuilder, AzureConfigKey);
             let value = |key| builder.get_config_value(&key);
             let plain = plain_allowed(value(AzureConfigKey::Client(ClientConfigKey::AllowHttp)))
                 || plain_allowed(value(AzureConfigKey::UseEmulator));
-            check_address(settings, &["endpoint", "azure_endpoint"], value(AzureConfigKey::Endpoint), plain)?;
+            check_plain(settings, AzureConfigKey::Endpoint.as_ref(), value(AzureConfigKey::Endpoint), plain)?;
             let built = finish!(builder);
             (Arc::clone(&built) as _, built)
         }
@@ -137,59 +127,30 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
 /// Refuses options that cannot be used, without a request. What credentials there are is looked at only for S3: those
 /// of the others may lie where the daemon runs.
 pub(super) fn check(settings: &StorageSettings) -> Result<(), StorageError> {
-    check_texts(settings)?;
-    let mut names = settings.options.keys();
     match settings.url.scheme() {
-        "gs" => names.try_for_each(|name| parse_key::<GoogleConfigKey>(settings, name, GCS_KEYS).map(drop)),
-        "az" => names.try_for_each(|name| parse_key::<AzureConfigKey>(settings, name, AZURE_KEYS).map(drop)),
+        "gs" | "az" => check_each(settings),
         _ => connect(settings, short_retry()).map(drop),
     }
 }
 
 fn plain_allowed(value: Option<String>) -> bool {
-    value.is_some_and(|value| value == "true")
+    value.and_then(|value| boolean(&value)).unwrap_or(false)
 }
 
 /// Whether the bucket's own keys sign requests: not without any, nor where each session has keys of its own.
 fn signs_as_usual(builder: &AmazonS3Builder) -> bool {
-    let is_on = |key| builder.get_config_value(&key).is_some_and(|value| value == "true");
+    let is_on = |key| builder.get_config_value(&key).and_then(|value| boolean(&value)).unwrap_or(false);
     !is_on(AmazonS3ConfigKey::SkipSignature) && !is_on(AmazonS3ConfigKey::S3Express)
 }
 
-fn parse_key<K: FromStr>(settings: &StorageSettings, name: &str, known: &[&str]) -> Result<K, StorageError> {
-    let lower = name.to_ascii_lowercase();
-    lower.parse().map_err(|_| {
-        let scheme = settings.url.scheme();
-        let hint = nearest(&lower, known.iter().chain(CLIENT_KEYS).copied()).map_or_else(
-            || format!("known ones are {}", known.join(", ")),
-            |right| format!("did you mean `{right}`?"),
-        );
-        StorageError::invalid(format!("storage.options: {scheme}:// has no option `{name}`; {hint}"))
-    })
+fn parse_key<K: FromStr>(name: &str) -> Result<K, StorageError> {
+    // Unknown ones have been refused.
+    name.to_ascii_lowercase()
+        .parse()
+        .map_err(|_| StorageError::invalid(format!("storage.options: no option `{name}`")))
 }
 
-/// The known word with the fewest edits from `word`, unless all are far away.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (edits, best) = known.map(|candidate| (edit_distance(word, candidate), candidate)).min()?;
-    (edits <= (word.len() / 3).max(2)).then_some(best)
-}
-
-/// Levenshtein distance in bytes.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-const CLIENT_KEYS: &[&str] = &[
+pub(super) const CLIENT_KEYS: &[&str] = &[
     "allow_http",
     "allow_invalid_certificates",
     "connect_timeout",
@@ -212,7 +173,7 @@ const CLIENT_KEYS: &[&str] = &[
     "user_agent",
 ];
 
-const S3_KEYS: &[&str] = &[
+pub(super) const S3_KEYS: &[&str] = &[
     "access_key_id",
     "bucket",
     "checksum_algorithm",
@@ -245,7 +206,7 @@ const S3_KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
-const GCS_KEYS: &[&str] = &[
+pub(super) const GCS_KEYS: &[&str] = &[
     "application_credentials",
     "base_url",
     "bearer_token",
@@ -255,7 +216,7 @@ const GCS_KEYS: &[&str] = &[
     "skip_signature",
 ];
 
-const AZURE_KEYS: &[&str] = &[
+pub(super) const AZURE_KEYS: &[&str] = &[
     "account_key",
     "account_name",
     "authority_host",
@@ -396,12 +357,5 @@ mod tests {
             assert_eq!(clients.map(|clients| clients.prefix.to_string()), Ok("raw/x".to_owned()), "{url}");
         }
         assert!(refusal("ftp://lake/raw", &[]).contains("file, s3, gs or az"));
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        assert_eq!(edit_distance("region", "region"), 0);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
     }
 }

@@ -1,63 +1,59 @@
-//! Owns refusing addresses and texts that no request can be made with: the client libraries panic on some, and fail on
-//! others with a message that names no option. Does not own which options there are.
+//! Owns refusing options and variables with which no request can be made, and addresses without TLS where nobody said so. Does
+//! not own what is wrong with each by itself ([`super::faults`]).
 
-use url::Url;
-
+use super::faults::{canonical, of_environment, of_options};
 use crate::config::settings::StorageSettings;
 use crate::storage::error::StorageError;
 
-/// Texts of the options must fit into headers.
+/// Each option, and each variable of the environment that no option stands before, must be of use by itself. The client
+/// libraries panic on some that are not, and fail on others with a message that names none.
 ///
 /// # Errors
-/// Invalid, when one cannot be sent; its value is not shown.
-pub(super) fn check_texts(settings: &StorageSettings) -> Result<(), StorageError> {
-    match settings.options.iter().find(|(_, value)| value.expose().contains(char::is_control)) {
-        Some((name, _)) => Err(StorageError::invalid(format!(
-            "storage.options.{name} holds a line break or another control character; look at the file or variable it \
-             comes from"
-        ))),
-        None => Ok(()),
-    }
+/// Invalid, with all that are not; their values are not shown.
+pub(super) fn check_each(settings: &StorageSettings) -> Result<(), StorageError> {
+    let options = of_options(settings).into_iter();
+    let options = options.map(|fault| format!("storage.options.{} {}", fault.option, fault.reason));
+    let variables = of_environment(&settings.url, variables()).into_iter();
+    let counting = variables.filter(|(name, _)| option_of(settings, &key_of(settings, name)).is_none());
+    let variables = counting.map(|(name, reason)| format!("{name} in the environment {reason}"));
+    let faults: Vec<String> = options.chain(variables).collect();
+    if faults.is_empty() { Ok(()) } else { Err(StorageError::invalid(faults.join("; "))) }
 }
 
-/// What the environment gave must fit into headers too.
+/// `value` is the address that the client has for `key`, if there is one.
 ///
 /// # Errors
-/// Invalid, when it cannot be sent; it is not shown.
-pub(super) fn check_credential(what: &str, value: Option<String>) -> Result<(), StorageError> {
-    match value.filter(|value| value.contains(char::is_control)) {
-        Some(_) => Err(StorageError::invalid(format!(
-            "{what} from the environment holds a line break or another control character; look at where it comes from"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// An address of the store, if there is one; `names` are those of its option.
-///
-/// # Errors
-/// Invalid, when it is no URL, or one without TLS and that is not allowed.
-pub(super) fn check_address(
+/// Invalid, when it is one without TLS and that is not allowed.
+pub(super) fn check_plain(
     settings: &StorageSettings,
-    names: &[&str],
+    key: &str,
     value: Option<String>,
     plain_allowed: bool,
 ) -> Result<(), StorageError> {
-    let Some(value) = value else { return Ok(()) };
-    let mut options = settings.options.keys();
-    let option = match options.find(|option| names.contains(&option.to_ascii_lowercase().as_str())) {
-        Some(name) => format!("storage.options.{name}"),
-        None => format!("the {} from the environment", names[0]),
-    };
-    let scheme = Url::parse(&value).ok().filter(Url::has_host).map(|url| url.scheme().to_owned());
-    match scheme.as_deref() {
-        Some("https") => Ok(()),
-        Some("http") if plain_allowed => Ok(()),
-        Some("http") => Err(StorageError::invalid(format!(
-            "{option} is http, without TLS; if that is meant, set storage.options.allow_http: true"
-        ))),
-        _ => Err(StorageError::invalid(format!(
-            "{option} is `{value}`, which is no URL; write it with its scheme, as in https://storage.example:9000"
-        ))),
+    if plain_allowed || value.is_none_or(|value| !value.to_ascii_lowercase().starts_with("http://")) {
+        return Ok(());
     }
+    let variable = || variables().map(|(name, _)| name).find(|name| key_of(settings, name) == key);
+    let source = match (option_of(settings, key), variable()) {
+        (Some(option), _) => format!("storage.options.{option}"),
+        (None, Some(variable)) => format!("{variable} in the environment"),
+        (None, None) => format!("the {key} from the environment"),
+    };
+    Err(StorageError::invalid(format!(
+        "{source} is http, without TLS; if that is meant, set storage.options.allow_http: true"
+    )))
+}
+
+fn option_of<'s>(settings: &'s StorageSettings, key: &str) -> Option<&'s str> {
+    settings.options.keys().map(String::as_str).find(|option| key_of(settings, option) == key)
+}
+
+fn key_of(settings: &StorageSettings, name: &str) -> String {
+    canonical(&settings.url, &name.to_ascii_lowercase()).unwrap_or_default()
+}
+
+fn variables() -> impl Iterator<Item = (String, String)> {
+    // What is no text the library does not read either.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -61,7 +61,7 @@ impl OpenFlush {
             OnPoison::Fail => "failed",
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
-                self.letters.push(letter(record, schema, &failure, context.letters));
+                self.letters.push(letter(record, schema, (*stage, kind, reason), context.letters));
                 "dead_letter"
             }
         };
@@ -87,18 +87,20 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
-        let failure =
-            || Failure::poison(Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
+        let (stage, kind, reason) =
+            (Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
         match context.settings.errors.on_tombstone {
             OnTombstone::Skip => Ok(Outcome::Done),
-            OnTombstone::Fail => Err(locate(&failure(), context.tp, record.offset, "errors.on_tombstone")),
+            OnTombstone::Fail => {
+                let failure = Failure::poison(stage, kind, reason);
+                Err(locate(&failure, context.tp, record.offset, "errors.on_tombstone"))
+            }
             OnTombstone::DeadLetter if context.letters.exhausted() => Ok(Outcome::LettersFull),
             OnTombstone::DeadLetter => {
-                let failure = failure();
-                if self.crowds_letters(letter_bytes(record, failure.reason()), context) {
+                if self.crowds_letters(letter_bytes(record, reason), context) {
                     return Ok(Outcome::BatchFull);
                 }
-                self.letters.push(letter(record, None, &failure, context.letters));
+                self.letters.push(letter(record, None, (stage, kind, reason), context.letters));
                 Ok(Outcome::Done)
             }
             OnTombstone::Row => self.take_null_row(record, index, wires, context, now),
@@ -124,11 +126,11 @@ impl OpenFlush {
             Ok(Found::Rotate(reason)) => return Ok(Outcome::Rotate(reason)),
             Err(failure) => return self.refuse(record, None, failure, context),
         };
-        let at = shelf;
-        let shelf = &mut self.shelves[at];
+        let shelf = &mut self.shelves[shelf];
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, None, failure, context);
         }
+        let before = shelf.weight_bytes();
         match shelf.metadata.decode_key(key_plan.as_deref(), key_datum) {
             Ok(()) => {}
             Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
@@ -137,10 +139,12 @@ impl OpenFlush {
         if let Some(builder) = &mut shelf.builder {
             builder.append_null_row();
         }
+        self.shelved_weight_bytes += shelf.weight_bytes() - before;
         let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
         let schema = shelf.reader.as_ref().map_or(SchemaId::ValueFile, |known| known.id);
         let identity = RowIdentity { offset: record.offset, hash, schema };
-        self.shelve(at, record, ShelvedRow { identity, record: index, name: None }, context);
+        shelf.push(record, ShelvedRow { identity, record: index, name: None });
+        self.note_shelved(record, context);
         Ok(Outcome::Done)
     }
 
@@ -204,7 +208,7 @@ pub(super) fn lacks_room(failure: &Failure, context: &FlushContext<'_>) -> bool 
 fn letter(
     record: &Record<'_>,
     schema: Option<SchemaId>,
-    failure: &Failure,
+    (stage, kind, reason): (Stage, &'static str, &str),
     letters: &MemoryBudget,
 ) -> DeadLetter {
     DeadLetter {
@@ -214,9 +218,10 @@ fn letter(
         value: record.value.map(<[u8]>::to_vec),
         headers: record.headers.to_vec(),
         schema,
-        stage: failure.stage(),
-        reason: failure.reason().to_owned(),
-        counted: letters.hold(letter_bytes(record, failure.reason())),
+        stage,
+        kind,
+        reason: reason.to_owned(),
+        counted: letters.hold(letter_bytes(record, reason)),
     }
 }
 
