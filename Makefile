@@ -5,7 +5,7 @@ PEER ?= flink
 BENCH = cd tests && "$$($(PYTHON) run --environment)" -m bench
 
 .DEFAULT_GOAL := help
-.PHONY: advisories bench bench-idle bench-instructions bench-linear bench-peer build demo deny differential e2e engines faults fmt fuzz help lint manual monitoring
+.PHONY: advisories bench bench-idle bench-instructions bench-linear bench-peer build demo deny differential e2e engines faults fmt fuzz help lint manual monitoring registries
 .PHONY: services simulate test unit
 
 help: ## Show this list
@@ -51,6 +51,9 @@ engines: ## Read our files with Spark, Trino, Polars, DataFusion, ClickHouse, Du
 
 monitoring: ## Build, then show alerts and dashboard on a real Prometheus with Kafka and MinIO (builds it the first time)
 	$(PYTHON) tests/run build monitoring
+
+registries: ## Build, then read through a real Apicurio 3 by both of its APIs (fetches 150 MB; needs a Java 21)
+	$(PYTHON) tests/run build registries
 
 e2e: ## Build, then test the binary on real services (fetched the first time; see tests/services/README.md)
 	$(PYTHON) tests/run build e2e

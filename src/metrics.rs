@@ -19,6 +19,7 @@ pub use connector::{ConnectorMetrics, ConnectorTotals};
 pub use instruments::{Bytes, Counter, CounterBy, Histogram, Scale, Seconds};
 
 use crate::admin::snapshot::{ConnectorSnapshot, ConnectorState, DaemonSnapshot};
+use crate::error::Stage;
 use crate::logging::LogControl;
 use crate::registry::RegistryCounts;
 use crate::task::budget::MemoryBudget;
@@ -241,12 +242,31 @@ fn put_histograms(page: &mut Exposition, connectors: &Named) {
     }
 }
 
+/// Stages that are tried again.
+const TROUBLED_STAGES: [Stage; 8] = [
+    Stage::Consume,
+    Stage::Recover,
+    Stage::Schema,
+    Stage::Seal,
+    Stage::Intend,
+    Stage::Publish,
+    Stage::Settle,
+    Stage::DeadLetter,
+];
+
 fn put_gauges(page: &mut Exposition, connectors: &[ConnectorSnapshot]) {
     page.begin(&family::STATE);
     for connector in connectors {
         for state in ConnectorState::ALL {
             let labels = [("connector", connector.name.as_str()), ("state", state.as_str())];
             page.count(&labels, u64::from(connector.state == state));
+        }
+    }
+    page.begin(&family::IN_TROUBLE);
+    for connector in connectors {
+        for stage in TROUBLED_STAGES.map(Stage::as_str) {
+            let labels = [("connector", connector.name.as_str()), ("stage", stage)];
+            page.count(&labels, u64::from(connector.troubles.iter().any(|trouble| trouble.stage == stage)));
         }
     }
     let whole: [Shown<ConnectorSnapshot, f64>; 7] = [
@@ -328,8 +348,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::admin::snapshot::sample;
-    use crate::error::Stage;
+    use crate::admin::snapshot::{TroubleSnapshot, sample};
 
     /// Splits a page into series and values; panics at whatever the form does not allow.
     fn parse(page: &str) -> BTreeMap<String, f64> {
@@ -371,7 +390,9 @@ mod tests {
         metrics.watch_process(MemoryBudget::new(1000), None);
         metrics.note_reload(false);
         orders.publish_time.observe_duration(Duration::from_millis(700));
-        let series = parse(&metrics.render(&sample("orders")));
+        let mut daemon = sample("orders");
+        daemon.connectors[0].troubles = vec![TroubleSnapshot { stage: "seal".into(), ..Default::default() }];
+        let series = parse(&metrics.render(&daemon));
 
         for (name, value) in [
             (r#"sluice_records_total{connector="orders"}"#, 7.0),
@@ -392,6 +413,8 @@ mod tests {
             (r#"sluice_publish_seconds_count{connector="orders"}"#, 1.0),
             (r#"sluice_connector_state{connector="orders",state="running"}"#, 1.0),
             (r#"sluice_connector_state{connector="orders",state="failed"}"#, 0.0),
+            (r#"sluice_in_trouble{connector="orders",stage="seal"}"#, 1.0),
+            (r#"sluice_in_trouble{connector="orders",stage="schema"}"#, 0.0),
             (r#"sluice_assigned_partitions{connector="orders"}"#, 2.0),
             (r#"sluice_paused_partitions{connector="orders"}"#, 1.0),
             (r#"sluice_lag_records{connector="orders",topic="shop",partition="0"}"#, 30.0),

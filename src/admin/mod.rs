@@ -4,6 +4,7 @@
 mod access;
 mod files;
 pub mod history;
+mod own_words;
 mod page;
 mod plot;
 mod routes;
@@ -77,6 +78,8 @@ pub enum AdminCommand {
         connector: String,
         /// What it is asked to do.
         action: ConnectorAction,
+        /// Whether it is done, or why it cannot be and what can.
+        reply: oneshot::Sender<Result<(), String>>,
     },
     /// Take up the configuration as it is now.
     Reload {

@@ -7,10 +7,10 @@ mod tests;
 use std::sync::PoisonError;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -33,6 +33,7 @@ use crate::metrics::ConnectorTotals;
 /// Nobody needs a body; one of this size is put up with.
 const MAX_BODY_BYTES: usize = 64 << 10;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const SHUTTING_DOWN: &str = "the daemon is shutting down: it flushes and commits everything by itself";
 const OPENAPI: &str = include_str!("openapi.json");
 
 pub(super) fn routes(state: AdminState) -> Router {
@@ -55,6 +56,7 @@ pub(super) fn routes(state: AdminState) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(state.clone(), guard))
+        .layer(map_response(in_one_shape))
         .layer(map_response(harden))
         .with_state(state)
 }
@@ -65,6 +67,8 @@ async fn guard(State(state): State<AdminState>, mut request: Request<Body>, next
         access.judge(request.method(), request.uri().path(), request.headers())
     };
     match verdict {
+        // Before it comes: whoever announces so much would be waited for.
+        Verdict::Granted | Verdict::ProbeOnly if announces_too_much(request.headers()) => too_large(),
         Verdict::Granted | Verdict::ProbeOnly => {
             request.extensions_mut().insert(verdict);
             next.run(request).await
@@ -79,6 +83,17 @@ async fn guard(State(state): State<AdminState>, mut request: Request<Body>, next
         }
         Verdict::Forbidden(reason) => refuse(StatusCode::FORBIDDEN, reason),
     }
+}
+
+fn announces_too_much(headers: &HeaderMap) -> bool {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    announced.is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64)
+}
+
+fn too_large() -> Response {
+    let limit = MAX_BODY_BYTES >> 10;
+    let reason = format!("the body is too large: none is needed, and {limit} KiB are put up with");
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, &reason)
 }
 
 async fn status(State(state): State<AdminState>, uri: Uri) -> Html<String> {
@@ -160,10 +175,18 @@ async fn command(
     if find(&state, &name).is_none() {
         return no_such_connector(&name);
     }
-    match hand_on(&state, AdminCommand::Connector { connector: name, action }) {
-        Err(refusal) => *refusal,
-        Ok(()) if is_a_form(&headers) => see_page("../../../"),
-        Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "accepted": true }))).into_response(),
+    let (reply, answer) = oneshot::channel();
+    if let Err(refusal) = hand_on(&state, AdminCommand::Connector { connector: name, action, reply }) {
+        return *refusal;
+    }
+    match answer.await {
+        Ok(Ok(())) if is_a_form(&headers) => see_page("../../../"),
+        Ok(Ok(())) => (StatusCode::ACCEPTED, Json(json!({ "accepted": true }))).into_response(),
+        Ok(Err(reason)) if is_a_form(&headers) => {
+            (StatusCode::CONFLICT, Html(page::not_done_page(&reason))).into_response()
+        }
+        Ok(Err(reason)) => refuse(StatusCode::CONFLICT, &reason),
+        Err(_) => shutting_down(),
     }
 }
 
@@ -183,7 +206,7 @@ async fn reload(State(state): State<AdminState>, headers: HeaderMap, _: Bytes) -
             let body = json!({ "error": reason, "problems": problems });
             (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
         }
-        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is shutting down"),
+        Err(_) => shutting_down(),
     }
 }
 
@@ -219,11 +242,15 @@ fn asked_level(headers: &HeaderMap, body: &[u8]) -> Option<LogLevel> {
     LogLevel::ALL.into_iter().find(|level| level.as_str() == word)
 }
 
+fn shutting_down() -> Response {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, SHUTTING_DOWN)
+}
+
 fn hand_on(state: &AdminState, command: AdminCommand) -> Result<(), Box<Response>> {
     state.commands.try_send(command).map_err(|error| {
         let reason = match error {
             TrySendError::Full(_) => "too many commands are waiting, try again",
-            TrySendError::Closed(_) => "the daemon is shutting down",
+            TrySendError::Closed(_) => SHUTTING_DOWN,
         };
         Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, reason))
     })
@@ -256,6 +283,27 @@ pub(super) fn no_such_connector(name: &str) -> Response {
 
 pub(super) fn refuse(status: StatusCode, reason: &str) -> Response {
     (status, Json(json!({ "error": reason }))).into_response()
+}
+
+/// Extractors refuse in plain words of their own: they get the shape of every other error.
+async fn in_one_shape(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_plain = kind.is_empty() || kind.starts_with(b"text/plain");
+    if !(status.is_client_error() || status.is_server_error()) || !is_plain {
+        return response;
+    }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    let (mut parts, body) = response.into_parts();
+    let said = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
+    let reason = format!("the request cannot be understood: {}", String::from_utf8_lossy(&said).trim());
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    let mut refusal = refuse(status, &reason);
+    refusal.headers_mut().extend(parts.headers);
+    refusal
 }
 
 async fn harden(mut response: Response) -> Response {

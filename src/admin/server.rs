@@ -22,9 +22,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::own_words::OwnWords;
 use super::{AdminState, TlsListener, routes};
 
-const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Of a request, with its first line.
+pub(super) const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Between two attempts to accept while the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -160,6 +162,7 @@ async fn answer(
     limits: Limits,
     asked: Arc<AtomicBool>,
 ) {
+    let stream = OwnWords::new(stream, asked.clone());
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
@@ -253,6 +256,47 @@ mod tests {
         let stream = connect(&running, &format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{header}"));
         let answer = read_all(stream).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert_eq!(
+            error_of(&answer),
+            "the head of the request, path and query included, is too large: at most 64 KiB are read"
+        );
+    }
+
+    /// What an answer says in the one shape of errors.
+    fn error_of(answer: &str) -> String {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
+        body["error"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_no_route_ever_sees_is_refused_in_the_same_shape() {
+        let running = start(LIMITS);
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEADER_BYTES));
+        for (request, status) in [
+            ("hello\r\n\r\n", "400"),
+            ("GET / HTTP/3.7\r\n\r\n", "400"),
+            ("GET / HTTP/1.1\r\nno colon\r\n\r\n", "400"),
+            ("POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n", "400"),
+            ("\u{16}\u{3}\u{1}\r\n\r\n", "400"),
+            // Nobody waits for what will not be read; without a length it is read as far as it may be.
+            ("POST /api/reload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 70000\r\n\r\n", "413"),
+            // Which of the two says it depends on how it comes in.
+            (long.as_str(), "4[13][14]"),
+        ] {
+            let status = regex::Regex::new(&format!("^HTTP/1.1 {status} ")).unwrap();
+            let answer = read_all(connect(&running, request)).await;
+            assert!(status.is_match(&answer), "{request:.40}: {answer}");
+            let said = error_of(&answer);
+            assert!(
+                ["this is no", "path and query", "the head of", "the body is"]
+                    .iter()
+                    .any(|known| said.starts_with(known)),
+                "{said}"
+            );
+        }
     }
 
     #[tokio::test]
@@ -293,11 +337,9 @@ mod tests {
             (0..50).map(|_| connect(&running, "POST /api/connectors/orders/pause HTTP/1.1\r\n")).collect();
         let asking =
             connect(&running, "POST /api/connectors/orders/flush HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        assert!(read_all(asking).await.starts_with("HTTP/1.1 202 "));
-        let Some(AdminCommand::Connector { action, .. }) = running.behind.commands.recv().await else {
-            panic!()
-        };
-        assert_eq!(action, ConnectorAction::Flush);
+        let (answer, asked) = tokio::join!(read_all(asking), running.behind.answer(Ok(())));
+        assert!(answer.starts_with("HTTP/1.1 202 "));
+        assert_eq!(asked.1, ConnectorAction::Flush);
         // Those that had to go were told nothing, and did nothing.
         let mut silent = silent.into_iter();
         assert_eq!(read_all(silent.next().unwrap()).await, "");

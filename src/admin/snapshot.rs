@@ -18,10 +18,15 @@ pub struct ConnectorSnapshot {
     pub name: String,
     /// What it is doing.
     pub state: ConnectorState,
+    /// Whether an operator has paused it. That lasts until it is taken back, also over restarts, whatever its state.
+    pub paused: bool,
     /// Whether the group has given it an assignment since it started; an empty one counts.
     pub assigned: bool,
     /// Why no broker answers, and what to do; `None` while one does.
     pub trouble: Option<String>,
+    /// What keeps it from delivering at the moment, one entry a stage: a step that is tried again, no broker that answers,
+    /// an output directory that cannot be written. Empty while nothing does.
+    pub troubles: Vec<TroubleSnapshot>,
     /// The latest failure, kept after it has passed.
     pub last_error: Option<ErrorSnapshot>,
     /// Topics it consumes.
@@ -57,6 +62,17 @@ pub enum ConnectorState {
     Failed,
     /// Stopped because it was asked to, or because a bounded run is done.
     Stopped,
+}
+
+/// Something that fails now and is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TroubleSnapshot {
+    /// The stage that fails.
+    pub stage: String,
+    /// What happened, in one place, and what to do; no secrets.
+    pub message: String,
+    /// Partitions that wait because of it; 0 where none does yet.
+    pub partitions: u64,
 }
 
 /// A failure and when it happened.
@@ -171,16 +187,22 @@ impl ConnectorSnapshot {
     /// paused.
     #[must_use]
     pub fn not_ready_because(&self) -> Option<String> {
-        match (self.state, &self.last_error) {
-            (ConnectorState::Running | ConnectorState::Paused, _) if self.trouble.is_some() => {
-                self.trouble.as_ref().map(|trouble| format!("no broker answers: {trouble}"))
-            }
-            (ConnectorState::Running | ConnectorState::Paused, _) if self.assigned => None,
-            (ConnectorState::Running | ConnectorState::Paused, _) => {
-                Some("waits for its assignment".to_owned())
-            }
-            (state, Some(error)) => Some(format!("{}: {}", state.as_str(), error.message)),
-            (state, None) => Some(state.as_str().to_owned()),
+        let state = self.state.as_str();
+        match self.state {
+            ConnectorState::Running | ConnectorState::Paused => match &self.trouble {
+                Some(trouble) => Some(format!("no broker answers: {trouble}")),
+                None if self.assigned => None,
+                None => Some("waits for its assignment".to_owned()),
+            },
+            // The last error may be of an earlier life.
+            ConnectorState::Starting => Some(match self.troubles.first() {
+                Some(trouble) => format!("{state}: {}", trouble.message),
+                None => state.to_owned(),
+            }),
+            ConnectorState::Failed | ConnectorState::Stopped => Some(match &self.last_error {
+                Some(error) if self.state == ConnectorState::Failed => format!("{state}: {}", error.message),
+                _ => state.to_owned(),
+            }),
         }
     }
 }
@@ -253,6 +275,13 @@ mod tests {
             connector.state = state;
             assert_eq!(connector.not_ready_because().as_deref(), Some(state.as_str()));
         }
+        connector.last_error =
+            Some(ErrorSnapshot { message: "of an earlier life".into(), ..Default::default() });
+        connector.state = ConnectorState::Starting;
+        assert_eq!(connector.not_ready_because().as_deref(), Some("starting"));
+        let message = "no such bucket".to_owned();
+        connector.troubles = vec![TroubleSnapshot { message, ..Default::default() }];
+        assert_eq!(connector.not_ready_because().as_deref(), Some("starting: no such bucket"));
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(super) fn compare(
         .map(|(end, committed)| OffsetRange::new(end, committed));
     let mut report = CommitReport {
         offset: commits.after.offset.map(Offset::as_i64),
+        published_below: commits.before.filed().map(Offset::as_i64),
         pending: None,
         unfiled: commits.after.unfiled().map(Span::from),
         problems: Vec::new(),

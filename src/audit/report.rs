@@ -119,7 +119,8 @@ impl PartitionReport {
     /// Everything that keeps delivery from being proved, one line each, lower case.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.gaps.iter().filter_map(Gap::problem).collect();
+        let gaps = self.gaps.iter().filter(|gap| !self.is_under_way(gap.span));
+        let mut lines: Vec<String> = gaps.filter_map(Gap::problem).collect();
         lines.extend(self.broker_silent.iter().map(|reason| {
             let front = self.offsets.map_or_else(
                 || "what the group has committed".to_owned(),
@@ -135,9 +136,7 @@ impl PartitionReport {
                 overlap.first, overlap.second
             )
         }));
-        // What is still to be published of an announced flush is not missing yet.
-        let pending = self.committed.as_ref().and_then(|commit| commit.pending);
-        let missing = self.incomplete.iter().filter(|flush| Some(flush.span) != pending);
+        let missing = self.incomplete.iter().filter(|flush| !self.is_under_way(flush.span));
         lines.extend(missing.map(|flush| {
             format!("incomplete: flush {} has {} of its {} files", flush.span, flush.files, flush.made)
         }));
@@ -156,6 +155,14 @@ impl PartitionReport {
                 .flat_map(|commit| commit.problems.iter().map(|line| format!("commit: {line}"))),
         );
         lines
+    }
+
+    /// Whether files of these offsets may have been published while files were listed, or may still be. That the group announced
+    /// whatever lies there is held against its commits.
+    fn is_under_way(&self, span: Span) -> bool {
+        self.committed.as_ref().is_some_and(|commit| {
+            Some(span) == commit.pending || span.start >= commit.published_below.unwrap_or_default()
+        })
     }
 }
 
@@ -321,6 +328,9 @@ pub struct Note {
 pub struct CommitReport {
     /// The committed offset; absent when there is none.
     pub offset: Option<i64>,
+    /// Every file of what lies below it was published before the files were listed. What lies beyond may have come while they
+    /// were: a listing is not one moment, so of that it may show some files and not others.
+    pub published_below: Option<i64>,
     /// The flush that is announced and not settled.
     pub pending: Option<Span>,
     /// What is committed behind the last file and became no row: skipped, or dead letters, as the commit says. The next file

@@ -349,6 +349,7 @@ fn a_file_missing_from_a_flush_is_found() {
     let mut report = report.clone();
     report.committed = Some(CommitReport {
         offset: Some(10),
+        published_below: Some(20),
         pending: Some(range(10, 20).into()),
         unfiled: None,
         problems: Vec::new(),
@@ -359,6 +360,31 @@ fn a_file_missing_from_a_flush_is_found() {
     report.committed.as_mut().unwrap().pending = Some(range(20, 30).into());
     report.judge();
     assert_eq!(report.problems(), ["incomplete: flush [10, 20) has 1 of its 2 files"]);
+    // It may have been published while the files were listed.
+    report.committed.as_mut().unwrap().published_below = Some(10);
+    report.judge();
+    assert!(report.ok);
+}
+
+#[test]
+fn gaps_of_what_was_published_while_files_were_listed_are_no_finding() {
+    let lake =
+        vec![(file("t", 0, 0, 10, ""), (0..10).collect()), (file("t", 0, 20, 30, ""), (20..30).collect())];
+    let mut report = only(&audit_as(&lake, |_| ())).clone();
+    assert_eq!(report.problems().len(), 1, "{report:?}");
+    let committed = |published_below| CommitReport {
+        offset: Some(30),
+        published_below,
+        pending: None,
+        unfiled: None,
+        problems: Vec::new(),
+    };
+    for (published_below, under_way) in [(Some(30), false), (Some(11), false), (Some(10), true), (None, true)]
+    {
+        report.committed = Some(committed(published_below));
+        report.judge();
+        assert_eq!(report.ok, under_way, "{published_below:?}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let end = daemon.join().map_err(|_| anyhow::anyhow!("the daemon panicked"))?;
     let took = began.elapsed();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    if let DaemonEnd::Failed(failures) = &end {
+    if let DaemonEnd::Failed(failures) | DaemonEnd::DoneWithout(failures) = &end {
         for (_, failure) in failures {
             complain(format_args!("sluice: {failure}"));
         }

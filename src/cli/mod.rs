@@ -6,6 +6,7 @@ pub mod demo;
 pub mod inspect;
 mod output;
 mod place;
+mod replay;
 pub mod run;
 
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Prove delivery: every offset at most once, ranges contiguous, every file readable.
     Audit(AuditArguments),
+    /// Not there yet: Parquet files back into a topic.
+    #[command(hide = true)]
+    Replay(ReplayArguments),
 }
 
 /// `sluice run`.
@@ -123,6 +127,14 @@ pub struct AuditArguments {
     pub options: Vec<String>,
 }
 
+/// `sluice replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// Whatever it is asked for.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "URL")]
+    pub arguments: Vec<std::ffi::OsString>,
+}
+
 /// Runs the command of the process's arguments.
 ///
 /// # Errors
@@ -135,6 +147,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Audit(arguments) => audit::audit(&arguments),
+        Command::Replay(_) => Ok(replay::replay()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! `sluice run`: the daemon, or a bounded run. Owns signals and the exit code.
 
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -11,12 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::check::{endpoint_problems, offline_problems};
 use crate::cli::inspect::published_footer;
-use crate::cli::output::complain;
+use crate::cli::output::{Align, Table, complain, thousands, to_stdout};
 use crate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunArguments, environment, runtime};
 use crate::config;
 use crate::config::settings::{LogFormat, Settings};
 use crate::connector::Process;
-use crate::daemon::{self, DaemonEnd, Signals, Surroundings};
+use crate::daemon::{self, ConnectorSummary, DaemonEnd, Signals, Surroundings};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::storage::UploadRoom;
@@ -66,17 +68,20 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     );
     warn_of(&settings);
     let path = arguments.config.clone();
+    let (sender, summaries) = channel();
     let surroundings = Surroundings {
         reread: Some(Box::new(move || reread(&path))),
         logs: Some(logs.clone()),
         footers: Some(Arc::new(|storage, path| Box::pin(published_footer(storage, path)))),
+        summaries: Some(sender),
     };
     let end = daemon::run(&settings, &process, &Metrics::new(), &signals, surroundings);
     // Staged files tidy up as their work is dropped. Uploads that hang must not keep the process: what they belong to is
     // not committed.
     runtime.shutdown_timeout(LAST_WORK);
     let code = match end {
-        DaemonEnd::Done => EXIT_DONE,
+        // What was drained was drained; that others had failed before is told in the log.
+        DaemonEnd::Done | DaemonEnd::DoneWithout(_) => EXIT_DONE,
         DaemonEnd::Failed(failures) => {
             // Told in the log already; who reads the last line on a terminal sees what to do.
             if settings.daemon.log_format == LogFormat::Text {
@@ -96,11 +101,37 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         DaemonEnd::TimedOut => EXIT_FAILED,
     };
     logs.finish();
+    if std::io::stdout().is_terminal() {
+        to_stdout(|out| write_summaries(out, summaries.try_iter()))?;
+    }
     if code != EXIT_DONE {
         // Threads that wait for a service would keep an ordinary return from ending the process.
         std::process::exit(i32::from(code));
     }
     Ok(ExitCode::from(code))
+}
+
+/// A table of what each connector of a bounded run did; nothing without any.
+fn write_summaries(
+    out: &mut dyn Write,
+    summaries: impl Iterator<Item = ConnectorSummary>,
+) -> std::io::Result<()> {
+    let mut summaries = summaries.peekable();
+    if summaries.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[&[Align::Left; 2][..], &[Align::Right; 7]].concat());
+    table.push(["connector", "", "records", "rows", "files", "size", "dead letters", "skipped", "time"]);
+    for ConnectorSummary { connector, outcome, totals, took } in summaries {
+        let numbers = [totals.records, totals.rows, totals.files].map(thousands);
+        let more = [totals.dead_letters, totals.skipped].map(thousands);
+        let size = format!("{:.1} MiB", totals.file_bytes as f64 / f64::from(1 << 20));
+        let time = format!("{:.1} s", took.as_secs_f64());
+        let words = [connector, outcome.to_owned()];
+        table.push(words.into_iter().chain(numbers).chain([size]).chain(more).chain([time]));
+    }
+    writeln!(out)?;
+    table.write(out, "  ")
 }
 
 /// A flush over many storage partitions has many files open at once; the customary soft limit of 1,024 is for programs that
@@ -151,5 +182,40 @@ async fn hear(mut stream: Signal, kind: SignalKind, signals: Arc<Signals>) {
             tracing::warn!("second signal: ending at once; what is not committed will be read again");
             signals.abort.store(true, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::ConnectorTotals;
+
+    #[test]
+    fn a_bounded_run_ends_with_a_table() {
+        let totals = ConnectorTotals {
+            records: 1_500,
+            rows: 1_499,
+            files: 2,
+            file_bytes: 3 << 20,
+            skipped: 1,
+            ..Default::default()
+        };
+        let orders = ConnectorSummary {
+            connector: "orders".to_owned(),
+            outcome: "done",
+            totals,
+            took: Duration::from_millis(2_340),
+        };
+        let mut out = Vec::new();
+        write_summaries(&mut out, [orders].into_iter()).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let expected = "
+  connector        records   rows  files     size  dead letters  skipped   time
+  orders     done    1,500  1,499      2  3.0 MiB             0        1  2.3 s
+";
+        assert_eq!(shown, expected);
+        let mut out = Vec::new();
+        write_summaries(&mut out, std::iter::empty()).unwrap();
+        assert!(out.is_empty(), "a daemon has no table");
     }
 }

@@ -21,7 +21,7 @@ use crate::task::SinkTask;
 use crate::task::alarm::Alarm;
 use crate::task::claim::Claim;
 use crate::task::clock::{Now, Tick};
-use crate::task::message::{Attempt, Effect, Input, SchemaText};
+use crate::task::message::{Attempt, Effect, Event, Input, SchemaText};
 
 /// How often the task's state is shown to people, and the longest sleep.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ impl Door {
                 self.status.show(self.number, self.task.snapshot(), began);
             }
         }
-        self.status.show(self.number, Vec::new(), began);
+        self.status.leave(self.number);
     }
 
     /// What the task hears next; `None` when nobody will say anything any more.
@@ -106,6 +106,7 @@ impl Door {
             }
             Effect::Release { tp, epoch } => {
                 failpoint!("release.before");
+                self.status.note_released(self.number, &tp);
                 self.commands.send(Command::Release(tp, epoch));
             }
             Effect::Finished { tp, epoch } => self.commands.send(Command::Finished(tp, epoch)),
@@ -125,7 +126,14 @@ impl Door {
                 self.observer.failed(tp.as_ref());
                 self.commands.send(Command::Fail(failure));
             }
-            Effect::Report(event) => self.observer.observe(event),
+            Effect::Report(event) => {
+                if let Event::Settled { tp, range } = &event {
+                    self.status.note_committed(self.number, tp, range.end);
+                } else if let Event::Started { tp, offset, .. } = &event {
+                    self.status.note_committed(self.number, tp, *offset);
+                }
+                self.observer.observe(event);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod staging;
 mod status;
 mod sweeping;
 mod timing;
+mod watching;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use crate::connector::observer::Observer;
 use crate::connector::staging::Staging;
 use crate::connector::sweeping::Sweeper;
 use crate::connector::timing::Timing;
+use crate::connector::watching::Watcher;
 use crate::error::{Failure, Stage};
 use crate::failpoint::failpoint;
 use crate::kafka::{
@@ -142,6 +144,7 @@ impl Connector {
         let containment = Containment::new(process.runtime.clone(), commands.clone());
         let listings = Listings::new(store.clone(), containment.clone());
         let sweeper = Sweeper::start(&settings.name, &settings.kafka.topics, store.clone(), &containment);
+        let watcher = Watcher::start(&settings.name, store.clone(), status.clone(), &containment);
         for (number, (task, inputs)) in tasks.into_iter().enumerate() {
             let reply = crew.tasks[number].clone();
             let door = Door {
@@ -172,7 +175,7 @@ impl Connector {
         let supervisor = std::thread::Builder::new()
             .name(format!("connector-{}", settings.name))
             .spawn(move || {
-                let _sweeper = sweeper;
+                let _at_work = (sweeper, watcher);
                 crew.supervise()
             })
             .map_err(|error| Failure::retriable(Stage::Consume, format!("cannot start a thread: {error}")))?;
@@ -261,7 +264,10 @@ impl Readiness<'_> {
                     if swept != crate::storage::Swept::default() {
                         tracing::info!(
                             connector = self.settings.name,
-                            "leftovers of ended processes removed: {swept:?}"
+                            directories = swept.directories,
+                            files = swept.files,
+                            bytes = swept.bytes,
+                            "leftovers of ended processes removed"
                         );
                     }
                     Ok::<Store, StorageError>(store)
@@ -287,12 +293,17 @@ impl Readiness<'_> {
         let mut told: Option<Instant> = None;
         loop {
             let failure = match attempt() {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.status.set_not_started(None);
+                    return Ok(value);
+                }
                 Err(failure @ Failure::Retriable { .. }) => failure,
                 Err(failure) => return Err(failure),
             };
             self.status.note_failure(&failure);
             let reason = failure.reason();
+            let waits = Failure::retriable(failure.stage(), format!("waiting for {what}: {reason}"));
+            self.status.set_not_started(Some(waits));
             if self.give_up.load(Ordering::SeqCst) {
                 return Err(Failure::fatal(
                     failure.stage(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::admin::snapshot::{
     ConnectorSnapshot, ConnectorState, ErrorSnapshot, FileSnapshot, FlushSnapshot, PartitionSnapshot,
+    TroubleSnapshot,
 };
 use crate::error::Failure;
 use crate::kafka::ConsumerStatus;
@@ -30,8 +31,18 @@ struct Told {
     state: ConnectorState,
     topics: Vec<String>,
     restart_at: Option<Instant>,
+    /// An operator has paused it.
+    operator_paused: bool,
     /// Where the life at hand met what ended it.
     culprit: Option<TopicPartition>,
+    /// Why it cannot start, tried again.
+    not_started_because: Option<Failure>,
+    /// What is wrong with the place of its files, as looked at now and then.
+    place: Option<Failure>,
+    /// Committed offsets of the partitions that it has, or had when it failed, by task.
+    committed: BTreeMap<usize, BTreeMap<TopicPartition, Offset>>,
+    /// Something has failed: partitions go, and their offsets stay known.
+    failing: bool,
     /// The newest first.
     files: VecDeque<FileSnapshot>,
     /// The newest first.
@@ -68,7 +79,14 @@ impl ConnectorStatus {
         self.consumer.assigned.store(false, Ordering::Relaxed);
         self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.told().culprit = None;
+        {
+            let mut told = self.told();
+            told.culprit = None;
+            told.not_started_because = None;
+            told.place = None;
+            told.committed.clear();
+            told.failing = false;
+        }
         self.set_state(ConnectorState::Starting);
     }
 
@@ -79,9 +97,45 @@ impl ConnectorStatus {
         told.restart_at = None;
     }
 
+    /// Says why it cannot start and tries again; `None`: nothing is in its way any more.
+    pub(super) fn set_not_started(&self, because: Option<Failure>) {
+        self.told().not_started_because = because;
+    }
+
+    /// Says what is wrong with the place of its files; `None`: nothing. Gives whether that is news.
+    pub(super) fn set_place(&self, trouble: Option<Failure>) -> bool {
+        let mut told = self.told();
+        let before = std::mem::replace(&mut told.place, trouble);
+        before.as_ref().map(Failure::reason) != told.place.as_ref().map(Failure::reason)
+    }
+
+    /// Says whether an operator wants it paused, whatever it is doing.
+    pub fn set_operator_paused(&self, paused: bool) {
+        self.told().operator_paused = paused;
+    }
+
+    /// Committed offsets of the partitions it has, or had when it failed.
+    #[must_use]
+    pub fn last_committed(&self) -> BTreeMap<TopicPartition, Offset> {
+        self.told().committed.values().flatten().map(|(tp, offset)| (tp.clone(), *offset)).collect()
+    }
+
+    /// Keeps what a task has committed, or found committed.
+    pub(super) fn note_committed(&self, task: usize, tp: &TopicPartition, offset: Offset) {
+        self.told().committed.entry(task).or_default().insert(tp.clone(), offset);
+    }
+
+    /// A task has given a partition up, for others to go on with.
+    pub(super) fn note_released(&self, task: usize, tp: &TopicPartition) {
+        if let Some(committed) = self.told().committed.get_mut(&task) {
+            committed.remove(tp);
+        }
+    }
+
     /// Keeps the partition that ends the life at hand; the first one named stays.
     pub fn note_culprit(&self, tp: Option<&TopicPartition>) {
         let mut told = self.told();
+        told.failing = true;
         told.culprit = told.culprit.take().or_else(|| tp.cloned());
     }
 
@@ -144,6 +198,7 @@ impl ConnectorStatus {
     /// Everything, at this moment.
     #[must_use]
     pub fn snapshot(&self) -> ConnectorSnapshot {
+        let broker = self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let highs = self.consumer.highs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let told = self.told();
         let paused = told.state == ConnectorState::Paused;
@@ -169,8 +224,10 @@ impl ConnectorStatus {
         ConnectorSnapshot {
             name: self.name.clone(),
             state: told.state,
+            paused: told.operator_paused,
             assigned: self.consumer.assigned.load(Ordering::Relaxed),
-            trouble: self.consumer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            troubles: troubles(&told, broker.as_deref(), &tasks),
+            trouble: broker,
             last_error: told.errors.front().cloned(),
             topics,
             buffered_bytes: buffered,
@@ -184,8 +241,20 @@ impl ConnectorStatus {
     }
 
     pub(super) fn show(&self, task: usize, lanes: Vec<LaneSnapshot>, began: Instant) {
+        {
+            let mut told = self.told();
+            if !told.failing && !lanes.is_empty() {
+                let running = lanes.iter().filter(|lane| lane.running);
+                told.committed.insert(task, running.map(|lane| (lane.tp.clone(), lane.settled)).collect());
+            }
+        }
         let show = TaskShow { lanes, began, at: Instant::now() };
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(task, show);
+    }
+
+    /// A task has ended, and has no partition any more. What it had committed stays known.
+    pub(super) fn leave(&self, task: usize) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
     }
 
     fn note(&self, stage: &str, kind: &str, message: String) {
@@ -207,6 +276,34 @@ impl ConnectorStatus {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What keeps the connector from delivering at the moment: one entry a stage.
+fn troubles(told: &Told, broker: Option<&str>, tasks: &BTreeMap<usize, TaskShow>) -> Vec<TroubleSnapshot> {
+    let mut found: BTreeMap<&'static str, TroubleSnapshot> = BTreeMap::new();
+    let mut add = |stage: &'static str, message: &str, partitions: u64| {
+        let known = found.entry(stage).or_insert_with(|| TroubleSnapshot {
+            stage: stage.to_owned(),
+            message: message.to_owned(),
+            partitions: 0,
+        });
+        known.partitions += partitions;
+    };
+    if !told.state.is_active() && told.state != ConnectorState::Starting {
+        return Vec::new();
+    }
+    let lanes = || tasks.values().flat_map(|show| &show.lanes);
+    if let Some(message) = broker {
+        add("consume", message, lanes().count() as u64);
+    }
+    // The looks at the place say more than what a step met there.
+    for failure in told.not_started_because.iter().chain(&told.place) {
+        add(failure.stage().as_str(), failure.reason(), 0);
+    }
+    for failure in lanes().filter_map(|lane| lane.trouble.as_ref()) {
+        add(failure.stage().as_str(), failure.reason(), 1);
+    }
+    found.into_values().collect()
 }
 
 fn partition(
@@ -255,6 +352,23 @@ mod tests {
     use super::*;
     use crate::error::Stage;
 
+    fn quiet_lane() -> LaneSnapshot {
+        LaneSnapshot {
+            tp: TopicPartition::new("t", 0),
+            running: true,
+            settled: Offset::ZERO,
+            position: Offset::ZERO,
+            high: Offset::new(5).unwrap(),
+            open_rows: 0,
+            buffered_bytes: 0,
+            oldest_unsettled: None,
+            oldest_timestamp_ms: None,
+            deliveries: 0,
+            paused: false,
+            trouble: None,
+        }
+    }
+
     #[test]
     fn repeats_of_an_error_are_one_and_old_ones_go() {
         let status = ConnectorStatus::new("orders", Vec::new());
@@ -273,20 +387,37 @@ mod tests {
     }
 
     #[test]
-    fn lag_in_seconds_goes_by_the_oldest_record_that_is_not_settled() {
-        let lane = LaneSnapshot {
-            tp: crate::position::TopicPartition::new("t", 0),
-            running: true,
-            settled: Offset::ZERO,
-            position: Offset::ZERO,
-            high: Offset::new(5).unwrap(),
-            open_rows: 0,
-            buffered_bytes: 0,
-            oldest_unsettled: None,
-            oldest_timestamp_ms: Some(now_ms() - 60_000),
-            deliveries: 0,
-            paused: false,
+    fn trouble_is_shown_once_a_stage_and_only_while_it_lasts() {
+        let status = ConnectorStatus::new("orders", Vec::new());
+        let shown = |status: &ConnectorStatus| {
+            let all = status.snapshot().troubles.into_iter();
+            all.map(|one| (one.stage, one.message, one.partitions)).collect::<Vec<_>>()
         };
+        status.set_not_started(Some(Failure::retriable(Stage::Seal, "no such directory")));
+        assert_eq!(shown(&status), [("seal".to_owned(), "no such directory".to_owned(), 0)]);
+        status.set_not_started(None);
+        status.set_state(ConnectorState::Running);
+        let lane = |number, trouble: Option<Failure>| LaneSnapshot {
+            tp: TopicPartition::new("t", number),
+            trouble,
+            ..quiet_lane()
+        };
+        let publish = |reason: &str| Some(Failure::retriable(Stage::Publish, reason));
+        status.show(0, vec![lane(0, publish("first")), lane(1, None)], Instant::now());
+        status.show(1, vec![lane(2, publish("second"))], Instant::now());
+        assert!(status.set_place(Some(Failure::retriable(Stage::Seal, "gone"))), "news");
+        assert!(!status.set_place(Some(Failure::retriable(Stage::Seal, "gone"))), "no news");
+        let (publish, seal) = ("publish".to_owned(), "seal".to_owned());
+        assert_eq!(shown(&status), [(publish, "first".to_owned(), 2), (seal, "gone".to_owned(), 0)]);
+        assert!(status.set_place(None));
+        status.show(0, Vec::new(), Instant::now());
+        status.leave(1);
+        assert_eq!(shown(&status), []);
+    }
+
+    #[test]
+    fn lag_in_seconds_goes_by_the_oldest_record_that_is_not_settled() {
+        let lane = LaneSnapshot { oldest_timestamp_ms: Some(now_ms() - 60_000), ..quiet_lane() };
         let shown = partition(&lane, None, Instant::now(), false);
         assert!(shown.lag_seconds.unwrap() >= 60.0 && shown.lag_records == Some(5));
         let settled = LaneSnapshot { settled: Offset::new(5).unwrap(), ..lane.clone() };

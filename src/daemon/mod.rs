@@ -1,6 +1,7 @@
 //! Supervises connectors: start, restart, pause, reload, drain on shutdown. Owns which connectors there are; does not own
 //! what a connector does.
 
+mod ending;
 mod notify;
 mod reload;
 mod restart;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,9 @@ use crate::admin::snapshot::{ConnectorState, DaemonSnapshot};
 use crate::admin::{Access, AdminCommand, AdminState, Footers, TlsListener};
 use crate::config::settings::{ConnectorSettings, DaemonSettings, Settings, StorageSettings};
 use crate::connector::{Connector, ConnectorStatus, Process};
-use crate::error::Failure;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
+pub use ending::{ConnectorSummary, DaemonEnd};
 use notify::Notifier;
 pub use reload::ReloadReport;
 use reload::{InForce, fixed_until_restart};
@@ -38,19 +40,6 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the service manager may hear a new status line.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// How a daemon ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DaemonEnd {
-    /// Every connector drained, or reached its end in a bounded run.
-    Done,
-    /// A bounded run was stopped before these connectors reached their ends; what they published is committed.
-    Interrupted(Vec<String>),
-    /// Some connector failed; the names and failures.
-    Failed(Vec<(String, Failure)>),
-    /// The drain did not end in time; offsets are right, unsettled records will be read again.
-    TimedOut,
-}
 
 /// What the outside tells a running daemon.
 #[derive(Default)]
@@ -75,6 +64,8 @@ pub struct Surroundings {
     pub logs: Option<LogControl>,
     /// Reads footers of published files.
     pub footers: Option<Footers>,
+    /// Hears what each connector of a bounded run did, when all have ended.
+    pub summaries: Option<Sender<ConnectorSummary>>,
 }
 
 /// Runs every connector of `settings` until the end: of the bounded run, of the drain after `signals.shutdown`, or, in
@@ -245,6 +236,8 @@ impl Daemon {
             }
             if signals.shutdown.load(Ordering::SeqCst) && draining.is_none() {
                 draining = Some(Instant::now());
+                // Whoever asks for something now, or has asked, is told that it is too late.
+                inbox = None;
                 self.begin_shutdown();
             }
             if signals.reload.swap(false, Ordering::SeqCst) && draining.is_none() {
@@ -255,7 +248,7 @@ impl Daemon {
                 self.reload_if_files_changed();
             }
             while let Some(command) = inbox.as_mut().and_then(|inbox| inbox.try_recv().ok()) {
-                self.obey(command, draining.is_some());
+                self.obey(command);
             }
             self.look(draining.is_some());
             let ended = self.connectors.iter().all(Supervised::has_ended);
@@ -312,24 +305,21 @@ impl Daemon {
         self.history.sample_when_due(around.now, || (snapshot(&self.shown), self.metrics.clone()));
     }
 
-    fn obey(&mut self, command: AdminCommand, draining: bool) {
+    fn obey(&mut self, command: AdminCommand) {
         match command {
-            AdminCommand::Connector { connector: name, action } => {
-                let Some(connector) = self.connectors.iter_mut().find(|one| one.name() == name) else {
-                    return;
+            AdminCommand::Connector { connector: name, action, reply } => {
+                let found = self.connectors.iter_mut().find(|one| one.name() == name);
+                let outcome = match found {
+                    Some(connector) => connector.act(action),
+                    None => Err(format!("connector {name} is not configured any more")),
                 };
-                tracing::info!(connector = name, action = action.as_str(), "operator command");
-                if !draining {
-                    connector.act(action);
-                }
+                let refused = outcome.as_ref().err();
+                tracing::info!(connector = name, action = action.as_str(), refused, "operator command");
+                // Who asked may have gone.
+                let _ = reply.send(outcome);
             }
             AdminCommand::Reload { reply } => {
-                let outcome = if draining {
-                    Err(vec!["the daemon is shutting down".to_owned()])
-                } else {
-                    self.reload()
-                };
-                let _ = reply.send(outcome);
+                let _ = reply.send(self.reload());
             }
         }
     }
@@ -466,17 +456,15 @@ impl Daemon {
     }
 
     fn end(&self) -> DaemonEnd {
-        let failures: BTreeMap<String, Failure> = self
-            .connectors
-            .iter()
-            .filter_map(|connector| Some((connector.name().to_owned(), connector.failure()?.clone())))
-            .collect();
-        if !failures.is_empty() {
-            return DaemonEnd::Failed(failures.into_iter().collect());
+        let end = ending::judge(&self.connectors, self.bounded);
+        if self.bounded {
+            for summary in ending::summarize(&self.connectors) {
+                if let Some(summaries) = &self.surroundings.summaries {
+                    let _ = summaries.send(summary);
+                }
+            }
         }
-        let before_end = self.connectors.iter().filter(|connector| !connector.has_reached_end());
-        let names: Vec<String> = before_end.map(|connector| connector.name().to_owned()).collect();
-        if self.bounded && !names.is_empty() { DaemonEnd::Interrupted(names) } else { DaemonEnd::Done }
+        end
     }
 }
 

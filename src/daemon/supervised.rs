@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::ending::ConnectorSummary;
 use super::reload::InForce;
 use super::restart::{RestartBackoff, may_help};
 use crate::admin::ConnectorAction;
@@ -54,6 +55,12 @@ pub(super) struct Supervised {
     backoff: RestartBackoff,
     rebalances_seen: u64,
     reached_end: bool,
+    /// It had failed when the process was asked to end.
+    was_down: bool,
+    /// When it was first started.
+    began: Option<Instant>,
+    /// When its last life ended.
+    ended: Option<Instant>,
 }
 
 enum Life {
@@ -106,6 +113,9 @@ impl Supervised {
             backoff: RestartBackoff::default(),
             rebalances_seen: 0,
             reached_end: false,
+            was_down: false,
+            began: None,
+            ended: None,
         }
     }
 
@@ -151,6 +161,23 @@ impl Supervised {
         }
     }
 
+    /// Whether it had failed, or waited to be started again, when [`Self::drain`] was called.
+    pub(super) fn was_down_when_drained(&self) -> bool {
+        self.was_down
+    }
+
+    /// What it did until now.
+    pub(super) fn summary(&self) -> ConnectorSummary {
+        let outcome = match (self.has_failed(), self.reached_end) {
+            (true, _) => "failed",
+            (false, true) => "done",
+            (false, false) => "stopped",
+        };
+        let until = self.ended.unwrap_or_else(Instant::now);
+        let took = self.began.map_or(Duration::ZERO, |began| until.saturating_duration_since(began));
+        ConnectorSummary { connector: self.name().to_owned(), outcome, totals: self.metrics.totals(), took }
+    }
+
     /// Starts it if it waits to be started.
     pub(super) fn start_if_held(&mut self) {
         if matches!(self.life, Life::Held) {
@@ -173,24 +200,50 @@ impl Supervised {
 
     /// Drains it: the process ends.
     pub(super) fn drain(&mut self) {
+        self.was_down = self.has_failed();
         self.then = Then::Rest;
         self.stop();
     }
 
-    pub(super) fn act(&mut self, action: ConnectorAction) {
+    /// Does what an operator asks for, or says why it cannot be done and what can.
+    pub(super) fn act(&mut self, action: ConnectorAction) -> Result<(), String> {
+        // What is no longer configured has no settings to come back with.
+        if self.target().is_none() {
+            let name = self.name();
+            return Err(format!("connector {name} is being removed: it flushes, commits and ends by itself"));
+        }
         match action {
             ConnectorAction::Pause => self.set_paused(true),
             ConnectorAction::Resume => self.set_paused(false),
-            // What is no longer configured has no settings to come back with.
-            ConnectorAction::Restart if self.target().is_none() => {
-                tracing::warn!(connector = self.name(), "not restarted: it is being removed");
-            }
             ConnectorAction::Restart => self.restart(None),
-            ConnectorAction::Flush => {
-                if let Life::Running { connector, .. } = &self.life {
-                    connector.flush();
-                }
+            ConnectorAction::Flush => match &self.life {
+                Life::Running { connector, drain: None, .. } => connector.flush(),
+                _ => return Err(self.nothing_to_flush()),
+            },
+        }
+        Ok(())
+    }
+
+    fn nothing_to_flush(&self) -> String {
+        let name = self.name();
+        match &self.life {
+            Life::Held | Life::Starting(..) => {
+                format!("connector {name} is starting and has nothing open yet; ask again once it is running")
             }
+            Life::Running { .. } => {
+                format!("connector {name} is draining, which flushes everything; nothing is left to be done")
+            }
+            Life::BackingOff { .. } => format!(
+                "connector {name} has failed and holds nothing that could be flushed: what was not committed is read \
+                 again when it is started, which it is by itself; POST /api/connectors/{name}/restart does it now"
+            ),
+            Life::Failed(_) => format!(
+                "connector {name} has failed and holds nothing that could be flushed: what was not committed is read \
+                 again once it runs; mend what last_error names, then POST /api/connectors/{name}/restart"
+            ),
+            Life::Done => format!(
+                "connector {name} has ended and holds nothing; POST /api/connectors/{name}/restart starts it again"
+            ),
         }
     }
 
@@ -223,6 +276,7 @@ impl Supervised {
 
     fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
+        self.status.set_operator_paused(paused);
         if let Life::Running { connector, .. } = &self.life {
             connector.set_paused(paused);
             let state = if paused { ConnectorState::Paused } else { ConnectorState::Running };
@@ -233,6 +287,8 @@ impl Supervised {
     /// Starts the connector on a thread of its own: getting ready may take as long as its services do.
     fn begin(&mut self) {
         self.status.begin();
+        self.began.get_or_insert_with(Instant::now);
+        self.ended = None;
         self.give_up = Arc::default();
         let (settings, metrics, status) =
             (self.in_force.settings.clone(), self.metrics.clone(), self.status.clone());
@@ -309,7 +365,8 @@ impl Supervised {
         }
     }
 
-    fn ended(&self) -> Life {
+    fn ended(&mut self) -> Life {
+        self.ended = Some(Instant::now());
         tracing::info!(connector = self.in_force.settings.name, "connector stopped");
         self.status.set_state(ConnectorState::Stopped);
         Life::Done
@@ -320,6 +377,7 @@ impl Supervised {
         self.status.note_failure(&failure);
         self.status.set_state(ConnectorState::Failed);
         self.metrics.note_error(&failure);
+        self.ended = Some(Instant::now());
         if again && matches!(self.then, Then::Rest) {
             return self.back_off(failure, around.now.duration_since(since), around.now);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::admin::ConnectorAction;
 use crate::config;
-use crate::error::Stage;
+use crate::error::{Failure, Stage};
 use crate::kafka::{Announcement, Command, CommandSender, ConsumerEnd};
 
 /// What happened, in order: `start orders group`, `drain orders`, `paused orders`.
@@ -72,6 +72,12 @@ impl Theatre {
 
     fn fail(&self, name: &str, failure: Failure) {
         self.living.lock().unwrap()[name].send(Command::Fail(failure));
+    }
+
+    fn act(&mut self, name: &str, action: ConnectorAction) -> Result<(), String> {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        self.daemon.obey(AdminCommand::Connector { connector: name.to_owned(), action, reply });
+        answer.try_recv().expect("it is answered at once")
     }
 
     fn states(&self) -> Vec<(String, ConnectorState)> {
@@ -160,8 +166,7 @@ fn what_does_not_pass_by_itself_waits_for_a_person() {
     }
     assert!(theatre.daemon.connectors[0].has_ended());
     assert!(theatre.diary.lock().unwrap().is_empty());
-    let restart = AdminCommand::Connector { connector: "a".to_owned(), action: ConnectorAction::Restart };
-    theatre.daemon.obey(restart, false);
+    theatre.act("a", ConnectorAction::Restart).unwrap();
     theatre.look_until_diary(&["start a sluice-a"]);
 }
 
@@ -255,9 +260,7 @@ fn a_drain_that_does_not_end_does_not_keep_new_settings_out() {
 #[test]
 fn a_pause_lasts_until_it_is_taken_back() {
     let mut theatre = started(&settings(&[("a", "")], ""));
-    let act = |theatre: &mut Theatre, action| {
-        theatre.daemon.obey(AdminCommand::Connector { connector: "a".to_owned(), action }, false);
-    };
+    let act = |theatre: &mut Theatre, action| theatre.act("a", action).unwrap();
     act(&mut theatre, ConnectorAction::Pause);
     act(&mut theatre, ConnectorAction::Restart);
     theatre.look_until("it is back", |theatre| {
@@ -276,7 +279,77 @@ fn a_shutdown_ends_those_that_wait_to_be_started_again() {
     let signals = Arc::new(Signals::default());
     signals.shutdown.store(true, Ordering::SeqCst);
     let end = theatre.daemon.supervise(&signals, None);
-    assert!(matches!(end, DaemonEnd::Failed(failures) if failures.len() == 1 && failures[0].0 == "a"));
+    assert!(matches!(end, DaemonEnd::DoneWithout(down) if down.len() == 1 && down[0].0 == "a"));
+    assert_eq!(*theatre.diary.lock().unwrap(), ["drain b"]);
+}
+
+#[test]
+fn a_shutdown_is_done_whatever_had_failed_before_but_not_if_a_drain_fails() {
+    let mut theatre = started(&two());
+    theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
+    theatre.look_until("it has failed", |theatre| theatre.daemon.connectors[0].has_ended());
+    let signals = Arc::new(Signals::default());
+    signals.shutdown.store(true, Ordering::SeqCst);
+    theatre.stubborn.lock().unwrap().push("b".to_owned());
+    let (b, diary) = (theatre.living.lock().unwrap()["b"].clone(), theatre.diary.clone());
+    let fails = std::thread::spawn(move || {
+        while *diary.lock().unwrap() != ["drain b"] {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        b.send(Command::Fail(Failure::fatal(Stage::Publish, "the bucket is gone")));
+    });
+    let end = theatre.daemon.supervise(&signals, None);
+    fails.join().unwrap();
+    assert!(matches!(end, DaemonEnd::Failed(failures) if failures.len() == 1 && failures[0].0 == "b"));
+}
+
+#[test]
+fn a_command_that_can_do_nothing_says_so_and_a_pause_is_remembered() {
+    let mut theatre = Theatre::new(&settings(&[("a", "")], ""));
+    assert!(theatre.act("a", ConnectorAction::Flush).unwrap_err().contains("is starting"));
+    theatre.look_until("it runs", |theatre| theatre.states()[0].1 == ConnectorState::Running);
+    theatre.act("a", ConnectorAction::Flush).unwrap();
+    theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
+    theatre.look_until("it has failed", |theatre| theatre.states()[0].1 == ConnectorState::Failed);
+    let refused = theatre.act("a", ConnectorAction::Flush).unwrap_err();
+    assert!(refused.contains("POST /api/connectors/a/restart"), "{refused}");
+    theatre.act("a", ConnectorAction::Pause).unwrap();
+    let shown = snapshot(&theatre.daemon.shown).connectors.remove(0);
+    assert_eq!((shown.state, shown.paused), (ConnectorState::Failed, true));
+    theatre.act("a", ConnectorAction::Restart).unwrap();
+    theatre.look_until("it is back", |theatre| theatre.states()[0].1 == ConnectorState::Paused);
+    theatre.act("a", ConnectorAction::Resume).unwrap();
+    assert!(!snapshot(&theatre.daemon.shown).connectors[0].paused);
+    assert!(theatre.act("nobody", ConnectorAction::Pause).is_err());
+}
+
+#[test]
+fn whoever_asks_during_a_shutdown_is_told_so() {
+    let mut theatre = started(&two());
+    let signals = Arc::new(Signals::default());
+    signals.shutdown.store(true, Ordering::SeqCst);
+    let (commands, inbox) = mpsc::channel(4);
+    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    commands.try_send(AdminCommand::Reload { reply }).unwrap();
+    assert_eq!(theatre.daemon.supervise(&signals, Some(inbox)), DaemonEnd::Done);
+    assert!(answer.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Closed));
+    assert!(commands.is_closed());
+}
+
+#[test]
+fn a_bounded_run_sums_up_what_each_connector_did() {
+    let mut theatre = started(&two());
+    theatre.daemon.bounded = true;
+    let (sender, summaries) = std::sync::mpsc::channel();
+    theatre.daemon.surroundings.summaries = Some(sender);
+    theatre.daemon.metrics.connector("b").rows.add(7);
+    theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
+    theatre.living.lock().unwrap()["b"].send(Command::Drain);
+    let end = theatre.daemon.supervise(&Arc::default(), None);
+    assert!(matches!(end, DaemonEnd::Failed(failures) if failures[0].0 == "a"));
+    let told: Vec<_> =
+        summaries.try_iter().map(|one| (one.connector, one.outcome, one.totals.rows)).collect();
+    assert_eq!(told, [("a".to_owned(), "failed", 0), ("b".to_owned(), "stopped", 7)]);
 }
 
 #[test]
@@ -294,8 +367,9 @@ fn a_restart_does_not_bring_back_what_a_reload_removed() {
     let mut theatre = started(&two());
     theatre.stubborn.lock().unwrap().push("a".to_owned());
     assert_eq!(theatre.reload(Ok(settings(&[("b", "")], ""))).unwrap().removed, ["a"]);
-    let restart = AdminCommand::Connector { connector: "a".to_owned(), action: ConnectorAction::Restart };
-    theatre.daemon.obey(restart, false);
+    for action in ConnectorAction::ALL {
+        assert!(theatre.act("a", action).unwrap_err().contains("is being removed"));
+    }
     theatre.fail("a", Failure::fatal(Stage::Publish, "access denied"));
     theatre.look_until("it has left", |theatre| theatre.states().len() == 1);
     assert_eq!(*theatre.diary.lock().unwrap(), ["drain a"]);

@@ -51,7 +51,7 @@ impl Assembly<'_> {
                 Ok(Arc::new(BooleanArray::new(BooleanBuffer::new_unset(len), Some(absent))))
             }
             Store::Boolean(slot) => Ok(Arc::new(BooleanArray::new(self.bits(*slot), nulls))),
-            Store::I32(slot) => {
+            Store::I32(slot) | Store::TimeMillis(slot) => {
                 let values = renew(&mut self.buffers.i32s[*slot as usize]);
                 match field.data_type() {
                     DataType::Date32 => primitive::<Date32Type>(field, values, nulls),
@@ -59,7 +59,7 @@ impl Assembly<'_> {
                     _ => primitive::<Int32Type>(field, values, nulls),
                 }
             }
-            Store::I64(slot) | Store::FlooredMicros(slot) => {
+            Store::I64(slot) | Store::TimeMicros(slot) | Store::FlooredMicros(slot) => {
                 let values = renew(&mut self.buffers.i64s[*slot as usize]);
                 match field.data_type() {
                     DataType::Time64(_) => primitive::<Time64MicrosecondType>(field, values, nulls),

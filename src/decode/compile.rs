@@ -284,9 +284,9 @@ fn scalar(w: &Node, r: &Node, store: &Store) -> Option<Step> {
     Some(match (&w.shape, r.logical, store) {
         (Shape::Null, _, Store::Null(to)) => Step::Null { to: *to },
         (Shape::Boolean, _, Store::Boolean(to)) => Step::Boolean { to: *to },
-        (Shape::Int, Some(Logical::TimeMillis), Store::I32(to)) => Step::TimeMillis { to: *to },
+        (Shape::Int, _, Store::TimeMillis(to)) => Step::TimeMillis { to: *to },
         (Shape::Int, _, Store::I32(to)) => Step::Int { to: *to },
-        (Shape::Int | Shape::Long, Some(Logical::TimeMicros), Store::I64(to)) => Step::TimeMicros { to: *to },
+        (Shape::Int | Shape::Long, _, Store::TimeMicros(to)) => Step::TimeMicros { to: *to },
         (Shape::Int | Shape::Long, _, Store::FlooredMicros(to)) => {
             Step::FlooredMicros { to: *to, narrow: w.shape == Shape::Int }
         }

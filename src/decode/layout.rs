@@ -50,6 +50,9 @@ pub(super) enum Store {
     Boolean(Slot),
     I32(Slot),
     I64(Slot),
+    /// Like the integers, but of times of day, which end with the day.
+    TimeMillis(Slot),
+    TimeMicros(Slot),
     /// Microseconds of Avro's nanoseconds.
     FlooredMicros(Slot),
     F32(Slot),
@@ -189,8 +192,8 @@ impl PoolSizes {
         match store {
             Store::Null(_) => leaf(0),
             Store::Boolean(_) => leaf(1),
-            Store::I32(_) | Store::F32(_) => leaf(4),
-            Store::I64(_) | Store::FlooredMicros(_) | Store::F64(_) => leaf(8),
+            Store::I32(_) | Store::TimeMillis(_) | Store::F32(_) => leaf(4),
+            Store::I64(_) | Store::TimeMicros(_) | Store::FlooredMicros(_) | Store::F64(_) => leaf(8),
             Store::I128(_) => leaf(16),
             Store::I256(_) => leaf(32),
             Store::Bytes(_) => leaf(END_BYTES),
@@ -208,10 +211,10 @@ impl PoolSizes {
         match kind {
             ColumnKind::Null => Store::Null(next(&mut self.nulls)),
             ColumnKind::Boolean => Store::Boolean(next(&mut self.bits)),
-            ColumnKind::Int32 | ColumnKind::Date | ColumnKind::TimeMillis => Store::I32(next(&mut self.i32s)),
-            ColumnKind::Int64 | ColumnKind::TimeMicros | ColumnKind::Timestamp { .. } => {
-                Store::I64(next(&mut self.i64s))
-            }
+            ColumnKind::Int32 | ColumnKind::Date => Store::I32(next(&mut self.i32s)),
+            ColumnKind::Int64 | ColumnKind::Timestamp { .. } => Store::I64(next(&mut self.i64s)),
+            ColumnKind::TimeMillis => Store::TimeMillis(next(&mut self.i32s)),
+            ColumnKind::TimeMicros => Store::TimeMicros(next(&mut self.i64s)),
             ColumnKind::NanosAsMicros { .. } => Store::FlooredMicros(next(&mut self.i64s)),
             ColumnKind::Float32 => Store::F32(next(&mut self.f32s)),
             ColumnKind::Float64 => Store::F64(next(&mut self.f64s)),
@@ -261,8 +264,10 @@ impl LayoutNode {
         match &self.store {
             Store::Null(slot) => fills.push(Fill::Null(*slot)),
             Store::Boolean(slot) => fills.push(Fill::Bit(*slot)),
-            Store::I32(slot) => fills.push(Fill::I32(*slot)),
-            Store::I64(slot) | Store::FlooredMicros(slot) => fills.push(Fill::I64(*slot)),
+            Store::I32(slot) | Store::TimeMillis(slot) => fills.push(Fill::I32(*slot)),
+            Store::I64(slot) | Store::TimeMicros(slot) | Store::FlooredMicros(slot) => {
+                fills.push(Fill::I64(*slot));
+            }
             Store::F32(slot) => fills.push(Fill::F32(*slot)),
             Store::F64(slot) => fills.push(Fill::F64(*slot)),
             Store::I128(slot) => fills.push(Fill::I128(*slot)),
@@ -283,8 +288,10 @@ impl LayoutNode {
         match &self.store {
             Store::Null(slot) => buffers.nulls[*slot as usize] = len,
             Store::Boolean(slot) => buffers.bits[*slot as usize].truncate(len),
-            Store::I32(slot) => buffers.i32s[*slot as usize].truncate(len),
-            Store::I64(slot) | Store::FlooredMicros(slot) => buffers.i64s[*slot as usize].truncate(len),
+            Store::I32(slot) | Store::TimeMillis(slot) => buffers.i32s[*slot as usize].truncate(len),
+            Store::I64(slot) | Store::TimeMicros(slot) | Store::FlooredMicros(slot) => {
+                buffers.i64s[*slot as usize].truncate(len);
+            }
             Store::F32(slot) => buffers.f32s[*slot as usize].truncate(len),
             Store::F64(slot) => buffers.f64s[*slot as usize].truncate(len),
             Store::I128(slot) => buffers.i128s[*slot as usize].truncate(len),

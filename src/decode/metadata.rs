@@ -67,6 +67,22 @@ impl MetadataBuilder {
         self
     }
 
+    /// From now on with keys of this schema; those of the rows so far are null. Without effect where there is no key column.
+    ///
+    /// # Panics
+    /// When it has keys of a schema already.
+    pub fn begin_avro_keys(&mut self, layout: &Arc<ColumnLayout>) {
+        assert!(matches!(self.key, KeyBuilder::None), "keys have a schema already");
+        if !self.columns.key {
+            return;
+        }
+        let mut builder = BatchBuilder::new(layout);
+        for _ in 0..self.rows {
+            builder.append_null_row();
+        }
+        self.key = KeyBuilder::Avro(Box::new(builder));
+    }
+
     /// Decodes the key of the record whose row is pushed next; without a plan it is null. After an error nothing has
     /// changed.
     ///
@@ -80,6 +96,15 @@ impl MetadataBuilder {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// About what the keys of the rows take in memory where they are Avro, bytes, as [`BatchBuilder::weight_bytes`].
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        match &self.key {
+            KeyBuilder::Avro(builder) => builder.weight_bytes(),
+            _ => 0,
         }
     }
 

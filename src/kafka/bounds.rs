@@ -1,6 +1,7 @@
 //! Owns the end offsets of a bounded run: noted once at its beginning, and whether the group has committed them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,7 +19,9 @@ use crate::position::{Offset, TopicPartition};
 const TOPICS_LOOK: Duration = Duration::from_secs(5);
 /// How soon it looks again when something is missing.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
-/// How often it says what it waits for.
+/// How long it waits for others before it says so.
+const TELL_AFTER: Duration = Duration::from_secs(3);
+/// How often it says it again.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Partitions named in that.
 const MAX_NAMED: usize = 5;
@@ -37,7 +40,15 @@ pub(super) struct Bounds {
     /// Partitions that were not there at the last look. One look is not enough: a broker that has just started may know
     /// little.
     missed: BTreeSet<TopicPartition>,
-    told: Instant,
+    /// When to say what is waited for; `None` until it has nothing to do but wait.
+    next_tell: Option<Instant>,
+}
+
+/// A partition whose end is not committed, and how far the group is.
+struct Awaited {
+    tp: TopicPartition,
+    committed: Option<Offset>,
+    end: Offset,
 }
 
 impl Bounds {
@@ -71,7 +82,13 @@ impl Bounds {
         self.ends.get(tp).copied().unwrap_or(Offset::ZERO)
     }
 
-    /// Whether the group has committed every end. Says now and then which it has not.
+    /// It has something to do itself: others are not what it waits for.
+    pub(super) fn busy(&mut self) {
+        self.next_tell = None;
+    }
+
+    /// Whether the group has committed every end. Says after a few seconds, and then now and then, which it has not;
+    /// `assigned`: whether the group has let us in.
     ///
     /// # Errors
     /// Retriable when the brokers do not answer; fatal when a partition whose end is not committed is there no more.
@@ -79,6 +96,7 @@ impl Bounds {
         &mut self,
         consumer: &BaseConsumer<Context>,
         connector: &str,
+        assigned: bool,
     ) -> Result<bool, Failure> {
         if self.ends.is_empty() {
             return Ok(true);
@@ -89,12 +107,13 @@ impl Bounds {
         }
         let committed =
             consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
-        let mut waited_for: Vec<TopicPartition> = Vec::new();
+        let mut waited_for: Vec<Awaited> = Vec::new();
         for element in committed.elements() {
             let tp = TopicPartition::new(element.topic(), element.partition());
             let at = if let KafkaOffset::Offset(raw) = element.offset() { Offset::new(raw) } else { None };
-            if at.is_none_or(|at| at < self.stop(&tp)) {
-                waited_for.push(tp);
+            let end = self.stop(&tp);
+            if at.is_none_or(|at| at < end) {
+                waited_for.push(Awaited { tp, committed: at, end });
             }
         }
         if waited_for.is_empty() {
@@ -104,31 +123,42 @@ impl Bounds {
             self.next_topics_look = Instant::now() + TOPICS_LOOK;
             self.look_for(&waited_for, consumer)?;
         }
-        if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
-            tracing::info!(
-                connector,
-                "waiting until the group has committed {}: other members have these partitions, or the group gives them \
-                 to nobody because it may not read the topic",
-                named(&waited_for)
-            );
-        }
+        self.tell(&waited_for, connector, assigned);
         Ok(false)
     }
 
+    fn tell(&mut self, waited_for: &[Awaited], connector: &str, assigned: bool) {
+        let now = Instant::now();
+        if now < *self.next_tell.get_or_insert(now + TELL_AFTER) {
+            return;
+        }
+        self.next_tell = Some(now + TELL_EVERY);
+        if assigned {
+            tracing::info!(
+                connector,
+                partitions = waited_for.len(),
+                "waiting for others: {}; other members of the group have these partitions, and this run ends when they \
+                 have committed so much, which a flush there brings sooner; or the group gives them to nobody because it \
+                 may not read the topic",
+                named(waited_for.iter().map(ToString::to_string))
+            );
+        } else {
+            tracing::info!(
+                connector,
+                "waiting to be let into the group: members that it has give up partitions first, which may take them 20 s"
+            );
+        }
+    }
+
     /// Makes sure that `waited_for` are there: nobody commits the end of a partition that was deleted.
-    fn look_for(
-        &mut self,
-        waited_for: &[TopicPartition],
-        consumer: &BaseConsumer<Context>,
-    ) -> Result<(), Failure> {
+    fn look_for(&mut self, waited_for: &[Awaited], consumer: &BaseConsumer<Context>) -> Result<(), Failure> {
         let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| retriable(&error))?;
         let is_there = |tp: &TopicPartition| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == &*tp.topic);
             topic.is_some_and(|topic| topic.partitions().iter().any(|known| known.id() == tp.partition))
         };
         let missing: BTreeSet<TopicPartition> =
-            waited_for.iter().filter(|tp| !is_there(tp)).cloned().collect();
+            waited_for.iter().map(|one| &one.tp).filter(|tp| !is_there(tp)).cloned().collect();
         let gone: Vec<TopicPartition> = missing.intersection(&self.missed).cloned().collect();
         if !missing.is_empty() {
             self.next_topics_look = Instant::now() + SECOND_LOOK;
@@ -142,14 +172,14 @@ impl Bounds {
             format!(
                 "{} vanished before its end was reached: the topic was deleted during the run, or the credentials may \
                  no longer describe it; what was committed is in the lake; run again",
-                named(&gone)
+                named(gone.iter().map(ToString::to_string))
             ),
         ))
     }
 
     fn of(ends: BTreeMap<TopicPartition, Offset>) -> Self {
         let now = Instant::now();
-        Self { ends, next_topics_look: now, missed: BTreeSet::new(), told: now }
+        Self { ends, next_topics_look: now, missed: BTreeSet::new(), next_tell: None }
     }
 
     fn ask(consumer: &BaseConsumer<Context>, topics: &TopicSelection) -> Result<Self, Failure> {
@@ -207,10 +237,20 @@ fn retriable(error: &KafkaError) -> Failure {
     Failure::retriable(Stage::Consume, error.to_string())
 }
 
-/// The first few of `partitions`.
-fn named(partitions: &[TopicPartition]) -> String {
-    let first: Vec<String> = partitions.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-    match partitions.len() - first.len() {
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.committed {
+            Some(at) => write!(f, "{} is committed up to {at} of {}", self.tp, self.end),
+            None => write!(f, "{} is not committed yet, up to {}", self.tp, self.end),
+        }
+    }
+}
+
+/// The first few of these.
+fn named(partitions: impl ExactSizeIterator<Item = String>) -> String {
+    let count = partitions.len();
+    let first: Vec<String> = partitions.take(MAX_NAMED).collect();
+    match count - first.len() {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
@@ -245,9 +285,9 @@ mod tests {
         let mut there = Bounds::of(ends(&["t"]));
         let mut gone = Bounds::of(ends(&["t", "deleted"]));
         for look in 0..3 {
-            assert_eq!(there.reached(&consumer, "a"), Ok(false));
+            assert_eq!(there.reached(&consumer, "a", true), Ok(false));
             there.next_topics_look = Instant::now();
-            let reached = gone.reached(&consumer, "a");
+            let reached = gone.reached(&consumer, "a", true);
             gone.next_topics_look = Instant::now();
             if look == 0 {
                 assert_eq!(reached, Ok(false), "one look is not enough");
@@ -262,8 +302,14 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_named_within_bounds() {
-        let partitions: Vec<TopicPartition> = (0..7).map(|number| TopicPartition::new("t", number)).collect();
-        assert_eq!(named(&partitions[..2]), "t[0], t[1]");
-        assert!(named(&partitions).ends_with("t[4] and 2 more"));
+        let named_of = |count| named((0..count).map(|number| TopicPartition::new("t", number).to_string()));
+        assert_eq!(named_of(2), "t[0], t[1]");
+        assert!(named_of(7).ends_with("t[4] and 2 more"));
+        let at = |committed| {
+            let (tp, end) = (TopicPartition::new("t", 0), Offset::new(9).unwrap());
+            Awaited { tp, committed, end }.to_string()
+        };
+        assert_eq!(at(Offset::new(4)), "t[0] is committed up to 4 of 9");
+        assert_eq!(at(None), "t[0] is not committed yet, up to 9");
     }
 }

@@ -109,6 +109,7 @@ impl DeadLetterProducer {
             ("sluice.offset", Some(letter.offset.to_string())),
             ("sluice.timestamp", timestamp),
             ("sluice.stage", Some(letter.stage.to_string())),
+            ("sluice.kind", Some(letter.kind.to_owned())),
             ("sluice.reason", Some(letter.reason.clone())),
             ("sluice.schema_id", schema),
         ];

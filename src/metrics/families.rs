@@ -41,6 +41,7 @@ families! {
         "Requests to the object store, each try, by operation and outcome.";
 
     STATE = Gauge "sluice_connector_state", "1 for the state the connector is in.";
+    IN_TROUBLE = Gauge "sluice_in_trouble", "1 while something of this stage fails and is tried again.";
     SNAPSHOT_AGE = Gauge "sluice_snapshot_age_seconds",
         "Time since the connector last told how it is; grows when it is stuck.";
     ASSIGNED = Gauge "sluice_assigned_partitions", "Partitions assigned to the connector.";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, redirect};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::counters::RegistryCounters;
@@ -22,6 +23,9 @@ const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 const MAX_REDIRECTS: usize = 5;
+/// Requests under way at a time. A connector of thousands of topics would ask for thousands of schemas at once; a registry that
+/// cannot answer them all within the time-out would be asked again and again for what it is still working on.
+const REQUESTS_AT_ONCE: usize = 16;
 /// Every URL is asked this often before the call gives up.
 const ROUNDS: usize = 2;
 /// How the TLS library begins when it does not trust the other side.
@@ -43,6 +47,8 @@ pub(super) struct Endpoints {
     api: RegistryApi,
     /// For AWS Glue.
     signer: Option<Signer>,
+    /// The time-out of a request begins when it is sent, not when it waits here.
+    room: Semaphore,
     counters: Arc<RegistryCounters>,
 }
 
@@ -112,6 +118,7 @@ impl Endpoints {
             preferred: AtomicUsize::new(0),
             api: settings.api.clone(),
             signer,
+            room: Semaphore::new(REQUESTS_AT_ONCE),
             counters,
         })
     }
@@ -189,8 +196,10 @@ impl Endpoints {
         question: &Question<'_>,
         read: fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Setback> {
-        RegistryCounters::add(&self.counters.requests);
         let request = self.request(base, question).await?;
+        // Never closed, so there is always a permit to wait for.
+        let _permit = self.room.acquire().await;
+        RegistryCounters::add(&self.counters.requests);
         let response = request.send().await.map_err(|error| self.trouble(base, error))?;
         let status = response.status();
         if status != StatusCode::OK {
@@ -283,7 +292,7 @@ impl Endpoints {
 
     fn trouble(&self, base: &Url, error: reqwest::Error) -> Setback {
         if error.is_timeout() {
-            let reason = format!("{base} gave no answer within {:?}", self.timeout);
+            let reason = format!("{base} gave no answer within {} s", self.timeout.as_secs_f64());
             // Another try would hold the caller for as long again.
             return Setback::Trouble(Trouble { reason, after: None, at_once: false });
         }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -499,3 +499,22 @@ A1UdIwQYMBaAFKI+veQVsHT/gJPUN5eekQJ2+jPAMA8GA1UdEwEB/wQFMAMBAf8w
 CgYIKoZIzj0EAwIDRwAwRAIgEvgyKik4ht9cPpxhT5KoeweERfHvhJOb50TQKgLh
 JgcCIF1zOIAf3U5o3kYpDiiW2X0sdyhe0LUAdavCtZS1ppqV
 -----END CERTIFICATE-----";
+
+/// A connector that begins with thousands of topics needs thousands of schemas at once.
+#[tokio::test]
+async fn fault_35_a_registry_is_asked_for_a_few_schemas_at_a_time() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (working, peak) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Scripted::start(move |_, _| {
+        peak.fetch_max(working.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(2));
+        working.fetch_sub(1, Ordering::SeqCst);
+        Reply::schema("\"int\"")
+    });
+    let registry = client(&settings(&[server.url()]));
+    let answers = join_all((0..200).map(|id| registry.schema(SchemaId::Number(id)))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(server.seen().len(), 200);
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=16).contains(&most), "{most} at a time");
+}

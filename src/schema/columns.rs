@@ -318,8 +318,8 @@ impl Mapper<'_> {
             Shape::Record(record) => {
                 if self.within.contains(&id) {
                     let reason = format!(
-                        "record {} contains itself, which no Parquet file can hold; leave this field out with a \
-                         reader schema",
+                        "record {} contains itself, which no Parquet file can hold; read it with a schema that leaves \
+                         this field out, or unrolls it (schema.evolution: fixed, schema.reader_schema_file)",
                         record.name
                     );
                     return Err(SchemaError::unsupported(&self.path, reason));

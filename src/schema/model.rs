@@ -132,6 +132,28 @@ pub enum Logical {
     Duration,
 }
 
+impl fmt::Display for Logical {
+    /// As the specification writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = |unit: &TimeUnit| match unit {
+            TimeUnit::Millis => "millis",
+            TimeUnit::Micros => "micros",
+            TimeUnit::Nanos => "nanos",
+        };
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision}, {scale})"),
+            Self::BigDecimal => f.write_str("big-decimal"),
+            Self::Uuid => f.write_str("uuid"),
+            Self::Date => f.write_str("date"),
+            Self::TimeMillis => f.write_str("time-millis"),
+            Self::TimeMicros => f.write_str("time-micros"),
+            Self::Timestamp(of) => write!(f, "timestamp-{}", unit(of)),
+            Self::LocalTimestamp(of) => write!(f, "local-timestamp-{}", unit(of)),
+            Self::Duration => f.write_str("duration"),
+        }
+    }
+}
+
 /// Unit of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {

@@ -54,7 +54,7 @@ pub(crate) fn mismatch(writer: &Node, reader: &Node) -> Option<String> {
     if let (Some(w), Some(r)) = (writer.logical, reader.logical)
         && w != r
     {
-        return Some(format!("{w:?} cannot be read as {r:?}"));
+        return Some(format!("{w} cannot be read as {r}"));
     }
     let same_name = || match (writer.names(), reader.names()) {
         (Some((writer, _)), Some((reader, aliases))) => names_match(writer, reader, aliases),

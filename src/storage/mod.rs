@@ -31,6 +31,9 @@ pub use self::object::UploadRoom;
 use self::object::{ObjectBackend, ObjectStaged};
 use crate::config::settings::StorageSettings;
 
+/// A file system with less room than this is full: what is open may not get in.
+const LEAST_ROOM_BYTES: u64 = 1 << 20;
+
 /// An output prefix. Cheap to clone; clones share connections and limits.
 #[derive(Clone, Debug)]
 pub struct Store(Backend);
@@ -194,6 +197,18 @@ impl Store {
         match &self.0 {
             Backend::Local(backend) => backend.claim(path, content).await,
             Backend::Object(backend) => backend.claim(path, content).await,
+        }
+    }
+
+    /// Looks, without a trace, whether files can be made: that the directory is there, may be written, and has room. Says
+    /// nothing of an object store: only a request would tell.
+    ///
+    /// # Errors
+    /// `Retriable`, with what is wrong and what to do.
+    pub async fn look(&self) -> Result<(), StorageError> {
+        match &self.0 {
+            Backend::Local(backend) => backend.look(LEAST_ROOM_BYTES).await,
+            Backend::Object(_) => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Owns one flush on its way from sealed files to a committed end: the steps of the protocol and what was reached.
 //! Does not own the order between flushes: that is the lane's.
 
+use crate::error::Failure;
 use crate::position::{Offset, OffsetRange};
 use crate::task::backoff::Backoff;
 use crate::task::clock::Tick;
@@ -20,6 +21,8 @@ pub(super) struct Delivery {
     pub(super) rotated_at: Tick,
     pub(super) stage: DeliveryStage,
     pub(super) backoff: Backoff,
+    /// Why the step at hand is tried again.
+    pub(super) trouble: Option<Failure>,
     /// Batches of dead letters without an acknowledgement.
     letters_outstanding: usize,
     intent: String,
@@ -78,12 +81,19 @@ impl Delivery {
             rotated_at: now,
             stage,
             backoff: Backoff::default(),
+            trouble: None,
             letters_outstanding: sealing.letter_batches - letters_acknowledged,
             intent: sealing.intent,
             intended,
             published: sealing.files.is_empty(),
             files: sealing.files,
         }
+    }
+
+    /// The step at hand has worked.
+    pub(super) fn succeed(&mut self) {
+        self.backoff.succeed();
+        self.trouble = None;
     }
 
     /// Metadata of the commit that announces it.

@@ -55,7 +55,8 @@ pub struct Readers {
     pub value: Option<SchemaId>,
     /// Of values of unrelated types in the same topic. At most [`OTHER_READERS`].
     pub others: Vec<SchemaId>,
-    /// Of keys, where they are Avro.
+    /// Of keys, where they are Avro. In an intent also that of the first key of the flush, where rows before it were given
+    /// its column.
     pub key: Option<SchemaId>,
 }
 

@@ -443,6 +443,8 @@ pub struct DeadLetter {
     pub schema: Option<SchemaId>,
     /// Where it failed.
     pub stage: Stage,
+    /// The kind of [`Failure::Poison`], a short constant word.
+    pub kind: &'static str,
     /// Why.
     pub reason: String,
     /// Counts the letter's bytes. To be kept until the letter is acknowledged or given up, wherever its bytes are by then.

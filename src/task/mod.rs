@@ -169,7 +169,7 @@ impl SinkTask {
     /// What people may see.
     #[must_use]
     pub fn snapshot(&self) -> Vec<LaneSnapshot> {
-        self.lanes.values().map(Lane::snapshot).collect()
+        self.lanes.values().map(|lane| lane.snapshot(&self.shared)).collect()
     }
 
     fn dispatch(&mut self, input: Input, now: Now) -> Result<(), (Option<TopicPartition>, Failure)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -124,6 +124,29 @@ impl OpenFile {
             self.pending = vec![one];
         }
         Ok(Vec::new())
+    }
+
+    /// Whether its columns are settled: bytes of it may have left.
+    pub(super) fn has_begun(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// Gives it the columns of `schema`, which has one more at `place`: of nulls for the rows so far.
+    ///
+    /// # Panics
+    /// When it has begun.
+    pub(super) fn insert_nulls(&mut self, place: usize, schema: &SchemaRef) -> Result<(), Failure> {
+        assert!(!self.has_begun(), "the columns of a file that has begun do not change");
+        for batch in &mut self.pending {
+            let mut columns = batch.columns().to_vec();
+            columns.insert(place, new_null_array(schema.field(place).data_type(), batch.num_rows()));
+            *batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| {
+                Failure::fatal(Stage::Encode, format!("columns do not fit their file's schema: {error}"))
+            })?;
+        }
+        self.pending_bytes = self.pending.iter().map(RecordBatch::get_array_memory_size).sum();
+        self.schema = schema.clone();
+        Ok(())
     }
 
     /// Estimate of the file's size were it finished now.

@@ -102,10 +102,18 @@ pub struct SchemaBook {
 type Plans = HashMap<(SchemaId, SchemaId), Result<Arc<DecodePlan>, Failure>>;
 
 enum Entry {
-    Fetching(Backoff),
-    Waiting { until: Tick, backoff: Backoff },
+    /// With why it was not to be had the last time.
+    Fetching(Backoff, Option<Failure>),
+    Waiting {
+        until: Tick,
+        backoff: Backoff,
+        failure: Failure,
+    },
     Ready(Arc<KnownSchema>),
-    Unusable { failure: Failure, until: Tick },
+    Unusable {
+        failure: Failure,
+        until: Tick,
+    },
 }
 
 impl SchemaBook {
@@ -177,23 +185,33 @@ impl SchemaBook {
 
     /// Whether `id` must be asked for now; counts as asked when the answer is yes.
     pub fn request(&mut self, id: SchemaId, now: Tick) -> bool {
-        let backoff = match self.entries.get(&id) {
-            Some(Entry::Ready(_) | Entry::Fetching(_)) => return false,
+        let (backoff, failure) = match self.entries.get(&id) {
+            Some(Entry::Ready(_) | Entry::Fetching(..)) => return false,
             Some(Entry::Waiting { until, .. } | Entry::Unusable { until, .. }) if now < *until => {
                 return false;
             }
-            Some(Entry::Waiting { backoff, .. }) => *backoff,
-            Some(Entry::Unusable { .. }) | None => Backoff::default(),
+            Some(Entry::Waiting { backoff, failure, .. }) => (*backoff, Some(failure.clone())),
+            Some(Entry::Unusable { .. }) | None => (Backoff::default(), None),
         };
         self.forget_when_full();
-        self.entries.insert(id, Entry::Fetching(backoff));
+        self.entries.insert(id, Entry::Fetching(backoff, failure));
         true
     }
 
     /// Whether `id` is still to come: asked for, or waiting to be asked for again.
     #[must_use]
     pub fn is_pending(&self, id: SchemaId) -> bool {
-        matches!(self.entries.get(&id), Some(Entry::Fetching(_) | Entry::Waiting { .. }))
+        matches!(self.entries.get(&id), Some(Entry::Fetching(..) | Entry::Waiting { .. }))
+    }
+
+    /// Why `id` is still to come, if it was asked for and not to be had.
+    #[must_use]
+    pub fn trouble(&self, id: SchemaId) -> Option<&Failure> {
+        match self.entries.get(&id) {
+            Some(Entry::Fetching(_, failure)) => failure.as_ref(),
+            Some(Entry::Waiting { failure, .. }) => Some(failure),
+            _ => None,
+        }
     }
 
     /// Takes the registry's answer. Gives how long to wait when it is to be asked again.
@@ -208,7 +226,7 @@ impl SchemaBook {
         random: u64,
     ) -> Result<Option<Duration>, Failure> {
         let mut backoff = match self.entries.get(&id) {
-            Some(Entry::Fetching(backoff)) => *backoff,
+            Some(Entry::Fetching(backoff, _)) => *backoff,
             _ => Backoff::default(),
         };
         match result.and_then(|text| self.understand(id, &text)) {
@@ -221,9 +239,9 @@ impl SchemaBook {
                 self.entries.insert(id, Entry::Unusable { failure, until: now.after(UNUSABLE_FOR) });
                 Ok(None)
             }
-            Err(Failure::Retriable { after, .. }) => {
+            Err(failure @ Failure::Retriable { after, .. }) => {
                 let wait = backoff.next(after, random);
-                self.entries.insert(id, Entry::Waiting { until: now.after(wait), backoff });
+                self.entries.insert(id, Entry::Waiting { until: now.after(wait), backoff, failure });
                 Ok(Some(wait))
             }
             Err(failure @ Failure::Fatal { .. }) => Err(failure),
@@ -300,7 +318,7 @@ impl SchemaBook {
             return;
         }
         self.entries.retain(|id, entry| {
-            self.pinned.contains(id) || matches!(entry, Entry::Fetching(_) | Entry::Waiting { .. })
+            self.pinned.contains(id) || matches!(entry, Entry::Fetching(..) | Entry::Waiting { .. })
         });
         self.text_bytes = 0;
         self.plans.clear();

@@ -23,7 +23,7 @@ PAIRS = int(os.environ.get("SLUICE_PAIRS") or 1_500)
 DATUMS = 8
 
 # What we refuse as a whole though Java reads on: it looks at neither logical types nor the names of records.
-REFUSED_ON_PURPOSE = re.compile(r"decimal of scale|(?:Decimal|Date|Time|Timestamp|Uuid|Duration).* cannot be read as|(?:bytes|string|fixed|record|N\d|Ñ\d|型\d|n_\d).* cannot be read as")
+REFUSED_ON_PURPOSE = re.compile(r"decimal of scale|(?:decimal|date|time|uuid|duration).* cannot be read as|(?:bytes|string|fixed|record|N\d|Ñ\d|型\d|n_\d).* cannot be read as")
 # What is poison to us though Java reads it: bytes that are no text become question marks there, and it has no look at
 # what a logical type of the reader means.
 POISON_ON_PURPOSE = re.compile(r"not valid UTF-8|time of day|more digits|after the last value|beyond the end")

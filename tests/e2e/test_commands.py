@@ -71,6 +71,14 @@ def test_inspect_refuses_what_is_no_parquet_file(binary: Path, tmp_path: Path) -
         assert name in finished.text
 
 
+def test_replay_keeps_its_place_and_says_what_does_its_work_today(binary: Path, tmp_path: Path) -> None:
+    for arguments in (["s3://lake/raw", "--topic", "orders"], []):
+        finished = Sluice(tmp_path, {}).run("replay", *arguments)
+        assert finished.code == 2 and "is not there yet: nothing was read and nothing produced" in finished.err, finished
+        assert "Deliver a range again" in finished.err
+    assert "replay" not in Sluice(tmp_path, {}).run("--help").out
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["check", "--help"], ["demo", "--help"], ["inspect", "--help"]])
 def test_help_is_given(binary: Path, tmp_path: Path, arguments: list[str]) -> None:
     finished = Sluice(tmp_path, {}).run(*arguments)

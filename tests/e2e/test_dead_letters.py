@@ -42,6 +42,7 @@ def test_a_dead_letter_has_everything_of_the_record_and_where_it_was(lab: Lab) -
         "sluice.offset": "1",
         "sluice.timestamp": "1700000000123",
         "sluice.stage": "decode",
+        "sluice.kind": "trailing_bytes",
         "sluice.schema_id": str(schema_id),
     }
 
@@ -57,6 +58,8 @@ def test_letters_are_counted_when_they_are_acknowledged_and_hold_the_offset_unti
     daemon = lab.sluice.daemon(config)
     until("the missing topic is told", lambda: f"dead-letter topic {letters}" in daemon.log.read_text(), 90)
     assert "create it" in daemon.log.read_text()
+    shown = until("it is shown as well", lambda: Admin.of(config).connector(connector.settings["name"])["troubles"])
+    assert [one["stage"] for one in shown] == ["dead_letter"] and letters in shown[0]["message"]
     assert Admin.of(config).metrics().sum("sluice_dead_letters_total") == 0
     assert lab.topics.committed(connector.group, topic).get(0, 0) == 0
     lab.topics.create(letters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -67,6 +68,42 @@ def test_the_document_and_the_server_agree(lab: Lab) -> None:
         case.validate_response(response)
     daemon.signal(15)
     daemon.wait_end(60)
+
+
+def test_every_refusal_is_json_of_one_shape(lab: Lab) -> None:
+    config = lab.sluice.write([lab.connector(lab.local(), [lab.topic("refusals")], name="orders", kafka={"group": lab.name("orders")}).settings])
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    until("it is ready", admin.ready)
+    address = ("127.0.0.1", int(admin.base.rsplit(":", 1)[1]))
+    host = f"Host: 127.0.0.1:{address[1]}\r\n"
+    for request, status in [
+        ("GET /nowhere HTTP/1.1\r\n" + host, 404),
+        ("DELETE /metrics HTTP/1.1\r\n" + host, 405),
+        ("GET /api/connectors/%ff HTTP/1.1\r\n" + host, 400),
+        ("POST /api/log HTTP/1.1\r\nContent-Length: 0\r\n" + host, 400),
+        ("POST /api/reload HTTP/1.1\r\nContent-Length: 70000\r\n" + host, 413),
+        ("POST /api/reload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + host + "\r\n12345\r\n" + "z" * 0x12345, 413),
+        ("GET / HTTP/1.1\r\nHost: elsewhere.example\r\n", 403),
+        # These have no end: what is whole may be a little larger.
+        ("GET / HTTP/1.1\r\n" + host + "X: " + "y" * 70_000, 431),
+        ("GET /" + "y" * 70_000, "4[13][14]"),
+        ("hello\r\n", 400),
+        ("GET / HTTP/9.9\r\n" + host, 400),
+    ]:
+        with socket.create_connection(address, 10) as asking:
+            asking.settimeout(20)
+            asking.sendall((request + "\r\n").encode())
+            answer = b""
+            try:
+                while part := asking.recv(65536):
+                    answer += part
+            except ConnectionResetError:
+                pass  # It does not wait for what it will not read.
+        head, _, body = answer.decode().partition("\r\n\r\n")
+        assert re.match(f"HTTP/1.1 {status} ", head), (request[:60], head)
+        assert "content-type: application/json" in head.lower().splitlines(), (request[:60], head)
+        assert [*json.loads(body)] == ["error"], (request[:60], body)
+    drain(daemon)
 
 
 def test_a_thousand_connections_and_slow_clients_do_not_hurt_delivery(lab: Lab) -> None:

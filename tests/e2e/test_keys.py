@@ -41,6 +41,19 @@ def test_keys_become_a_struct_that_evolves(lab: Lab) -> None:
     assert found == [(0, 0, "eu", False), (1, 1, "-", False), (2, None, None, True), (3, 3, "us", False)]
 
 
+def test_null_keys_before_the_first_that_has_a_schema_share_its_file(lab: Lab) -> None:
+    topic, lake = lab.topic("late-keys"), lab.local()
+    known = key_schema(lab, topic, KEY)
+    keys = [None, None, framed(known, encoded(KEY, {"id": 2})), None]
+    positions = lab.topics.produce_messages(topic, messages(lab, topic, keys))
+    lab.sluice.until_end(lab.sluice.write([lab.connector(lake, [topic], key={"format": "avro"}).settings]))
+    assert_delivered(lake, topic, positions)
+    assert_sound(lake)
+    assert len(lake.files()) == 1
+    found = lake.duckdb().execute("select n, _key.id from lake order by n").fetchall()
+    assert found == [(0, None), (1, None), (2, 2), (3, None)]
+
+
 def test_scalar_keys_and_one_of_another_type_in_a_file_of_its_own(lab: Lab) -> None:
     topic, lake = lab.topic("scalar-keys"), lab.local()
     text, number = key_schema(lab, topic, {"type": "string"}), key_schema(lab, topic, {"type": "long"})

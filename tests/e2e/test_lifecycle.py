@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -160,6 +161,93 @@ def test_fault_105_a_failed_connector_leaves_the_others_alone_and_comes_back_wit
     drain(daemon)
     assert_delivered(bad_lake, bad, before | after)
     assert_delivered(good_lake, good, produced)
+
+
+def test_a_stop_is_done_though_a_connector_had_failed_and_says_which_and_where(lab: Lab) -> None:
+    bad, good = lab.topic("poisoned"), lab.topic("clean")
+    lake = lab.local()
+    before = lab.produce(bad, 0, EVENT, events(5))
+    lab.topics.produce(bad, 0, [b"no avro"])
+    failing = lab.connector(lab.local(), [bad], name="failing", kafka={"group": lab.name("failing")}, rotate={"rows": 5})
+    healthy = lab.connector(lake, [good], name="healthy", kafka={"group": lab.name("healthy")}, rotate={"every": "1h"})
+    config = lab.sluice.write([failing.settings, healthy.settings])
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    produced = lab.produce(good, 0, EVENT, events(7))
+    until("one has failed", lambda: admin.state("failing") == "failed")
+    until("the other has read", lambda: admin.metrics().sum("sluice_records_total", connector="healthy") == 7)
+    drain(daemon)
+    (told,) = log_lines(daemon.log.read_text(), "WARN", "was not running when the daemon was stopped")
+    assert 'connector="failing"' in told and "poison record" in told
+    assert f'offsets="{bad}[0]:{len(before)}"' in told
+    assert_delivered(lake, good, produced)
+    # A bounded run has not done what it was asked to.
+    assert lab.sluice.run("run", "--config", config, "--until-end").code == 1
+
+
+def test_commands_that_can_do_nothing_say_what_can_be_done_and_a_pause_lasts(lab: Lab) -> None:
+    topic, lake = lab.topic("commanded"), lab.local()
+    lab.topics.produce(topic, 0, [b"no avro"])
+    connector = lab.connector(lake, [topic], name="orders", kafka={"group": lab.name("orders")})
+    config = lab.sluice.write([connector.settings])
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    until("it has failed", lambda: admin.state("orders") == "failed")
+    refused = admin.post("/api/connectors/orders/flush")
+    assert refused.status == 409 and "POST /api/connectors/orders/restart" in refused.json()["error"], refused
+    assert admin.post("/api/connectors/orders/pause").status == 202
+    assert (admin.connector("orders")["state"], admin.connector("orders")["paused"]) == ("failed", True)
+    assert admin.post("/api/connectors/orders/restart").status == 202
+    until("it is back, and reads nothing", lambda: admin.state("orders") == "paused" and admin.ready())
+    assert admin.post("/api/connectors/orders/flush").status == 202
+    assert admin.post("/api/connectors/orders/resume").status == 202
+    until("it goes on, into the same poison", lambda: admin.state("orders") == "failed")
+    assert admin.connector("orders")["paused"] is False
+    drain(daemon)
+
+
+def test_a_bounded_run_says_whom_it_waits_for_and_ends_when_others_have_delivered(lab: Lab) -> None:
+    topic, lake = lab.topic("shared"), lab.local()
+    produced = lab.produce(topic, 0, EVENT, events(20))
+    connector = lab.connector(lake, [topic], name="orders", kafka={"group": lab.name("orders")}, rotate={"every": "1h"})
+    config = lab.sluice.write([connector.settings])
+    daemon, admin = lab.sluice.daemon(config), Admin.of(config)
+    until("the daemon has read", lambda: admin.metrics().sum("sluice_records_total") == 20)
+    listen = {"listen": f"127.0.0.1:{free_port()}", "log": {"format": "text", "level": "info"}}
+    run = lab.sluice.daemon(lab.sluice.write([connector.settings], "bounded.yaml", daemon=listen), None, "--until-end")
+    until("it says whom it waits for", lambda: f"waiting for others: {topic}[0] is" in run.log.read_text(), 25)
+    assert len(lake.files()) == 0
+    assert admin.post("/api/connectors/orders/flush").status == 202
+    assert run.wait_end(60) == 0, run.log_tail()
+    (summary,) = log_lines(run.log.read_text(), "INFO", "run summary")
+    assert 'outcome="done" records=0 rows=0 files=0' in summary
+    drain(daemon)
+    assert_delivered(lake, topic, produced)
+
+
+def test_a_bounded_run_sums_up_what_it_did(lab: Lab) -> None:
+    topic, lake = lab.topic("summed"), lab.local()
+    lab.produce(topic, 0, EVENT, events(9))
+    lab.topics.produce(topic, 0, [b"poison", None])
+    config = lab.sluice.write([lab.connector(lake, [topic], name="orders", kafka={"group": lab.name("orders")}, errors={"on_poison": "skip"}).settings])
+    master, terminal = pty.openpty()
+    with os.fdopen(master, "rb", buffering=0) as shown:
+        done = subprocess.run(
+            [BINARY, "run", "--config", config, "--until-end"],
+            env={**os.environ, **lab.sluice.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(terminal)
+        table = shown.read(65536).decode().splitlines()
+    assert done.returncode == 0, done.stderr
+    (summary,) = log_lines(done.stderr, "INFO", "run summary")
+    assert 'connector="orders" outcome="done" records=11 rows=9 files=1 bytes=' in summary
+    assert "dead_letters=0 skipped=2 took_ms=" in summary
+    (row,) = [line.split() for line in table if line.split()[:1] == ["orders"]]
+    assert row[:5] == ["orders", "done", "11", "9", "1"] and row[-1] == "s", table
 
 
 def test_the_service_manager_hears_of_every_turn(lab: Lab, tmp_path: Path) -> None:

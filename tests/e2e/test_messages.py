@@ -211,6 +211,19 @@ def test_check_tells_of_a_topic_that_is_not_there(lab: Lab) -> None:
     assert missing in finished.text
 
 
+def test_check_tells_of_schemas_that_have_no_columns_and_of_topics_it_did_not_look_at(lab: Lab) -> None:
+    topics = [lab.topic("many", 1) for _ in range(22)]
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+    lab.registry.register(f"{topics[0]}-value", node)
+    lab.registry.register(f"{topics[1]}-value", {"type": "record", "name": "R", "fields": [{"name": "n", "type": "int"}]})
+    finished = lab.sluice.run("check", "--config", lab.sluice.write([lab.connector(lab.local(), topics).settings]), seconds=60)
+    assert finished.code == 0, finished
+    [useless] = [line for line in finished.text.splitlines() if f"{topics[0]}-value" in line]
+    assert "contains itself" in useless, finished
+    [seen] = [line for line in finished.text.splitlines() if "2 topics more were not looked at" in line]
+    assert f"{topics[1]}-value" in seen, finished
+
+
 def test_check_tells_of_a_bucket_that_is_not_there(lab: Lab) -> None:
     lake = lab.s3()
     lake.bucket = lab.name("nowhere")

@@ -2,12 +2,13 @@
 //! and that people are told what they have to know of it.
 
 use sluice::config::settings::StartPosition;
+use sluice::error::{Failure, Stage};
 use sluice::position::{Offset, OffsetRange, TopicPartition};
 use sluice::task::budget::MemoryBudget;
 use sluice::task::intent::{Basis, Intent};
 use sluice::task::message::{BrokerPosition, CommitError, Effect, Event, Input, PublishedFlush};
 
-use crate::alone::{Alone, commit_of, position, start_of};
+use crate::alone::{ATTEMPT, Alone, EPOCH, commit_of, position, start_of};
 use crate::rng::Rng;
 use crate::settings;
 
@@ -174,4 +175,34 @@ fn a_drain_that_leaves_an_announced_flush_unfinished_names_it() {
         assert_eq!(left, told);
         assert!(asked.iter().any(|effect| matches!(effect, Effect::Release { .. })));
     }
+}
+
+/// The note is what is left of a beginning when the group's offsets are lost before there is a file.
+#[test]
+fn files_that_could_not_be_listed_beside_everything_else_are_listed_later() {
+    let (mut alone, tp) = (alone(StartPosition::Latest), TopicPartition::new("t", 0));
+    alone.tell(Input::Assigned { tp: tp.clone(), epoch: EPOCH, stop: None });
+    let result = Ok(position(Some(40), 0, 100));
+    let asked = alone.tell(Input::Committed { tp: tp.clone(), epoch: EPOCH, attempt: ATTEMPT, result });
+    let claim = asked.into_iter().find_map(|effect| match effect {
+        Effect::Claim { claim, .. } => Some(claim.to_json()),
+        _ => None,
+    });
+    let result = Ok(claim.unwrap());
+    let asked = alone.tell(Input::Claimed { tp: tp.clone(), epoch: EPOCH, attempt: ATTEMPT, result });
+    assert_eq!(start_of(&asked), Some(40), "nothing waits for the listing");
+    let lists = |asked: &[Effect]| asked.iter().any(|effect| matches!(effect, Effect::ListPublished { .. }));
+    assert!(lists(&asked));
+    let listed = |result| Input::Listed { tp: tp.clone(), epoch: EPOCH, attempt: ATTEMPT, result };
+    let failure = Failure::retriable(Stage::Recover, "503");
+    assert!(!lists(&alone.tell(listed(Err(failure)))));
+    let due = alone.task.poll_timeout().expect("it wants to be woken");
+    alone.now = due.0 - 1;
+    assert!(!lists(&alone.tell(Input::Tick)));
+    alone.now = due.0;
+    assert!(lists(&alone.tell(Input::Tick)));
+    assert!(!lists(&alone.tell(Input::Tick)), "once at a time");
+    let asked = alone.tell(listed(Ok(None)));
+    let noted = asked.iter().any(|effect| matches!(effect, Effect::NoteBeginning { .. }));
+    assert!(noted, "{asked:?}");
 }

@@ -69,3 +69,29 @@ fn a_record_that_stops_the_connector_stops_it_at_once_where_nothing_came_before(
     let asked = begin(&tp).records(&tp, 0, vec![POISON.into()]);
     assert!(fails(&asked), "{asked:?}");
 }
+
+/// A bounded run ends when the tasks have let go of every record: the client's memory is theirs until then.
+#[test]
+fn what_comes_beyond_the_end_of_a_bounded_run_is_not_held() {
+    let tp = TopicPartition::new("t", 0);
+    let mut settings = settings::any(&mut Rng::new(1));
+    settings.partition_by.clear();
+    (settings.rotate.bytes, settings.rotate.rows, settings.rotate.idle) = (None, None, None);
+    settings.rotate.every = Some(Duration::from_secs(3_600));
+    let mut alone = Alone::new(settings, MemoryBudget::new(1 << 20));
+    alone.assign(&tp, position(Some(0), 0, 10), Some(2), None);
+    let values = |count| vec![Vec::from(GOOD); count];
+    let mut asked = alone.records(&tp, 0, values(4));
+    if let Some(id) = asked.iter().find_map(|effect| match effect {
+        Effect::FetchSchema { id } => Some(*id),
+        _ => None,
+    }) {
+        let text = SchemaText { json: "\"long\"".to_owned(), references: Vec::new() };
+        asked = alone.tell(Input::SchemaFetched { id, result: Ok(text) });
+    }
+    let sealed = |effect: &Effect| matches!(effect, Effect::Seal { .. });
+    assert!(asked.iter().any(sealed), "what lies before the end is on its way: {asked:?}");
+    alone.records(&tp, 4, values(3));
+    let lanes = alone.task.snapshot();
+    assert_eq!(lanes[0].buffered_bytes, 0, "{lanes:?}");
+}

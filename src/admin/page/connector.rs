@@ -5,7 +5,7 @@ use super::{Around, put};
 use crate::admin::ConnectorAction;
 use crate::admin::history::Sample;
 use crate::admin::plot::plot;
-use crate::admin::snapshot::{ConnectorSnapshot, ErrorSnapshot, PartitionSnapshot};
+use crate::admin::snapshot::{ConnectorSnapshot, ConnectorState, ErrorSnapshot, PartitionSnapshot};
 
 const COLUMNS: [&str; 8] =
     ["partition", "position", "committed", "lag", "lag, time", "open rows", "open bytes", "open for"];
@@ -32,14 +32,16 @@ fn put_head(page: &mut String, connector: &ConnectorSnapshot, around: &Around<'_
     if let Some(wait) = connector.restart_in_seconds {
         put(page, format_args!("<span class=\"quiet\">starts again in {}</span>", seconds(wait)));
     }
+    if connector.paused && connector.state != ConnectorState::Paused {
+        page.push_str("<span class=\"quiet\">will be paused when it runs: an operator asked for it</span>");
+    }
     if around.takes_commands {
         page.push_str("<div class=\"buttons\">");
-        for (action, word) in [
-            (ConnectorAction::Pause, "Pause"),
-            (ConnectorAction::Resume, "Resume"),
-            (ConnectorAction::Flush, "Flush"),
-            (ConnectorAction::Restart, "Restart"),
-        ] {
+        let pause = (!connector.paused).then_some((ConnectorAction::Pause, "Pause"));
+        let resume = connector.paused.then_some((ConnectorAction::Resume, "Resume"));
+        let flush = connector.state.is_active().then_some((ConnectorAction::Flush, "Flush"));
+        let restart = Some((ConnectorAction::Restart, "Restart"));
+        for (action, word) in [pause, resume, flush, restart].into_iter().flatten() {
             // Names hold nothing that a path would have to escape.
             put(
                 page,
@@ -54,10 +56,23 @@ fn put_head(page: &mut String, connector: &ConnectorSnapshot, around: &Around<'_
     page.push_str("</div>\n");
 }
 
-/// What keeps it from being ready, where something does.
+/// What keeps it from being ready or from delivering, where something does.
 fn put_trouble(page: &mut String, connector: &ConnectorSnapshot) {
     if let Some(reason) = connector.not_ready_because() {
         put(page, format_args!("<p class=\"alarm\">{}</p>\n", Escaped(&reason)));
+        // Said with it.
+        if connector.state == ConnectorState::Starting || connector.trouble.is_some() {
+            return;
+        }
+    }
+    for trouble in &connector.troubles {
+        let (stage, message) = (Escaped(&trouble.stage), Escaped(&trouble.message));
+        put(
+            page,
+            format_args!(
+                "<p class=\"alarm\">{stage}: {message}; it is tried again, and nothing is lost</p>\n"
+            ),
+        );
     }
 }
 

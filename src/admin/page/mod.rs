@@ -52,6 +52,20 @@ pub(super) fn refused_page(problems: &[String]) -> String {
     page
 }
 
+/// What a button is answered with whose command cannot be obeyed.
+pub(super) fn not_done_page(reason: &str) -> String {
+    let mut page = String::new();
+    put_head(&mut page, "not done", None);
+    put(
+        &mut page,
+        format_args!(
+            "<header><h1>Not done</h1></header><p class=\"alarm\">{}</p><p><a href=\"../../../\">Back</a></p></body></html>\n",
+            Escaped(reason)
+        ),
+    );
+    page
+}
+
 /// A published file's footer.
 pub(super) fn footer_page(connector: &str, footer: &serde_json::Value) -> String {
     let mut page = String::new();
@@ -128,7 +142,7 @@ fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::snapshot::{ErrorSnapshot, sample};
+    use crate::admin::snapshot::{ErrorSnapshot, TroubleSnapshot, sample};
 
     fn shown(daemon: &DaemonSnapshot) -> String {
         let (history, totals) = (History::default(), |_: &str| ConnectorTotals::default());
@@ -152,11 +166,14 @@ mod tests {
         let error = ErrorSnapshot { stage: hostile.into(), message: hostile.into(), ..Default::default() };
         connector.last_error = Some(error.clone());
         connector.last_errors = vec![error];
+        connector.troubles =
+            vec![TroubleSnapshot { stage: hostile.into(), message: hostile.into(), partitions: 1 }];
         let page = shown(&daemon);
         assert!(!page.contains("<script"), "{page}");
+        assert!(!not_done_page(hostile).contains("<script"));
         assert!(!refused_page(&[hostile.to_owned()]).contains("<script"));
         assert!(!footer_page(hostile, &serde_json::json!({ hostile: hostile })).contains("<script"));
-        assert_eq!(page.matches("&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;").count(), 9);
+        assert_eq!(page.matches("&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;").count(), 10);
     }
 
     #[test]

@@ -103,10 +103,17 @@ async fn what_is_not_there_is_refused_in_json() {
         (Method::POST, "/metrics", 405),
         (Method::DELETE, "/api/connectors/orders", 405),
         (Method::GET, "/nowhere", 404),
+        (Method::GET, "/api/connectors/%ff", 400),
+        (Method::POST, "/api/connectors/%ff/pause", 400),
+        (Method::POST, "/api/connectors/orders/%ff", 400),
+        (Method::GET, "/api/connectors/%ff/footer?path=a.parquet", 400),
     ] {
-        let (got, body) = running.json(method, path).await;
-        assert_eq!(got, status, "{path}");
-        assert!(body["error"].is_string(), "{path}: {body}");
+        let response = running.request(method, path).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()[CONTENT_TYPE.as_str()], "application/json", "{path}");
+        assert_eq!(response.headers().contains_key("allow"), status == 405, "{path}");
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert!(body["error"].is_string() && body.as_object().unwrap().len() == 1, "{path}: {body}");
     }
 }
 
@@ -119,19 +126,45 @@ async fn commands_are_handed_on() {
         ("flush", ConnectorAction::Flush),
         ("restart", ConnectorAction::Restart),
     ] {
-        let path = format!("/api/connectors/orders/{word}");
-        assert_eq!(running.json(Method::POST, &path).await.0, 202);
-        let Ok(AdminCommand::Connector { connector, action: asked }) = running.behind.commands.try_recv()
-        else {
-            panic!("no command")
-        };
-        assert_eq!((connector.as_str(), asked), ("orders", action));
+        let request = running.request(Method::POST, &format!("/api/connectors/orders/{word}"));
+        let (answer, asked) = tokio::join!(request.send(), running.behind.answer(Ok(())));
+        assert_eq!(answer.unwrap().status().as_u16(), 202);
+        assert_eq!(asked, ("orders".to_owned(), action));
     }
+    // One that waits for its answer fills the queue.
     let path = "/api/connectors/orders/flush";
-    assert_eq!(running.json(Method::POST, path).await.0, 202);
+    let waiting = tokio::spawn(running.request(Method::POST, path).send());
+    while running.behind.commands.is_empty() {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(running.json(Method::POST, path).await.0, 503, "the queue holds one");
+    // The daemon goes: those who wait are told, and those who come.
     running.behind.commands.close();
     assert_eq!(running.json(Method::POST, path).await.0, 503);
+    assert!(running.behind.commands.try_recv().is_ok(), "it was never answered");
+    assert_eq!(waiting.await.unwrap().unwrap().status().as_u16(), 503);
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_obeyed_says_what_can_be_done() {
+    let mut running = Running::start();
+    let reason = "connector orders has failed: <restart> it";
+    for (accept, kind) in [("*/*", "application/json"), ("text/html", "text/html; charset=utf-8")] {
+        let request = running.request(Method::POST, "/api/connectors/orders/flush").header(ACCEPT, accept);
+        let (answer, _) = tokio::join!(request.send(), running.behind.answer(Err(reason.to_owned())));
+        let answer = answer.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()[CONTENT_TYPE.as_str()]),
+            (409, &HeaderValue::from_static(kind))
+        );
+        let body = answer.text().await.unwrap();
+        let expected = if accept == "*/*" {
+            json!({ "error": reason }).to_string()
+        } else {
+            "&lt;restart&gt;".to_owned()
+        };
+        assert!(body.contains(&expected), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -143,7 +176,8 @@ async fn pages_of_other_sites_cannot_command() {
     }
     assert!(running.behind.commands.try_recv().is_err());
     let own = running.request(Method::POST, "/api/connectors/orders/pause").header(ORIGIN, &running.base);
-    assert_eq!(own.send().await.unwrap().status().as_u16(), 202);
+    let (answer, _) = tokio::join!(own.send(), running.behind.answer(Ok(())));
+    assert_eq!(answer.unwrap().status().as_u16(), 202);
 }
 
 #[tokio::test]
@@ -152,7 +186,11 @@ async fn bodies_beyond_the_limit_are_refused() {
     let request = running.request(Method::POST, "/api/connectors/orders/pause");
     let answer = request.body(vec![0_u8; MAX_BODY_BYTES + 1]).send().await;
     // The server may hang up before the client has sent it all.
-    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status().as_u16() == 413));
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status().as_u16(), 413);
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert!(body["error"].as_str().unwrap().contains("64 KiB"), "{body}");
+    }
     assert!(running.behind.commands.try_recv().is_err());
 }
 
@@ -214,12 +252,13 @@ async fn a_button_leads_back_to_the_page() {
     let mut running = Running::start();
     let pressed =
         running.request(Method::POST, "/api/connectors/orders/flush").header(ACCEPT, "text/html,*/*;q=0.8");
-    let response = pressed.send().await.unwrap();
+    let (response, asked) = tokio::join!(pressed.send(), running.behind.answer(Ok(())));
+    let response = response.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()[LOCATION]),
         (303, &HeaderValue::from_static("../../../"))
     );
-    assert!(running.behind.commands.try_recv().is_ok());
+    assert_eq!(asked.1, ConnectorAction::Flush);
 }
 
 #[tokio::test]
@@ -244,7 +283,8 @@ async fn with_a_token_only_probes_are_open_and_they_tell_nothing() {
     let asked = running
         .request(Method::POST, "/api/connectors/orders/pause")
         .header(AUTHORIZATION, "Bearer 0123456789abcdefgh");
-    assert_eq!(asked.send().await.unwrap().status().as_u16(), 202);
+    let (answer, _) = tokio::join!(asked.send(), running.behind.answer(Ok(())));
+    assert_eq!(answer.unwrap().status().as_u16(), 202);
 }
 
 #[tokio::test]

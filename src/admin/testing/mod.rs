@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::history::History;
 use super::snapshot::{DaemonSnapshot, sample};
-use super::{Access, AdminCommand, AdminState, FooterError};
+use super::{Access, AdminCommand, AdminState, ConnectorAction, FooterError};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -15,6 +15,17 @@ pub(super) struct Behind {
     pub(super) daemon: Arc<Mutex<DaemonSnapshot>>,
     pub(super) commands: mpsc::Receiver<AdminCommand>,
     pub(super) metrics: Metrics,
+}
+
+impl Behind {
+    /// Waits for a command to a connector and answers it. Gives the connector's name and what was asked.
+    pub(super) async fn answer(&mut self, outcome: Result<(), String>) -> (String, ConnectorAction) {
+        let Some(AdminCommand::Connector { connector, action, reply }) = self.commands.recv().await else {
+            panic!("no command to a connector")
+        };
+        reply.send(outcome).unwrap();
+        (connector, action)
+    }
 }
 
 /// A daemon with the connector `orders`; `http` is what the configuration says there. Takes `queue` commands.

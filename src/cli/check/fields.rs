@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::{Finding, read_schema};
+use crate::cli::output::count_of;
 use crate::config::settings::{
     ConnectorSettings, Evolution, KeyFormat, OnTombstone, PartitionRule, TimeSource, ValueFormat,
 };
@@ -21,6 +22,9 @@ use crate::task::partitioner::Partitioner;
 /// Topics whose subjects are looked up.
 const MAX_TOPICS: usize = 20;
 const KEY_COLUMN: &str = "_key";
+/// How subjects of topics end.
+const VALUE: &str = "value";
+const KEY: &str = "key";
 
 /// Schemas that rows are read with, as far as can be told beforehand.
 struct Source {
@@ -52,7 +56,10 @@ pub(super) async fn of_registry(connector: &ConnectorSettings, topics: &[String]
     for topic in topics.iter().take(MAX_TOPICS) {
         let mut newest = async |side: &str| {
             let subject = format!("{topic}-{side}");
-            match latest(&registry, &subject).await {
+            let newest = latest(&registry, &subject).await;
+            match newest
+                .and_then(|found| found.map(|schema| with_columns(connector, side, schema)).transpose())
+            {
                 Ok(Some(schema)) => return Some(schema),
                 Ok(None) => absent.push(subject),
                 Err(reason) => {
@@ -62,8 +69,8 @@ pub(super) async fn of_registry(connector: &ConnectorSettings, topics: &[String]
             }
             None
         };
-        let value = newest("value").await;
-        let key = if has_avro_keys(connector) { newest("key").await } else { None };
+        let value = newest(VALUE).await;
+        let key = if has_avro_keys(connector) { newest(KEY).await } else { None };
         sources.extend(value.map(|value| Source { name: format!("{topic}-value"), value, key }));
     }
     if !absent.is_empty() {
@@ -74,8 +81,12 @@ pub(super) async fn of_registry(connector: &ConnectorSettings, topics: &[String]
         );
         findings.push(Finding::warning(connector, "schemas", text));
     }
-    if !sources.is_empty() {
-        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let others = topics.len().saturating_sub(MAX_TOPICS);
+    if !sources.is_empty() || others > 0 {
+        let mut names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        if others > 0 {
+            names.push(format!("those of {} more were not looked at", count_of(others as u64, "topic")));
+        }
         findings.push(Finding::new(connector, "schemas", Ok(names.join(", "))));
     }
     if !matches!(connector.schema.evolution, Evolution::Fixed(_)) {
@@ -109,6 +120,26 @@ async fn latest(registry: &Registry, subject: &str) -> Result<Option<Arc<AvroSch
         schema.references.into_iter().map(|reference| (reference.name, reference.json)).collect();
     let schema = AvroSchema::parse(&schema.json, &references);
     schema.map(|schema| Some(Arc::new(schema))).map_err(|error| error.to_string())
+}
+
+/// The schema, where rows read with it have columns.
+fn with_columns(
+    connector: &ConnectorSettings,
+    side: &str,
+    schema: Arc<AvroSchema>,
+) -> Result<Arc<AvroSchema>, String> {
+    let laid_out = match side {
+        KEY => ColumnLayout::whole(schema.clone(), KEY_COLUMN, column_options(connector)).map(drop),
+        // Read with another one, it needs none.
+        _ if matches!(connector.schema.evolution, Evolution::Fixed(_)) => Ok(()),
+        _ => ColumnLayout::new(schema.clone(), column_options(connector)).map(drop),
+    };
+    laid_out.map(|()| schema).map_err(|error| format!("{error}; records with it are poison"))
+}
+
+fn column_options(connector: &ConnectorSettings) -> ColumnOptions {
+    let nullable_top_level = connector.errors.on_tombstone == OnTombstone::Row;
+    ColumnOptions { nullable_top_level, types: connector.types }
 }
 
 fn has_avro_keys(connector: &ConnectorSettings) -> bool {
@@ -182,8 +213,7 @@ fn meant(word: &str, files: &[Files]) -> String {
 
 impl Files {
     fn of(connector: &ConnectorSettings, source: &Source) -> Option<Self> {
-        let nullable_top_level = connector.errors.on_tombstone == OnTombstone::Row;
-        let options = ColumnOptions { nullable_top_level, types: connector.types };
+        let options = column_options(connector);
         let value = ColumnLayout::new(source.value.clone(), options).ok()?;
         let key = source.key.as_ref();
         let key = key.and_then(|key| ColumnLayout::whole(key.clone(), KEY_COLUMN, options).ok());

@@ -57,7 +57,11 @@ pub(super) fn logical_name(node: &Type) -> Option<String> {
             LogicalType::Time(at) => {
                 format!("TIME({},{})", unit_name(at.unit), zone_name(at.is_adjusted_to_u_t_c))
             }
-            other => format!("{other:?}").to_uppercase(),
+            // The name without what some carry beside it.
+            other => {
+                let text = format!("{other:?}").to_uppercase();
+                text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
+            }
         });
     }
     match (info.converted_type(), node) {

@@ -68,15 +68,20 @@ fn nanoseconds_become_microseconds_rounded_down_or_numbers() {
 }
 
 #[test]
-fn times_become_numbers_and_are_still_of_one_day() {
+fn times_become_numbers_of_any_size() {
     let millis = r#"{"type":"int","logicalType":"time-millis"}"#;
     let micros = r#"{"type":"long","logicalType":"time-micros"}"#;
     let batch = read(ALL, millis, millis, &[varint(86_399_999)]).unwrap();
     assert_eq!(batch.column(0).as_primitive::<Int32Type>().value(0), 86_399_999);
     let batch = read(ALL, micros, micros, &[varint(86_399_999_999)]).unwrap();
     assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 86_399_999_999);
-    assert_eq!(kind(ALL, millis, varint(86_400_000)), "time_out_of_range");
-    assert_eq!(kind(ALL, micros, varint(-1)), "time_out_of_range");
+    let batch = read(ALL, millis, millis, &[varint(86_400_000)]).unwrap();
+    assert_eq!(batch.column(0).as_primitive::<Int32Type>().value(0), 86_400_000);
+    let batch = read(ALL, micros, micros, &[varint(-1)]).unwrap();
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), -1);
+    let times = ColumnTypes { time: TimeAs::Time, ..ALL };
+    assert_eq!(kind(times, millis, varint(86_400_000)), "time_out_of_range");
+    assert_eq!(kind(times, micros, varint(-1)), "time_out_of_range");
 }
 
 #[test]

@@ -389,3 +389,21 @@ fn unions_that_multiply_without_bound_are_refused() {
     let error = read_as(&writer(20, "a"), &reader(20)).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("more than 262144 steps"), "{error}");
 }
+
+#[test]
+fn fault_57_a_type_that_contains_itself_is_read_to_the_depth_that_the_reader_unrolls() {
+    let writer = r#"{"type":"record","name":"Node","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","Node"]}]}"#;
+    let reader = r#"{"type":"record","name":"Node","fields":[{"name":"v","type":"int"},{"name":"next","type":["null",
+        {"type":"record","name":"Node2","aliases":["Node"],"fields":[{"name":"v","type":"int"}]}]}]}"#;
+    let (plan, mut batch) = read_as(writer, reader).unwrap();
+    for depth in 0..4 {
+        let node = |v: i64| [varint(v), varint(1)].concat();
+        let datum = [(0..depth).flat_map(node).collect(), varint(depth), varint(0)].concat();
+        plan.decode(&mut batch, &datum).unwrap();
+    }
+    let batch = batch.finish();
+    assert_eq!(batch.column(0).as_primitive::<Int32Type>().values(), &[0, 0, 0, 0]);
+    let next = batch.column(1).as_struct();
+    assert_eq!((0..4).map(|row| next.is_valid(row)).collect::<Vec<_>>(), [false, true, true, true]);
+    assert_eq!(next.column(0).as_primitive::<Int32Type>().values()[1..], [1, 1, 1]);
+}

@@ -154,10 +154,14 @@ impl ConsumerThread {
         self.unassign(partitions)
     }
 
+    /// The client is answered in any case, and told of no partition that it was never given: while draining, none are taken.
     pub(super) fn unassign(&self, partitions: &[(String, i32)]) -> Result<(), Failure> {
+        let assigned = self.consumer.assignment().map_err(|error| client_failure(&error))?;
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            list.add_partition(topic, *partition);
+            if assigned.find_partition(topic, *partition).is_some() {
+                list.add_partition(topic, *partition);
+            }
         }
         self.consumer.incremental_unassign(&list).map_err(|error| client_failure(&error))
     }

@@ -315,9 +315,8 @@ impl ConsumerThread {
                 format!("the consumer thread panicked: {text}; the offsets are held; please report this");
             Err(Failure::retriable(Stage::Consume, reason))
         });
-        if end.is_err() {
-            self.drop_all();
-        }
+        // Whatever the tasks still hold of them: records that they keep would keep the client.
+        self.drop_all();
         // Nothing may wake or fill the queue any more when the client goes.
         self.queue = None;
         self.readings.clear();

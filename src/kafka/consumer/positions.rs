@@ -10,6 +10,7 @@ use rdkafka::Offset as KafkaOffset;
 use rdkafka::consumer::Consumer as _;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 impl ConsumerThread {
@@ -59,11 +60,16 @@ impl ConsumerThread {
     pub(super) fn reached_bounds(&mut self) -> Result<bool, Failure> {
         let Some(bounds) = &mut self.bounds else { return Ok(false) };
         let idle = self.revoking.is_none() && self.lanes.values().all(|lane| lane.finished);
-        if !idle || Instant::now() < self.next_bounds_look {
+        if !idle {
+            bounds.busy();
+            return Ok(false);
+        }
+        if Instant::now() < self.next_bounds_look {
             return Ok(false);
         }
         self.next_bounds_look = Instant::now() + BOUNDS_LOOK;
-        match bounds.reached(&self.consumer, &self.settings.connector) {
+        let assigned = self.status.assigned.load(Ordering::Relaxed);
+        match bounds.reached(&self.consumer, &self.settings.connector, assigned) {
             Err(failure @ Failure::Retriable { .. }) => {
                 tracing::warn!(connector = self.settings.connector, "{failure}");
                 Ok(false)

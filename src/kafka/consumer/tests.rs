@@ -197,6 +197,29 @@ fn fault_22_partitions_kept_under_another_member_id_are_taken_over_anew() {
     thread.consumer.context().close();
 }
 
+/// While draining nothing is taken, but the group counts as ours what it gave: it asks for it back.
+#[test]
+fn fault_28_partitions_that_were_given_while_draining_can_be_asked_back() {
+    let cluster = cluster();
+    let (mut thread, _inputs) = thread(&cluster.bootstrap_servers());
+    thread.draining = true;
+    thread.subscribe().unwrap();
+    let began = Instant::now();
+    while !thread.status.assigned.load(Ordering::Relaxed) {
+        assert!(began.elapsed() < PATIENCE, "nothing assigned");
+        thread.poll_client().unwrap();
+        thread.act_on_rebalances().unwrap();
+    }
+    assert!(thread.lanes.is_empty());
+    let given = [("t".to_owned(), 0)];
+    thread.revoke(&given);
+    thread.finish_revocation().unwrap();
+    assert!(thread.revoking.is_none());
+    thread.lose(&given).unwrap();
+    thread.queue = None;
+    thread.consumer.context().close();
+}
+
 /// A start waits when the client is not ready; what a partition holds that is paused stops no other.
 #[test]
 fn fault_32_a_pause_that_comes_before_the_start_is_kept() {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use rustix::fs::{Access, access, statvfs};
 
 use self::place::{Placed, SyncDirectory};
 pub(super) use self::staged::LocalStaged;
@@ -88,22 +89,49 @@ impl LocalBackend {
         .await
     }
 
+    /// Whether files can be made: the root is there, may be written, and its file system has room for `least_room_bytes`.
+    pub(super) async fn look(&self, least_room_bytes: u64) -> Result<(), StorageError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let outcome = fs::read_dir(&root)
+                .and_then(|_| Ok(access(&root, Access::WRITE_OK | Access::EXEC_OK)?))
+                .and_then(|()| Ok(statvfs(&root)?))
+                .and_then(|found| {
+                    let is_full = found.f_bavail.saturating_mul(found.f_frsize) < least_room_bytes
+                        || (found.f_files > 0 && found.f_favail == 0);
+                    if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+                });
+            outcome.map_err(|error| disk_error(&error, "write below", &root))
+        })
+        .await
+    }
+
     /// Makes a small durable file unless there is one, and reads what stands.
     pub(super) async fn claim(self: &Arc<Self>, path: &str, content: Bytes) -> Result<Bytes, StorageError> {
         let backend = Arc::clone(self);
         let target = self.root.join(path);
         blocking(move || {
-            if !target.exists() {
-                let directory = backend.staging_directory()?;
-                let staged = directory.staged_path(&backend.new_stem(0));
-                let made = place::make_small_file(&staged, &target, &backend.root, &content);
-                let _ = fs::remove_file(&staged);
-                made.map_err(|error| disk_error(&error, "write", &target))?;
+            if target.exists() {
+                // Whoever made it, an attempt of ours among them, may not have come to that.
+                place::make_small_file_durable(&target, &backend.root)
+                    .map_err(|error| disk_error(&error, "sync", &target))?;
+            } else {
+                backend.make_claim(&target, &content)?;
             }
             let standing = fs::read(&target).map_err(|error| disk_error(&error, "read", &target))?;
             Ok(Bytes::from(standing))
         })
         .await
+    }
+
+    fn make_claim(&self, target: &Path, content: &[u8]) -> Result<(), StorageError> {
+        let staged = self.staging_directory()?.staged_path(&self.new_stem(0));
+        let made = place::make_small_file(&staged, target, &self.root, content);
+        let _ = fs::remove_file(&staged);
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            self.forget_staging_directory();
+        }
+        made.map(drop).map_err(|error| disk_error(&error, "write", target))
     }
 
     pub(super) async fn sweep(&self) -> Result<Swept, StorageError> {

@@ -52,8 +52,15 @@ pub(super) fn make_small_file(
     let home = target.parent().unwrap_or(root);
     fs::create_dir_all(home)?;
     let placed = rename_without_replace(staged, target)?;
-    home.ancestors().take_while(|directory| directory.starts_with(root)).try_for_each(sync_directory)?;
+    make_small_file_durable(target, root)?;
     Ok(placed)
+}
+
+/// Makes a file below `root` durable, and that it has its name.
+pub(super) fn make_small_file_durable(target: &Path, root: &Path) -> io::Result<()> {
+    File::open(target)?.sync_all()?;
+    let above = target.ancestors().skip(1);
+    above.take_while(|directory| directory.starts_with(root)).try_for_each(sync_directory)
 }
 
 /// Makes durable that a file has its name, from the root down.

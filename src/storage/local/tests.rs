@@ -253,6 +253,17 @@ async fn fault_75_a_staging_directory_that_was_taken_away_is_made_anew() {
 }
 
 #[tokio::test]
+async fn fault_75_a_claim_is_made_after_the_staging_directory_was_taken_away() {
+    let lab = Lab::new();
+    lab.sealed(OURS).await.discard().await;
+    fs::remove_dir_all(lab.root.join(".sluice")).unwrap();
+    let claim = || async { lab.store.claim(".sluice/claims/t.json", Bytes::from_static(b"ours")).await };
+    let first = claim().await;
+    assert!(matches!(first, Err(StorageError::Retriable { .. })), "{first:?}");
+    assert_eq!(claim().await, Ok(Bytes::from_static(b"ours")));
+}
+
+#[tokio::test]
 async fn fault_115_an_output_that_cannot_be_written_is_refused_at_the_start() {
     let lab = Lab::new();
     let file = lab.root.join("file");
@@ -389,4 +400,24 @@ fn a_file_system_without_case_is_noticed() {
     assert!(!is_there_in_other_case(&path));
     fs::write(folder.path().join("PROBE.PARQUET"), b"x").unwrap();
     assert!(is_there_in_other_case(&path), "as a file system without case would answer");
+}
+
+#[tokio::test]
+async fn fault_74_what_is_wrong_with_the_place_is_seen_without_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lake");
+    let backend = LocalBackend::open(root.clone(), "orders").await.unwrap();
+    assert_eq!(backend.look(1).await, Ok(()));
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "a look leaves no trace");
+    let reason = |outcome: Result<(), StorageError>| match outcome {
+        Err(StorageError::Retriable { reason, .. }) => reason,
+        outcome => panic!("{outcome:?}"),
+    };
+    let full = reason(backend.look(u64::MAX).await);
+    assert!(full.contains("goes on when there is room again"), "{full}");
+    fs::rename(&root, folder.path().join("away")).unwrap();
+    let gone = reason(backend.look(1).await);
+    assert!(gone.contains(&root.display().to_string()) && gone.contains("volume mounted"), "{gone}");
+    fs::write(&root, b"a file").unwrap();
+    assert!(backend.look(1).await.is_err(), "a file where the directory was");
 }

@@ -108,7 +108,8 @@ pub(super) fn read_refusal(error: &Error, doing: &str, signals: &ServiceSignals)
             )),
             Some(300..=399) => denied("; the region or the endpoint is not that of the bucket"),
             Some(400) if told.has_code(&LASTING_CODES) => denied("; correct storage.url or storage.options"),
-            _ => Refusal::Unknown(passing("")),
+            Some(_) => Refusal::Unknown(passing("")),
+            None => Refusal::Unknown(passing("; check storage.options.endpoint and the network")),
         },
     }
 }

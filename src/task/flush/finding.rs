@@ -108,9 +108,16 @@ impl OpenFlush {
         }
         // A schema without columns must not become a reader.
         writer.key_layout()?;
+        let first = self.key_readers.current().is_none();
         let reader =
             self.key_readers.route(id, &mut |reader, writer| context.schemas.absorbs(reader, writer));
         let reader = found!(self.reader_schema(Some(reader), context, now)?);
+        // Where null keys have a reader at all, it is this one from now on.
+        if let Some(reader) =
+            reader.as_ref().filter(|known| first && self.key_readers.current() == Some(known.id))
+        {
+            self.give_keys(reader, context)?;
+        }
         Ok(Found::It(KeyWay { writer: Some(writer), reader }))
     }
 
@@ -151,11 +158,14 @@ impl OpenFlush {
         now: Tick,
     ) -> Result<Found<Arc<KnownSchema>>, Failure> {
         if self.basis.refused.contains(&id) {
-            return Err(Failure::poison(
-                Stage::Schema,
-                "refused_schema",
-                format!("schema {id} was unknown or of no use when the flush met it first"),
-            ));
+            return Err(match context.schemas.look_up(id, now) {
+                Lookup::Unusable(failure) => failure,
+                Lookup::Ready(_) | Lookup::Missing => Failure::poison(
+                    Stage::Schema,
+                    "refused_schema",
+                    format!("schema {id} was unknown or of no use when the flush met it first"),
+                ),
+            });
         }
         match context.schemas.look_up(id, now) {
             Lookup::Ready(known) => {

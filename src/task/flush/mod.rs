@@ -3,6 +3,7 @@
 
 mod filing;
 mod finding;
+mod late_key;
 mod reading;
 mod refused;
 mod shelf;

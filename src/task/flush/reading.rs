@@ -77,6 +77,13 @@ pub(super) fn of_key(error: &DecodeError) -> Failure {
 }
 
 impl OpenFlush {
+    /// Counts a row that came on a shelf.
+    pub(super) fn note_shelved(&mut self, record: &Record<'_>) {
+        self.rows += 1;
+        self.shelved_bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        self.shelved_rows += 1;
+    }
+
     pub(super) fn take_record(
         &mut self,
         record: &Record<'_>,
@@ -114,16 +121,16 @@ impl OpenFlush {
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, Some(writer), failure, context);
         }
-        let Some(builder) = &mut shelf.builder else {
-            return Err(Failure::fatal(Stage::Decode, "a reader schema without columns"));
-        };
         let full = |error: &DecodeError| *error == DecodeError::BatchFull && !shelf.rows.is_empty();
+        let before = shelf.weight_bytes();
         match shelf.metadata.decode_key(way.key_plan.as_deref(), key_datum) {
             Ok(()) => {}
             Err(error) if full(&error) => return Ok(Outcome::BatchFull),
             Err(error) => return self.refuse(record, Some(writer), of_key(&error), context),
         }
-        let before = builder.weight_bytes();
+        let Some(builder) = &mut shelf.builder else {
+            return Err(Failure::fatal(Stage::Decode, "a reader schema without columns"));
+        };
         if let Err(error) = way.plan.decode(builder, datum) {
             shelf.metadata.remove_key();
             if full(&error) {
@@ -131,13 +138,11 @@ impl OpenFlush {
             }
             return self.refuse(record, Some(writer), error.into(), context);
         }
-        self.shelved_weight_bytes += builder.weight_bytes() - before;
+        self.shelved_weight_bytes += shelf.weight_bytes() - before;
         let hash = xxh3_64_with_seed(value, record.offset.as_i64() as u64);
         let identity = RowIdentity { offset: record.offset, hash, schema: writer };
         shelf.push(record, ShelvedRow { identity, record: index, name: way.name });
-        self.rows += 1;
-        self.shelved_bytes += value.len();
-        self.shelved_rows += 1;
+        self.note_shelved(record);
         Ok(Outcome::Done)
     }
 }

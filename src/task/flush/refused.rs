@@ -56,7 +56,7 @@ impl OpenFlush {
             OnPoison::Fail => "failed",
             OnPoison::Skip => "skipped",
             OnPoison::DeadLetter => {
-                self.letters.push(letter(record, schema, &failure, context.letters));
+                self.letters.push(letter(record, schema, (*stage, kind, reason), context.letters));
                 "dead_letter"
             }
         };
@@ -82,14 +82,17 @@ impl OpenFlush {
         context: &mut FlushContext<'_>,
         now: Now,
     ) -> Result<Outcome, Failure> {
-        let failure =
-            || Failure::poison(Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
+        let (stage, kind, reason) =
+            (Stage::Wire, "tombstone", "the record is a tombstone: its value is null");
         match context.settings.errors.on_tombstone {
             OnTombstone::Skip => Ok(Outcome::Done),
-            OnTombstone::Fail => Err(locate(&failure(), context.tp, record.offset, "errors.on_tombstone")),
+            OnTombstone::Fail => {
+                let failure = Failure::poison(stage, kind, reason);
+                Err(locate(&failure, context.tp, record.offset, "errors.on_tombstone"))
+            }
             OnTombstone::DeadLetter if context.letters.exhausted() => Ok(Outcome::LettersFull),
             OnTombstone::DeadLetter => {
-                self.letters.push(letter(record, None, &failure(), context.letters));
+                self.letters.push(letter(record, None, (stage, kind, reason), context.letters));
                 Ok(Outcome::Done)
             }
             OnTombstone::Row => self.take_null_row(record, index, wires, context, now),
@@ -119,6 +122,7 @@ impl OpenFlush {
         if let Err(failure) = shelf.metadata.check(record) {
             return self.refuse(record, None, failure, context);
         }
+        let before = shelf.weight_bytes();
         match shelf.metadata.decode_key(key_plan.as_deref(), key_datum) {
             Ok(()) => {}
             Err(DecodeError::BatchFull) if !shelf.rows.is_empty() => return Ok(Outcome::BatchFull),
@@ -127,11 +131,12 @@ impl OpenFlush {
         if let Some(builder) = &mut shelf.builder {
             builder.append_null_row();
         }
+        self.shelved_weight_bytes += shelf.weight_bytes() - before;
         let hash = xxh3_64_with_seed(b"tombstone", record.offset.as_i64() as u64);
         let schema = shelf.reader.as_ref().map_or(SchemaId::ValueFile, |known| known.id);
         let identity = RowIdentity { offset: record.offset, hash, schema };
         shelf.push(record, ShelvedRow { identity, record: index, name: None });
-        self.rows += 1;
+        self.note_shelved(record);
         Ok(Outcome::Done)
     }
 
@@ -189,7 +194,7 @@ fn locate(failure: &Failure, tp: &TopicPartition, offset: Offset, policy: &str) 
 fn letter(
     record: &Record<'_>,
     schema: Option<SchemaId>,
-    failure: &Failure,
+    (stage, kind, reason): (Stage, &'static str, &str),
     letters: &MemoryBudget,
 ) -> DeadLetter {
     let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
@@ -198,7 +203,7 @@ fn letter(
         .iter()
         .map(|header| header.key.len() + length(header.value.as_deref()) + HEADER_OVERHEAD_BYTES)
         .sum();
-    let told = failure.reason().len() + LETTER_OVERHEAD_BYTES;
+    let told = reason.len() + LETTER_OVERHEAD_BYTES;
     DeadLetter {
         offset: record.offset,
         timestamp_ms: record.timestamp_ms,
@@ -206,8 +211,9 @@ fn letter(
         value: record.value.map(<[u8]>::to_vec),
         headers: record.headers.to_vec(),
         schema,
-        stage: failure.stage(),
-        reason: failure.reason().to_owned(),
+        stage,
+        kind,
+        reason: reason.to_owned(),
         counted: letters.hold((length(record.key) + length(record.value) + headers + told) as u64),
     }
 }

@@ -85,6 +85,32 @@ impl Shelf {
         })
     }
 
+    /// About what its rows take in memory, those of metadata but for keys not counted, bytes.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        self.metadata.weight_bytes() + self.builder.as_ref().map_or(0, BatchBuilder::weight_bytes)
+    }
+
+    /// Gives every row, all of null keys, the column of this reader of keys.
+    pub(super) fn give_keys(
+        &mut self,
+        key_reader: &Arc<KnownSchema>,
+        context: &mut FlushContext<'_>,
+    ) -> Result<(), Failure> {
+        let Self { key_reader, schema, file_schema, places, .. } =
+            Self::new(self.reader.clone(), Some(key_reader.clone()), context)?;
+        if let Some(known) = &key_reader {
+            self.metadata.begin_avro_keys(&known.key_layout()?);
+        }
+        (self.key_reader, self.schema, self.file_schema, self.places) =
+            (key_reader, schema, file_schema, places);
+        Ok(())
+    }
+
+    /// Where the column of this name is, by the name it has before directories take theirs.
+    pub(super) fn place_in_schema(&self, column: &str) -> Result<usize, Failure> {
+        self.schema.index_of(column).map_err(|error| Failure::fatal(Stage::Decode, error.to_string()))
+    }
+
     /// Adds what a decoded row has beside its columns of the value.
     pub(super) fn push(&mut self, record: &Record<'_>, row: ShelvedRow) {
         self.metadata.push(record);

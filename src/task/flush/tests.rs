@@ -1,5 +1,6 @@
 //! An open flush driven by hand: which files its records make, and that they are the same when it is made again.
 
+mod late_key;
 mod refusals;
 
 use std::collections::VecDeque;
@@ -453,6 +454,19 @@ fn fault_72_the_cap_on_open_files_ends_a_flush_in_the_middle_of_a_block() {
     assert_eq!(bench.replay(&basis, values().drain(..upto).collect()).unwrap(), files);
 }
 
+#[test]
+fn fault_72_rows_of_tombstones_do_not_pass_the_cap_on_open_files_either() {
+    let lines =
+        "partition_by: [{ field: _key.id }]\n    key: { format: avro }\n    errors: { on_tombstone: row }";
+    let mut bench = Bench::new(lines, &[(2, KEY)]);
+    bench.settings.open_files = 20;
+    let mut flush = bench.open(Cut::None, Basis::default());
+    let pairs = keyed((0..60).map(|number| (Some(framed(2, &[number])), None)).collect());
+    assert_eq!(bench.take(&mut flush, pairs), Ok(Taken::Rotate(RotationReason::OpenFiles)));
+    let files = bench.seal(flush).0.len();
+    assert!((20..=22).contains(&files), "{files} files");
+}
+
 const NODE: &str = r#"{"type":"record","name":"a.N","fields":[{"name":"n","type":"long"},{"name":"next","type":["null","N"]}]}"#;
 
 #[test]
@@ -499,10 +513,18 @@ fn fault_60_a_partition_does_not_hide_a_column_of_the_same_name() {
 #[test]
 fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
     const LIST: &str = r#"{"type":"record","name":"a.L","fields":[{"name":"l","type":{"type":"array","items":{"type":"fixed","name":"Z","size":0}}}]}"#;
-    let mut bench = Bench::new("", &[(1, LIST)]);
     // A list of 900,000 items of no bytes each.
-    let value = [framed(1, &[]), crate::decode::tests::varint(900_000), vec![0]].concat();
-    let block = RecordBlock::from_owned(records(vec![Some(value); 3]));
+    let list = || Some([framed(1, &[]), crate::decode::tests::varint(900_000), vec![0]].concat());
+    let lines = "key: { format: avro }\n    errors: { on_tombstone: row }";
+    let plain = Some(framed(2, &[1]));
+    for pair in [(None, list()), (list(), plain), (list(), None)] {
+        let bench = Bench::new(lines, &[(1, LIST), (2, LONG)]);
+        leaves_after_three(bench, &RecordBlock::from_owned(keyed(vec![pair; 3])));
+    }
+}
+
+/// Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.
+fn leaves_after_three(mut bench: Bench, block: &RecordBlock) {
     let mut flush = bench.open(Cut::None, Basis::default());
     let partitioner = Partitioner::new(Vec::new(), 0);
     let mut wires = Wires::new(&bench.settings);
@@ -515,13 +537,12 @@ fn fault_49_tiny_values_that_stand_for_much_leave_a_batch_before_it_is_large() {
         letters: &bench.letters,
         effects: &mut bench.effects,
     };
-    // Sixteen mebibytes of memory are three of them, which came in fewer than fifty bytes.
     for (at, full) in [false, false, true].into_iter().enumerate() {
         let record = block.get(at).unwrap();
         flush.take_record(&record, at as u32, &mut wires, &mut 0, &mut context, NOW).unwrap();
         assert_eq!(flush.shelves_full(usize::MAX, &context), full, "{at}");
     }
-    flush.clear_shelves(&block, &mut context).unwrap();
+    flush.clear_shelves(block, &mut context).unwrap();
     assert!(!flush.shelves_full(usize::MAX, &context));
 }
 

@@ -1,6 +1,8 @@
 //! Owns the first part of a lane's life: finding where to begin, and beginning again after trouble.
 
-use super::{Claimed, Lane, LaneState, Replay};
+use std::time::Duration;
+
+use super::{Claimed, Comparison, Lane, LaneState, Replay};
 use crate::error::{Failure, Stage};
 use crate::position::Offset;
 use crate::task::Shared;
@@ -11,6 +13,9 @@ use crate::task::note::BeginningNote;
 use crate::task::recovery;
 use crate::task::recovery::Beginning;
 use crate::task::tracker::OffsetTracker;
+
+/// When files that could not be listed beside everything else are asked for again.
+const COMPARE_AGAIN: Duration = Duration::from_secs(30);
 
 impl Lane {
     pub(in crate::task) fn on_committed(
@@ -73,10 +78,12 @@ impl Lane {
         }
         let beginning = recovery::from_commit(&self.tp, &position, shared.settings.plan)?;
         // In the background: there may be many files, and nothing of this attempt depends on them.
-        if !self.compared && beginning.intent.is_none() {
+        if beginning.intent.is_some() {
+            self.comparison = Comparison::Done;
+        } else if self.comparison != Comparison::Done {
+            self.comparison = Comparison::Asked(self.attempt);
             self.list_published(false, shared);
         }
-        self.compared = true;
         let announced = beginning.intent.is_some();
         self.begin(beginning, shared);
         if announced {
@@ -119,17 +126,48 @@ impl Lane {
                 }
             }
             (LaneState::Listing(..), Err(failure)) => return self.resolve_later(failure, shared, now),
-            (_, Ok(Some(last))) if last.range.end > self.began_at => {
+            (_, result) => self.on_listed_beside(result, shared, now),
+        }
+        Ok(())
+    }
+
+    /// What the files say of an offset that the group had committed.
+    fn on_listed_beside(
+        &mut self,
+        result: Result<Option<PublishedFlush>, Failure>,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        if self.comparison != Comparison::Asked(self.attempt) {
+            return;
+        }
+        self.comparison = Comparison::Done;
+        match result {
+            // What was rotated since may be there by now.
+            Ok(Some(last)) if last.range.end > self.began_at.max(self.tracker.rotated()) => {
                 shared.effects.push_back(Effect::Report(Event::SetBack {
                     tp: self.tp.clone(),
                     offset: self.began_at,
                     published: last.range.end,
                 }));
             }
-            (_, Ok(None)) => self.begun_without_files(shared),
-            _ => {}
+            Ok(Some(_)) => {}
+            Ok(None) => self.begun_without_files(shared),
+            Err(failure) => {
+                self.comparison = Comparison::Again(now.tick.after(COMPARE_AGAIN));
+                shared.retrying(&self.tp, failure, COMPARE_AGAIN);
+            }
         }
-        Ok(())
+    }
+
+    pub(super) fn compare_again(&mut self, shared: &mut Shared, now: Now) {
+        if let Comparison::Again(at) = self.comparison
+            && now.tick >= at
+            && self.state == LaneState::Running
+        {
+            self.comparison = Comparison::Asked(self.attempt);
+            self.list_published(false, shared);
+        }
     }
 
     /// The group has committed, and no file of it is there. Its offsets may be gone the next time.
@@ -256,6 +294,7 @@ impl Lane {
 
     pub(super) fn begin(&mut self, beginning: Beginning, shared: &mut Shared) {
         self.state = LaneState::Running;
+        self.not_begun_because = None;
         self.backoff.succeed();
         self.tracker = OffsetTracker::starting_at(beginning.offset);
         self.file_start = beginning.file_start;
@@ -302,12 +341,20 @@ impl Lane {
         let Failure::Retriable { after, .. } = &failure else { return Err(failure) };
         let wait = self.backoff.next(*after, shared.random());
         self.state = LaneState::BackingOff(now.tick.after(wait));
+        self.not_begun_because = Some(failure.clone());
         shared.effects.push_back(Effect::Report(Event::Retrying {
             tp: Some(self.tp.clone()),
             failure,
             after: wait,
         }));
         Ok(())
+    }
+
+    /// As [`Self::recover`], because of trouble that may last: it is shown until such a step works again.
+    pub(super) fn recover_from(&mut self, failure: Failure, shared: &mut Shared, now: Now) {
+        let reason = failure.to_string();
+        self.spoiled_by = Some(failure);
+        self.recover(reason, shared, now);
     }
 
     /// Recovery is deletion: drops everything unsettled and begins again at the committed offset.

@@ -42,6 +42,8 @@ impl Lane {
             && self.state == LaneState::Running
             && self.draining.is_none()
             && !self.finished
+            // What lies beyond the end of a bounded run is nobody's here, and held it would keep the client from closing.
+            && !self.at_stop_rotated()
     }
 
     /// Does whatever can be done now: takes held records, ends flushes that are due, moves deliveries on.
@@ -51,6 +53,7 @@ impl Lane {
         {
             self.resolve(shared);
         }
+        self.compare_again(shared, now);
         if self.waits_for_letters() && !shared.letters.exhausted() {
             self.wants = None;
         }
@@ -83,12 +86,12 @@ impl Lane {
                     self.rotate(RotationReason::Failure, shared, now)?;
                 }
             }
-            if self.at_stop_rotated() {
-                self.held.clear();
-                self.held_bytes = 0;
-            }
         }
         self.rotate_when_due(shared, now)?;
+        if self.at_stop_rotated() {
+            self.held.clear();
+            self.held_bytes = 0;
+        }
         self.advance_deliveries(shared, now);
         self.regulate_fetching(shared);
         // What is complete is delivered first, or it would be read again by every start, for nothing.

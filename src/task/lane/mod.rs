@@ -54,8 +54,7 @@ pub(super) struct Lane {
     failing: Option<Failure>,
     /// The intent that is being replayed.
     replay: Option<Replay>,
-    /// The group's offset was held against the files once.
-    compared: bool,
+    comparison: Comparison,
     claimed: Claimed,
     /// Where the note of its beginning is kept; `None` under a claim of a version that kept none.
     note_path: Option<String>,
@@ -63,6 +62,10 @@ pub(super) struct Lane {
     doubted: Option<Offset>,
     /// The partition's end when the lane first found the group without a commit: `latest` stays there.
     first_end: Option<Offset>,
+    /// Why it has not found yet where to begin.
+    not_begun_because: Option<Failure>,
+    /// Why unsettled records were dropped, until a step works again.
+    spoiled_by: Option<Failure>,
     /// The reader schemas in force at the end of the last flush.
     readers: Readers,
     backoff: Backoff,
@@ -109,6 +112,19 @@ enum Claimed {
     Anew,
 }
 
+/// Whether the group's offset was held against the files. Once is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    /// Not asked for yet.
+    Due,
+    /// The files are being listed, beside everything else.
+    Asked(Attempt),
+    /// They could not be listed; they are asked for again.
+    Again(Tick),
+    /// Done, or of no use.
+    Done,
+}
+
 /// A flush that is made again with the same cut.
 struct Replay {
     intent: Intent,
@@ -147,6 +163,8 @@ pub struct LaneSnapshot {
     pub deliveries: usize,
     /// Whether fetching is paused.
     pub paused: bool,
+    /// Why a step of it is tried again; `None` while nothing fails.
+    pub trouble: Option<Failure>,
 }
 
 impl Lane {
@@ -174,11 +192,13 @@ impl Lane {
             draining: None,
             failing: None,
             replay: None,
-            compared: false,
+            comparison: Comparison::Due,
             claimed: Claimed::Before,
             note_path: None,
             doubted: None,
             first_end: None,
+            not_begun_because: None,
+            spoiled_by: None,
             readers: Readers::default(),
             backoff: Backoff::default(),
             finished: false,
@@ -226,6 +246,11 @@ impl Lane {
     pub(super) fn deadline(&self, shared: &Shared) -> Wait {
         let mut wait = Wait::default();
         if let LaneState::BackingOff(until) = self.state {
+            wait.until(until);
+        }
+        if let Comparison::Again(until) = self.comparison
+            && self.state == LaneState::Running
+        {
             wait.until(until);
         }
         // Only what somebody waits for: a schema that nobody needs any more is not asked for, and would wake us forever.
@@ -322,7 +347,18 @@ impl Lane {
         before.or(self.ages.front()).map(|(_, timestamp_ms)| *timestamp_ms)
     }
 
-    pub(super) fn snapshot(&self) -> LaneSnapshot {
+    /// Why a step is tried again.
+    fn trouble(&self, shared: &Shared) -> Option<Failure> {
+        let of_schema = match self.wants {
+            Some(Want::Schema(id)) => shared.schemas.trouble(id),
+            _ => None,
+        };
+        let of_deliveries = self.deliveries.iter().find_map(|delivery| delivery.trouble.as_ref());
+        let lasting = [self.not_begun_because.as_ref(), of_deliveries, of_schema, self.spoiled_by.as_ref()];
+        lasting.into_iter().flatten().next().cloned()
+    }
+
+    pub(super) fn snapshot(&self, shared: &Shared) -> LaneSnapshot {
         let oldest = self.deliveries.front().map(|delivery| delivery.rotated_at);
         let open = self.open.as_ref().filter(|open| !open.range().is_empty());
         LaneSnapshot {
@@ -337,6 +373,7 @@ impl Lane {
             oldest_timestamp_ms: self.oldest_timestamp_ms(),
             deliveries: self.deliveries.len(),
             paused: self.fetching_paused,
+            trouble: self.trouble(shared),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Lane {
         };
         match result {
             Ok(()) => {
-                front.backoff.succeed();
+                front.succeed();
                 if settling {
                     self.on_settled(commit, shared);
                 } else {
@@ -135,6 +135,7 @@ impl Lane {
                 let failure = Failure::retriable(stage, format!("{}: commit: {reason}", self.tp));
                 let wait = front.backoff.next(None, shared.random());
                 front.stage = DeliveryStage::Retrying(step, now.tick.after(wait));
+                front.trouble = Some(failure.clone());
                 // An announced intent goes out again with the repeated commit.
                 if let Some(next) = self.deliveries.get_mut(1)
                     && next.stage == DeliveryStage::Intending(commit)
@@ -159,6 +160,7 @@ impl Lane {
         assert!(settled.may_settle(), "range {} was committed before it was settled", settled.range);
         self.tracker.settle(settled.range);
         self.backoff.succeed();
+        self.spoiled_by = None;
         shared.effects.push_back(Effect::Discard { flush: settled.flush });
         shared
             .effects
@@ -194,7 +196,7 @@ impl Lane {
                 Ok(()) => Ok(()),
                 Err(StagingError::Fatal(failure)) => Err(failure),
                 Err(StagingError::Retriable(failure) | StagingError::Spoiled(failure)) => {
-                    self.recover(failure.to_string(), shared, now);
+                    self.recover_from(failure, shared, now);
                     Ok(())
                 }
             };
@@ -204,14 +206,15 @@ impl Lane {
         };
         match result {
             Ok(()) if delivery.stage == DeliveryStage::Sealing => {
-                delivery.backoff.succeed();
+                delivery.succeed();
                 delivery.stage = DeliveryStage::Sealed;
+                self.spoiled_by = None;
                 Ok(())
             }
             Ok(()) => Ok(()),
             Err(StagingError::Fatal(failure)) => Err(failure),
             Err(StagingError::Spoiled(failure)) => {
-                self.recover(failure.to_string(), shared, now);
+                self.recover_from(failure, shared, now);
                 Ok(())
             }
             Err(StagingError::Retriable(failure)) => {
@@ -237,7 +240,7 @@ impl Lane {
         }
         match result {
             Ok(published) => {
-                delivery.backoff.succeed();
+                delivery.succeed();
                 delivery.set_published();
                 shared.effects.push_back(Effect::Report(Event::Published {
                     tp: self.tp.clone(),
@@ -254,7 +257,7 @@ impl Lane {
             }
             Err(StagingError::Fatal(failure)) => Err(failure),
             Err(StagingError::Spoiled(failure)) => {
-                self.recover(failure.to_string(), shared, now);
+                self.recover_from(failure, shared, now);
                 Ok(())
             }
             Err(StagingError::Retriable(failure)) => {
@@ -276,6 +279,7 @@ impl Lane {
         let delivery = self.deliveries.iter_mut().find(|delivery| delivery.flush == flush);
         match result {
             Ok(()) => {
+                self.spoiled_by = None;
                 if open {
                     self.open_letters_acknowledged += 1;
                 } else if let Some(delivery) = delivery {
@@ -287,7 +291,7 @@ impl Lane {
             // Of a flush that was dropped: its records are read again anyway.
             Err(_) if !open && delivery.is_none() => Ok(()),
             Err(failure) => {
-                self.recover(failure.to_string(), shared, now);
+                self.recover_from(failure, shared, now);
                 Ok(())
             }
         }
@@ -298,5 +302,6 @@ fn retry(delivery: &mut Delivery, step: Step, failure: &Failure, random: u64, no
     let asked = if let Failure::Retriable { after, .. } = failure { *after } else { None };
     let wait = delivery.backoff.next(asked, random);
     delivery.stage = DeliveryStage::Retrying(step, now.tick.after(wait));
+    delivery.trouble = Some(failure.clone());
     wait
 }
