@@ -1,5 +1,7 @@
 //! Owns the rules between connectors: names, groups and places in the lake. Does not own any connector's own rules.
 
+use std::collections::HashMap;
+
 use super::problem::{Place, Problems};
 use super::settings::{ConnectorSettings, StorageSettings, TopicSelection, WrittenAt};
 use super::tree::Scalar;
@@ -41,8 +43,10 @@ pub(super) struct Name<'t> {
 
 /// Reports names that are there already.
 pub(super) fn report_duplicate_names(names: &[Name<'_>], problems: &Problems) {
-    for (index, second) in names.iter().enumerate() {
-        if let Some(first) = names[..index].iter().find(|first| first.scalar.text == second.scalar.text) {
+    let mut firsts: HashMap<&str, &Name<'_>> = HashMap::new();
+    for second in names {
+        let first = *firsts.entry(&second.scalar.text).or_insert(second);
+        if !std::ptr::eq(first, second) {
             let at = problems.refer_to(first.place, second.place);
             let name = second.scalar.shown();
             problems.report(second.place, format!("duplicate connector name {name}; first on {at}"));
@@ -52,11 +56,31 @@ pub(super) fn report_duplicate_names(names: &[Name<'_>], problems: &Problems) {
 
 /// Reports what two connectors cannot share, at the later one.
 pub(super) fn report(connectors: &[Labelled], problems: &Problems) {
+    // Of thousands only a few can have a topic in common: those that name it, and patterns.
+    let mut by_topic: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut patterns = Vec::new();
     for (index, second) in connectors.iter().enumerate() {
-        for first in &connectors[..index] {
-            if let Some((place, message)) = conflict(first, second, problems) {
+        let mut earlier: Vec<usize> = match &second.settings.kafka.topics {
+            TopicSelection::Names(names) => {
+                let named = names.iter().filter_map(|name| by_topic.get(name.as_str())).flatten().copied();
+                named.chain(patterns.iter().copied()).collect()
+            }
+            TopicSelection::Regex(_) => (0..index).collect(),
+        };
+        earlier.sort_unstable();
+        earlier.dedup();
+        for first in earlier {
+            if let Some((place, message)) = conflict(&connectors[first], second, problems) {
                 problems.report(place, message);
             }
+        }
+        match &second.settings.kafka.topics {
+            TopicSelection::Names(names) => {
+                for name in names {
+                    by_topic.entry(name).or_default().push(index);
+                }
+            }
+            TopicSelection::Regex(_) => patterns.push(index),
         }
     }
 }

@@ -108,6 +108,9 @@ def test_a_variable_of_the_store_that_is_of_no_use_is_named(sluice: Sluice) -> N
     finished = sluice.run("check", "--offline", "--config", config, seconds=20, environment=environment | {"AWS_ENDPOINT_URL": "https://x"})
     assert finished.code == 0, finished
     assert "never-shown-hunter2" not in finished.text
+    finished = sluice.run("check", "--offline", "--config", config, seconds=20, environment={"AWS_ENDPOINT_URL": "https://x"})
+    assert finished.code == 2, finished
+    assert ":9:28: first: storage: there is storage.options.secret_access_key, here or in the environment, and no access_key_id" in finished.err
 
 
 @pytest.mark.parametrize("command", [["audit", "s3://lake/raw"], ["inspect", "s3://lake/raw/file.parquet"]], ids=lambda command: str(command[0]))

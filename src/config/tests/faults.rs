@@ -298,6 +298,9 @@ fn fault_108_an_option_of_the_store_is_told_at_its_own_line() {
         "'file:///lake' }",
         "'s3://lake',\n      options: { regoin: eu, allow_http: '${X:-perhaps}',\n      endpoint: 'minio:9000', timeout: 5 } }",
     );
+    let twice =
+        SMALLEST.replace("'file:///lake' }", "'s3://lake', options: { region: eu, AWS_REGION: us } }");
+    refused(&twice, "`storage.options.region` is another name of `AWS_REGION`; keep one of them");
     let found = errors(&text);
     let expected = [
         "connectors.yaml:11:18: `storage.options.regoin` is no option of s3://; did you mean `region`?",

@@ -2,6 +2,7 @@
 //! Does not own how they go together, which shows when the client is made ([`super::options`]). Nothing is asked of a store,
 //! and no file is read.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -22,7 +23,15 @@ pub(super) fn of_options(settings: &StorageSettings) -> Vec<OptionFault> {
         let reason = fault(&settings.url, &name.to_ascii_lowercase(), value)?;
         Some(OptionFault { option: name.clone(), reason })
     };
-    settings.options.iter().filter_map(fault).collect()
+    let single = settings.options.iter().filter_map(fault);
+    let mut keys = HashMap::new();
+    let again = settings.options.keys().filter_map(|name| {
+        let key = canonical(&settings.url, &name.to_ascii_lowercase())?;
+        let first = *keys.entry(key).or_insert(name);
+        let reason = format!("is another name of `{first}`; keep one of them");
+        (first != name).then(|| OptionFault { option: name.clone(), reason })
+    });
+    single.chain(again).collect()
 }
 
 /// Everything that is wrong with single variables that the store's client reads, of `variables`; each by its name.
@@ -79,15 +88,16 @@ fn fault(url: &Url, name: &str, value: &Secret) -> Option<String> {
     if !PARSED.contains(&bare) {
         return None;
     }
+    // The library's own words would show the value, or a part of it.
     let reason = alone(url, name, text)?.to_string();
-    Some(if reason.contains("as Duration") {
-        "must be a time such as `30s`".to_owned()
-    } else if reason.contains("as usize") || reason.contains("as u32") {
-        "must be a whole number".to_owned()
-    } else if let Some((_, words)) = WORDS.iter().find(|(known, _)| *known == bare) {
-        format!("must be one of {words}")
-    } else {
-        format!("cannot be used: {}", value.masked_in(&reason))
+    let form = FORMS.iter().find(|(known, _)| *known == bare).map(|(_, form)| *form);
+    Some(match form {
+        Some(form) => format!("must be {form}"),
+        None if reason.contains("as Duration") => "must be a time such as `30s`".to_owned(),
+        None if reason.contains("as usize") || reason.contains("as u32") => {
+            "must be a whole number".to_owned()
+        }
+        None => "cannot be used by the store's client".to_owned(),
     })
 }
 
@@ -191,12 +201,20 @@ const PARSED: &[&str] = &[
     "user_agent",
 ];
 
-/// What those take that take one of a few words.
-const WORDS: &[(&str, &str)] = &[
-    ("checksum_algorithm", "`sha256`, `crc64nvme`"),
-    ("conditional_put", "`etag`, `disabled`"),
-    ("copy_if_not_exists", "`multipart`, `header:NAME:VALUE`, `header-with-status:NAME:VALUE:STATUS`"),
-    ("server_side_encryption", "`AES256`, `aws:kms`, `aws:kms:dsse`, `sse-c`"),
+/// What those take that take no number and no time.
+const FORMS: &[(&str, &str)] = &[
+    ("account_key", "a key in base64"),
+    ("checksum_algorithm", "one of `sha256`, `crc64nvme`"),
+    ("conditional_put", "one of `etag`, `disabled`"),
+    ("copy_if_not_exists", "one of `multipart`, `header:NAME:VALUE`, `header-with-status:NAME:VALUE:STATUS`"),
+    ("default_content_type", "a type such as `application/octet-stream`"),
+    ("encryption_key", "a key in base64"),
+    ("proxy_ca_certificate", "a certificate in PEM"),
+    ("proxy_url", "a URL such as `http://proxy:3128`"),
+    ("sas_token", "a token such as `sv=…&sig=…`"),
+    ("server_side_encryption", "one of `AES256`, `aws:kms`, `aws:kms:dsse`, `sse-c`"),
+    ("service_account_key", "the JSON of a service account's key"),
+    ("user_agent", "printable ASCII"),
 ];
 
 #[cfg(test)]
@@ -229,7 +247,8 @@ mod tests {
 
     #[test]
     fn every_word_that_is_listed_is_taken() {
-        for (name, words) in WORDS {
+        for (name, form) in FORMS {
+            let Some(words) = form.strip_prefix("one of ") else { continue };
             for word in words.split(", ").map(|word| word.trim_matches('`')) {
                 let word = word.replace(":NAME:VALUE", ":x:y").replace("STATUS", "412");
                 let needs_more = ["aws:kms", "sse-c"].iter().any(|begin| word.starts_with(begin));
@@ -253,6 +272,14 @@ mod tests {
             ("s3://lake", "endpoint", "hunter2:9000", "is no URL; write it with its scheme"),
             ("gs://lake", "base_url", "storage:443", "is no URL"),
             ("s3://lake", "session_token", "hunter2\n", "holds a line break"),
+            ("az://lake", "account_key", "hunter2", "must be a key in base64"),
+            (
+                "gs://lake",
+                "service_account_key",
+                "\"hunter2\"",
+                "must be the JSON of a service account's key",
+            ),
+            ("gs://lake", "proxy_url", "hunter2:::", "must be a URL such as"),
         ] {
             let found = told(url, name, value).unwrap_or_default();
             assert!(found.contains(expected) && !found.contains("hunter2"), "{name}: {found}");

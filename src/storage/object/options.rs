@@ -89,6 +89,18 @@ pub(super) fn connect(settings: &StorageSettings, retry: RetryConfig) -> Result<
             {
                 check_plain(settings, key.as_ref(), value(key), plain)?;
             }
+            let (id, secret) =
+                (value(AmazonS3ConfigKey::AccessKeyId), value(AmazonS3ConfigKey::SecretAccessKey));
+            if id.is_some() != secret.is_some() {
+                let (there, missing) = if id.is_some() {
+                    ("access_key_id", "secret_access_key")
+                } else {
+                    ("secret_access_key", "access_key_id")
+                };
+                return Err(StorageError::invalid(format!(
+                    "there is storage.options.{there}, here or in the environment, and no {missing}; give both or none"
+                )));
+            }
             let signed_as_usual = signs_as_usual(&builder);
             let http = connector.last_client();
             let built = finish!(builder);
