@@ -85,3 +85,20 @@ def test_fault_4_retention_that_passes_a_group_before_its_first_file_is_told_of(
         finished = lab.sluice.run("run", "--config", config, "--until-end")
         assert finished.code == 1 and "records [0, 40) are gone (retention)" in finished.text, finished
         assert not lake.files()
+
+
+def test_fault_5_a_group_beyond_the_end_stops_the_connector_with_what_to_do(lab: Lab) -> None:
+    topic, lake = lab.topic("beyond"), lab.local()
+    produced = lab.produce(topic, 0, EVENT, events(0, 100))
+    connector = lab.connector(lake, [topic], kafka={"properties": QUICK_GROUP})
+    config = lab.sluice.write([connector.settings])
+    lab.sluice.until_end(config)
+    until("the group is empty", lambda: lab.topics.members(connector.group) == 0)
+    lab.topics.commit(connector.group, topic, {0: 5_000})
+    daemon = lab.sluice.daemon(config)
+    until("it says what is wrong", lambda: "truncated" in daemon.log_tail(200))
+    [line] = [line for line in daemon.log_tail(200).splitlines() if "ERROR" in line and "truncated" in line][:1]
+    assert "5000" in line and topic in line, line
+    daemon.kill()
+    assert lab.topics.committed(connector.group, topic) == {0: 5_000}
+    assert_delivered(lake, topic, produced)

@@ -78,7 +78,10 @@ impl ConsumerThread {
         if commits.is_empty() {
             return Ok(());
         }
-        // A commit carries whatever id the client has when it is sent, and the group takes it from any member.
+        let mut errors = Vec::new();
+        let commits = self.hold_against_topics(commits, &mut errors);
+        // A commit carries whatever id the client has when it is sent, and the group takes it from any member. So this is looked
+        // at last: the client may join again while the topics are asked for.
         let is_member = native::member_id(&self.consumer) == self.member;
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
         for commit in commits {
@@ -101,8 +104,6 @@ impl ConsumerThread {
                 );
             }
         }
-        let mut errors = Vec::new();
-        let passed = self.hold_against_topics(passed, &mut errors);
         if passed.is_empty() {
             return errors.iter().try_for_each(|error| self.on_client_error(error));
         }

@@ -162,6 +162,22 @@ fn answer_to_a_commit(
 }
 
 #[test]
+fn fault_29_the_guard_before_the_client_lets_no_commit_go_back_nor_ahead() {
+    let cluster = cluster();
+    let (mut thread, _inputs) = thread(&cluster.bootstrap_servers());
+    thread.assign(&[("t".to_owned(), 0)]).unwrap();
+    let (tp, epoch) = (TopicPartition::new("t", 0), Epoch(thread.epochs));
+    let at = |raw| Offset::new(raw).unwrap();
+    let lane = thread.lanes.get_mut(&tp).unwrap();
+    (lane.committed, lane.delivered) = (at(10), at(20));
+    let passes = |epoch, raw| thread.guard(&tp, epoch, at(raw)).is_ok();
+    assert_eq!([9, 10, 20, 21].map(|raw| passes(epoch, raw)), [false, true, true, false]);
+    assert!(!passes(Epoch(epoch.0 + 1), 15), "not of this assignment");
+    assert!(thread.guard(&TopicPartition::new("u", 0), epoch, at(15)).is_err(), "not ours");
+    thread.queue = None;
+}
+
+#[test]
 fn fault_22_partitions_kept_under_another_member_id_are_taken_over_anew() {
     let cluster = cluster();
     let (mut thread, inputs) = thread(&cluster.bootstrap_servers());

@@ -136,6 +136,19 @@ fn the_time_of_the_flush_is_told_from_that_of_the_record() {
 }
 
 #[test]
+fn fault_18_records_without_a_timestamp_share_the_directory_of_null() {
+    let rules = vec![time(TimeSource::Record, "dt=%Y-%m-%d", Tz::UTC)];
+    let batch = RecordBatch::try_from_iter([("i", texts(vec![Some("a"), Some("b"), Some("c")]))]).unwrap();
+    let partitioner = Partitioner::new(rules, 100);
+    let places = partitioner.place_fields(&batch.schema(), None, None);
+    let timestamps_ms = &[None, Some(0), None];
+    let context = RowContext { timestamps_ms, flush_wall_ms: 0, record_name: &|_| None };
+    let partitioned = partitioner.partition(&batch, &places, &context);
+    assert_eq!(partitioned.directories, ["dt=__HIVE_DEFAULT_PARTITION__", "dt=1970-01-01"]);
+    assert_eq!(partitioned.rows.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 0]);
+}
+
+#[test]
 fn fault_71_a_key_too_long_for_a_store_is_poison() {
     let value = "x".repeat(200);
     let columns = || ["a", "b", "c", "d", "e"].map(|name| (name, texts(vec![Some(&value)]))).to_vec();
