@@ -11,7 +11,7 @@ use super::settings::{
     WideDecimalAs, WireFormat, WrittenAt,
 };
 use super::tree::{Content, Node, Scalar};
-use super::{files, formats, kafka, partition, registry, storage, value};
+use super::{files, formats, kafka, partition, properties, registry, storage, value};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -56,6 +56,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Labelled> {
     let storage = storage::read(&storage_section);
     let errors_section = section.section("errors", &["on_poison", "dead_letter_topic", "on_tombstone"]);
     let errors = errors(&errors_section, kafka.as_ref().map(|kafka| &kafka.topics));
+    if errors.dead_letter_topic.is_some() {
+        properties::refuse_before_dead_letters(&kafka_section.section("properties", &[]));
+    }
     let tasks = section.read("tasks", tasks).unwrap_or_else(default_tasks);
     let settings = ConnectorSettings {
         name: name?,

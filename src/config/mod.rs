@@ -35,4 +35,7 @@ pub use document::{load, load_str};
 pub(crate) use nearest::suggestion;
 pub use partition::{left_sides, path_elements};
 pub use problem::{ConfigError, ConfigErrors};
+#[cfg(test)]
+pub(crate) use properties::dead_letter_fault;
+pub(crate) use properties::number_fault;
 pub use reference::expanded;

@@ -66,9 +66,26 @@ const SAME: &[(&str, &str)] = &[
     ("sasl.mechanism", "sasl.mechanisms"),
 ];
 
+/// What the producer of dead letters takes, which makes no duplicates of its own and waits for all in-sync replicas: names,
+/// the rest of a sentence, and which values these are.
+type Needed = (&'static [&'static str], &'static str, fn(&str) -> bool);
+const OF_DEAD_LETTERS: &[Needed] = &[
+    (&["acks", "request.required.acks"], "may only be `all`", |value| {
+        value == "-1" || value.eq_ignore_ascii_case("all")
+    }),
+    (&["message.send.max.retries", "retries"], "must be 1 or more", |value| value.parse() != Ok(0_i64)),
+    (&["max.in.flight", "max.in.flight.requests.per.connection"], "may be 5 at the most", |value| {
+        !value.parse::<u32>().is_ok_and(|most| most > 5)
+    }),
+    (&["queuing.strategy"], "may only be `fifo`", |value| value.eq_ignore_ascii_case("fifo")),
+    (&["queue.buffering.backpressure.threshold"], "may only be 1", |value| value == "1"),
+];
+
 /// Reads `kafka.properties`. Messages name keys and never show values: any of them may be a secret.
 pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Secret> {
     let judge = PropertyJudge::new();
+    let protocol = section.entries().iter().find(|entry| entry.key == "security.protocol");
+    let protocol = protocol.and_then(|entry| entry.value.scalar()).map(|scalar| scalar.text.as_str());
     let mut properties = BTreeMap::new();
     for entry in section.entries() {
         if matches!(entry.value.content, Content::Map(_)) {
@@ -79,11 +96,17 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Secret> {
         let text = section.read_raw(&entry.key);
         let scalar = entry.value.scalar().filter(|_| text.is_some());
         let fault = match scalar {
-            Some(scalar) => fault(&judge, &entry.key, scalar),
+            Some(scalar) => fault(&judge, &entry.key, scalar, protocol),
             None => judge.name_fault(&entry.key),
         };
         if let Some(fault) = fault {
-            section.report_key(&entry.key, &fault);
+            if judge.name_fault(&entry.key).is_none() {
+                // However long it is, a name of the client's is shown whole.
+                let path = section.path_of(&entry.key);
+                section.problems().report(entry.key_place, format!("`{path}` {fault}"));
+            } else {
+                section.report_key(&entry.key, &fault);
+            }
         }
         properties.extend(text.map(|text| (entry.key.clone(), Secret::new(text))));
     }
@@ -93,10 +116,31 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, Secret> {
     properties
 }
 
+/// Reports what the producer of dead letters does not take.
+pub(super) fn refuse_before_dead_letters(section: &Section<'_>) {
+    for entry in section.entries() {
+        let Some(scalar) = entry.value.scalar().filter(|_| section.node(&entry.key).is_some()) else {
+            continue;
+        };
+        if let Some(fault) = dead_letter_fault(&entry.key, &scalar.text) {
+            section.report_key(&entry.key, &fault);
+        }
+    }
+}
+
+/// Why `key` may not be `text` beside a topic of dead letters.
+pub(crate) fn dead_letter_fault(key: &str, text: &str) -> Option<String> {
+    let name = key.strip_prefix("topic.").unwrap_or(key);
+    let (_, form, takes) = OF_DEAD_LETTERS.iter().find(|(names, ..)| names.contains(&name))?;
+    let reason = "the producer of dead letters neither loses nor repeats one";
+    (!takes(text.trim())).then(|| format!("{form} beside `errors.dead_letter_topic`: {reason}"))
+}
+
 /// Why `key` may not have this value: the rest of a sentence that begins with the key.
-fn fault(judge: &PropertyJudge, key: &str, scalar: &Scalar) -> Option<String> {
-    let number_fault = || if judge.is_number(key) { number_fault(key, scalar) } else { None };
-    refusal(key, &scalar.text).or_else(number_fault).or_else(|| judge.fault(key, &scalar.text))
+fn fault(judge: &PropertyJudge, key: &str, scalar: &Scalar, protocol: Option<&str>) -> Option<String> {
+    let text = &scalar.text;
+    let number_fault = || number_fault(judge, key, text, scalar.referenced);
+    refusal(key, text).or_else(number_fault).or_else(|| judge.fault(key, text, protocol))
 }
 
 /// Why `key` may not be `text`. What begins with `topic.` is given to the topics by the client, under the name that
@@ -115,30 +159,33 @@ fn refusal(key: &str, text: &str) -> Option<String> {
 }
 
 /// What is no number although it begins like one. The client would take the digits at its beginning: `10MiB` as 10 bytes,
-/// `1e5` as 1, `010` as 8.
-fn number_fault(key: &str, scalar: &Scalar) -> Option<String> {
-    let text = scalar.text.trim();
+/// `1e5` as 1, `010` as 8. What a `hidden` text means is not shown.
+pub(crate) fn number_fault(judge: &PropertyJudge, key: &str, text: &str, hidden: bool) -> Option<String> {
+    let text = text.trim();
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if !unsigned.starts_with(|c: char| c.is_ascii_digit()) {
+    if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') || !judge.is_number(key) {
+        return None;
+    }
+    if judge.is_fraction(key) && text.parse::<f64>().is_ok_and(f64::is_finite) {
         return None;
     }
     let number = quantity::whole(unsigned);
     if number.is_some_and(|number| i32::try_from(number).is_ok()) {
         return None;
     }
-    let (unit, meant) = meant_number(key, unsigned);
+    let (unit, meant) = meant_number(key, text);
     if number.is_some() {
         return Some(format!("takes a plain number{unit}, at most {}", i32::MAX));
     }
     // What a reference gave is not shown, nor what follows from it.
-    let advice = match meant.filter(|_| !scalar.referenced) {
+    let advice = match meant.filter(|meant| !hidden && *meant > 0) {
         Some(meant) => format!("write {meant}"),
         None => "write it in plain digits, such as 1000".to_owned(),
     };
     Some(format!("is librdkafka's own and takes a plain number{unit}: {advice}"))
 }
 
-/// What the number of a property counts, and the number that `text` means with its unit.
+/// What the number of a property counts, and the number that `text` means with its unit; none of a text with a sign.
 fn meant_number(key: &str, text: &str) -> (&'static str, Option<u64>) {
     let milliseconds = || quantity::duration(text).ok().and_then(|time| u64::try_from(time.as_millis()).ok());
     let bytes = || quantity::byte_size(text).ok().map(|size| size.0);
@@ -176,15 +223,18 @@ fn require_servers(section: &Section<'_>, properties: &BTreeMap<String, Secret>)
 fn is_server(text: &str) -> bool {
     const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
     let address = match text.split_once("://") {
-        Some((protocol, address)) if PROTOCOLS.contains(&protocol.to_ascii_lowercase().as_str()) => address,
+        Some((protocol, address)) if PROTOCOLS.contains(&protocol.to_ascii_lowercase().as_str()) => {
+            // A path means nothing to the client.
+            address.split_once('/').map_or(address, |(address, _)| address)
+        }
         Some(_) => return false,
         None => text,
     };
-    if address.parse::<Ipv6Addr>().is_ok() {
+    if is_ipv6(address) {
         return true;
     }
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => (host, port.strip_prefix(':').or(Some(""))),
+        Some((host, port)) if is_ipv6(host) => (host, port.strip_prefix(':').or(Some(""))),
         Some(_) => return false,
         None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
     };
@@ -192,6 +242,15 @@ fn is_server(text: &str) -> bool {
         !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0);
     is_host && port.is_none_or(is_port)
+}
+
+/// With or without a zone: `fe80::1%eth0`.
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+    let is_zone = |zone: &str| {
+        !zone.is_empty() && zone.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@'))
+    };
+    address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(is_zone)
 }
 
 fn refuse_classic_only(section: &Section<'_>, properties: &BTreeMap<String, Secret>) {

@@ -40,6 +40,15 @@ impl Secret {
         masked.push_str(&text[from..]);
         masked
     }
+
+    /// As [`Self::masked_in`], also where one part of a list with `,` or `;` is shown.
+    #[must_use]
+    pub fn masked_with_parts_in(&self, text: &str) -> String {
+        let mut parts: Vec<&str> = self.0.split([',', ';']).map(str::trim).collect();
+        // One part may hold another.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.into_iter().fold(self.masked_in(text), |masked, part| Self::new(part).masked_in(&masked))
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -66,5 +75,7 @@ mod tests {
         assert_eq!(masked("no such value \"s3cret!\" here", "s3cret!"), "no such value \"***\" here");
         assert_eq!(masked("ends with s3cret", "s3cret"), "ends with ***");
         assert_eq!(masked("nothing", ""), "nothing");
+        let list = Secret::new("s3; s3cret!,^x");
+        assert_eq!(list.masked_with_parts_in("\"s3cret!\" of s3, ^x"), "\"***\" of ***, ***");
     }
 }

@@ -62,6 +62,13 @@ fn url(scalar: &Scalar) -> Result<Url, String> {
         scheme if url.port().is_some() => Err(format!(
             "must be `{scheme}://bucket/prefix`, without a port; where the store is, is said in `options`"
         )),
+        // Azure's own containers begin so: `$web`, `$root`, `$logs`.
+        "az" if host
+            .strip_prefix('$')
+            .is_some_and(|name| !name.is_empty() && name.chars().all(is_of_bucket)) =>
+        {
+            Ok(url)
+        }
         _ if !host.chars().all(is_of_bucket) => {
             Err("must name a bucket of ASCII letters, digits, `.`, `-` and `_`".to_owned())
         }

@@ -69,6 +69,10 @@ pub(super) fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         // The broker and the topic know what they take; a dead letter is a record that some topic took.
         config.set(MESSAGE_LIMIT, "1000000000");
     }
+    // Of two names for one property chance would choose.
+    for key in OTHER_NAMES {
+        config.remove(key);
+    }
     config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "60000");
     // What may wait there is counted against the memory budget before it is handed over. A limit of the client's own would
     // only make it refuse what was already admitted.
@@ -105,7 +109,7 @@ pub(super) fn refusal(error: &KafkaError) -> String {
         KafkaError::ClientConfig(_, reason, key, value) => {
             format!(
                 "property {key}: {}",
-                Secret::new(value).masked_in(reason.trim_end_matches(['\n', '\0', ' ']))
+                Secret::new(value).masked_with_parts_in(reason.trim_end_matches(['\n', '\0', ' ']))
             )
         }
         other => other.to_string(),
@@ -117,6 +121,14 @@ const IGNORED_TOPICS: &str = "topic.blacklist";
 
 /// Bytes of a message that the client lets pass.
 const MESSAGE_LIMIT: &str = "message.max.bytes";
+
+/// Other names of what the producer of dead letters sets itself.
+const OTHER_NAMES: [&str; 4] = [
+    "queue.buffering.max.ms",
+    "delivery.timeout.ms",
+    "topic.delivery.timeout.ms",
+    "topic.message.timeout.ms",
+];
 
 /// Properties of the user's that a producer does not know.
 const CONSUMER_ONLY: [&str; 27] = [
@@ -154,15 +166,55 @@ mod tests {
     use super::*;
     use crate::config::settings::StartPosition;
 
-    fn config(properties: &[(&str, &str)], ahead_bytes: u64) -> ClientConfig {
+    fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
         let own = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value)));
-        let settings = KafkaSettings {
+        KafkaSettings {
             topics: TopicSelection::Names(vec!["t".to_owned()]),
             group: "g".to_owned(),
             start: StartPosition::Earliest,
             properties: own.collect(),
-        };
-        consumer_config(&settings, ahead_bytes)
+        }
+    }
+
+    fn config(properties: &[(&str, &str)], ahead_bytes: u64) -> ClientConfig {
+        consumer_config(&settings(properties), ahead_bytes)
+    }
+
+    #[test]
+    fn no_other_name_stands_against_what_dead_letters_need() {
+        let names = OTHER_NAMES.iter().map(|name| (*name, "7"));
+        let properties: Vec<_> = names.chain([("linger.ms", "7"), ("message.timeout.ms", "7")]).collect();
+        let config = producer_config(&settings(&properties));
+        for name in OTHER_NAMES {
+            assert_eq!(config.get(name), None, "{name}");
+        }
+        let native = config.create_native_config().unwrap();
+        assert_eq!(native.get("linger.ms").unwrap(), "5");
+        assert_eq!(native.get("message.timeout.ms").unwrap(), "60000");
+    }
+
+    #[test]
+    fn what_the_configuration_refuses_beside_dead_letters_is_what_their_producer_refuses() {
+        use rdkafka::producer::BaseProducer;
+        for (key, bad, good) in [
+            ("acks", "0", "all"),
+            ("acks", "1", "-1"),
+            ("topic.acks", "0", "ALL"),
+            ("request.required.acks", "1", "all"),
+            ("retries", "0", "1"),
+            ("message.send.max.retries", "0", "2147483647"),
+            ("max.in.flight", "6", "5"),
+            ("max.in.flight.requests.per.connection", "6", "1"),
+            ("queuing.strategy", "lifo", "fifo"),
+            ("queue.buffering.backpressure.threshold", "2", "1"),
+        ] {
+            for (value, taken) in [(bad, false), (good, true)] {
+                let made: Result<BaseProducer, _> = producer_config(&settings(&[(key, value)])).create();
+                assert_eq!(made.is_ok(), taken, "{key}: {value}");
+                let fault = crate::config::dead_letter_fault(key, value);
+                assert_eq!(fault.is_none(), taken, "{key}: {value}: {fault:?}");
+            }
+        }
     }
 
     #[test]

@@ -29,10 +29,10 @@ impl PropertyJudge {
         Self { defaults: defaults.expect("the client takes a property of its own") }
     }
 
-    /// Why the client does not take `value` for `key`: the rest of a sentence that begins with the key. The value is not
-    /// shown.
+    /// Why the client does not take `value` for `key`, where `security.protocol` is `protocol`: the rest of a sentence that
+    /// begins with the key. The value is not shown.
     #[must_use]
-    pub fn fault(&self, key: &str, value: &str) -> Option<String> {
+    pub fn fault(&self, key: &str, value: &str, protocol: Option<&str>) -> Option<String> {
         if let Some(fault) = self.name_fault(key) {
             return Some(fault);
         }
@@ -40,7 +40,10 @@ impl PropertyJudge {
             return Some("must not hold a NUL character".to_owned());
         }
         if matches!(key, "sasl.mechanism" | "sasl.mechanisms") {
-            return self.mechanism_fault(value);
+            // Nobody reads it beside another protocol.
+            let is_read =
+                protocol.is_some_and(|protocol| protocol.trim().to_ascii_lowercase().starts_with("sasl_"));
+            return if is_read { self.mechanism_fault(value) } else { None };
         }
         match ClientConfig::new().set(key, value).create_native_config().err()? {
             KafkaError::ClientConfig(_, reason, ..) => Some(self.refusal(key, value, &reason)),
@@ -62,11 +65,29 @@ impl PropertyJudge {
         unknown.then(|| format!("is no property of librdkafka{}", suggestion(key, NAMES.iter().copied())))
     }
 
-    /// Whether the client reads the value as a whole number of 32 bits. It takes the digits that a text begins with, and
-    /// leaves the rest out without a word.
+    /// Whether the client reads the value as a number: a whole one of 32 bits unless [`Self::is_fraction`]. It takes the
+    /// digits that a text begins with, and leaves the rest out without a word.
     #[must_use]
     pub fn is_number(&self, key: &str) -> bool {
-        self.defaults.get(key).is_ok_and(|default| default.parse::<i64>().is_ok())
+        self.default_number(key).is_some()
+    }
+
+    /// Whether the client reads the value as a number that may have a fraction.
+    #[must_use]
+    pub fn is_fraction(&self, key: &str) -> bool {
+        let Some(default) = self.default_number(key) else { return false };
+        // Of a whole number the client leaves the fraction out.
+        let config = ClientConfig::new().set(key, format!("{default}.5")).create_native_config();
+        config.and_then(|config| config.get(key)).is_ok_and(|value| value.contains('.'))
+    }
+
+    fn default_number(&self, key: &str) -> Option<i64> {
+        let default = self.defaults.get(key).or_else(|error| match key.strip_prefix("topic.") {
+            // The client takes it away from properties of topics, and from no others.
+            Some(name) if self.name_fault(key).is_none() => self.defaults.get(name),
+            _ => Err(error),
+        });
+        default.ok()?.parse().ok()
     }
 
     /// The client takes any text here, and refuses it when it is made.
@@ -90,7 +111,8 @@ impl PropertyJudge {
             return format!("must be one of {}", listed.join(", "));
         }
         if let Some((least, most)) = range(reason) {
-            return format!("must be a whole number from {least} to {most}");
+            let whole = if self.is_fraction(key) { "" } else { "whole " };
+            return format!("must be a {whole}number from {least} to {most}");
         }
         if reason.contains("Expected bool value") {
             return "must be `true` or `false`".to_owned();
@@ -99,13 +121,13 @@ impl PropertyJudge {
             return "is for programs: no file can set it; remove the line".to_owned();
         }
         if self.is_number(key) {
-            return "must be a whole number".to_owned();
+            return format!("must be a {}number", if self.is_fraction(key) { "" } else { "whole " });
         }
         if reason.starts_with("Invalid value") {
             // The client would show the one of several that it does not know.
             return "has a value that librdkafka does not know".to_owned();
         }
-        format!("is refused by librdkafka: {}", Secret::new(value).masked_in(reason))
+        format!("is refused by librdkafka: {}", Secret::new(value).masked_with_parts_in(reason))
     }
 }
 
@@ -287,7 +309,7 @@ mod tests {
     use super::*;
 
     fn fault(key: &str, value: &str) -> String {
-        PropertyJudge::new().fault(key, value).unwrap_or_default()
+        PropertyJudge::new().fault(key, value, Some("SASL_SSL")).unwrap_or_default()
     }
 
     #[test]
@@ -342,11 +364,39 @@ mod tests {
         assert_eq!(fault("debug", "broker,hunter2"), "has a value that librdkafka does not know");
         let pattern = fault("topic.blacklist", "^hunter2(");
         assert!(pattern.contains("***") && !pattern.contains("hunter2"), "{pattern}");
+        for value in ["^a,^hunter2(", "^a,^hunter2(,^hunter2", "^a,,hunter2("] {
+            let pattern = fault("topic.blacklist", value);
+            assert!(pattern.contains("***") && !pattern.contains("hunter2"), "{pattern}");
+        }
         assert_eq!(fault("security.protocol", "SASL_SSL"), "");
         assert_eq!(fault("sasl.mechanism", "SCRAM-SHA-512"), "");
         assert!(
             fault("sasl.mechanisms", "SCRAM-SHA-265").contains("`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`")
         );
+    }
+
+    #[test]
+    fn a_mechanism_counts_beside_sasl_alone() {
+        let judge = PropertyJudge::new();
+        for value in ["", "none"] {
+            for protocol in [None, Some("plaintext"), Some("SSL"), Some("")] {
+                assert_eq!(judge.fault("sasl.mechanism", value, protocol), None, "{value} {protocol:?}");
+            }
+            assert!(judge.fault("sasl.mechanism", value, Some("sasl_plaintext")).is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_told_from_whole_numbers() {
+        let judge = PropertyJudge::new();
+        let names = NAMES.iter().chain([&"queue.buffering.max.ms"]);
+        let fractions: Vec<_> = names.filter(|key| judge.is_fraction(key)).collect();
+        assert_eq!(fractions, [&"linger.ms", &"queue.buffering.max.ms"]);
+        for key in ["acks", "topic.acks", "client.id", "no.such"] {
+            assert!(!judge.is_fraction(key), "{key}");
+        }
+        assert_eq!(fault("linger.ms", "0.5"), "");
+        assert_eq!(fault("linger.ms", "-1"), "must be a number from 0 to 900000");
     }
 
     #[test]
@@ -356,7 +406,19 @@ mod tests {
         {
             assert!(judge.is_number(key), "{key}");
         }
-        for key in ["client.id", "sasl.password", "security.protocol", "check.crcs", "no.such", "debug"] {
+        for key in ["topic.request.timeout.ms", "topic.acks", "topic.metadata.refresh.interval.ms"] {
+            assert!(judge.is_number(key), "{key}");
+        }
+        // The last is one of the client's without `topic.` alone.
+        for key in [
+            "client.id",
+            "sasl.password",
+            "security.protocol",
+            "check.crcs",
+            "no.such",
+            "debug",
+            "topic.retries",
+        ] {
             assert!(!judge.is_number(key), "{key}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::audit::{AuditPlan, Auditor, GapContent, GroupCommit, GroupCommits, PartitionReport};
 use crate::cli::place::UsageError;
 use crate::cli::reason_of;
+use crate::config::number_fault;
 use crate::config::settings::{KafkaSettings, Secret, StartPosition, TopicSelection};
 use crate::kafka::{Between, ClusterReader, PropertyJudge};
 use crate::position::{Offset, OffsetRange, TopicPartition};
@@ -49,8 +50,12 @@ impl Broker {
             return Err(UsageError::new(message));
         }
         let judge = PropertyJudge::new();
+        let protocol = properties.get("security.protocol").map(Secret::expose);
         let fault = |(key, value): (&String, &Secret)| {
-            judge.fault(key, value.expose()).map(|fault| format!("--property {key} {fault}"))
+            let value = value.expose();
+            // It may come from a file or a variable.
+            let fault = number_fault(&judge, key, value, true).or_else(|| judge.fault(key, value, protocol));
+            fault.map(|fault| format!("--property {key} {fault}"))
         };
         let faults: Vec<String> = properties.iter().filter_map(fault).collect();
         if !faults.is_empty() {

@@ -491,6 +491,23 @@ async fn a_group_is_held_against_the_files() {
 }
 
 #[test]
+fn numbers_among_the_properties_are_numbers() {
+    let refused = |key: &str, value: &str| {
+        let pairs = [("bootstrap.servers", "localhost:9"), (key, value)];
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), Secret::new(value)));
+        Broker::of(pairs.into(), None).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let shown = refused("fetch.max.bytes", "10MiB");
+    assert!(
+        shown.contains("--property fetch.max.bytes is librdkafka's own and takes a plain number"),
+        "{shown}"
+    );
+    assert!(!shown.contains("10485760"), "{shown}");
+    assert_eq!(refused("fetch.max.bytes", "10485760"), "");
+    assert_eq!(refused("sasl.mechanism", ""), "");
+}
+
+#[test]
 fn a_broker_needs_an_address() {
     let properties: BTreeMap<String, Secret> = [("sasl.username".to_owned(), Secret::new("me"))].into();
     assert!(Broker::of(properties, None).is_err());

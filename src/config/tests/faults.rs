@@ -240,6 +240,48 @@ fn fault_114_no_other_name_gives_what_is_refused_to_the_client() {
 }
 
 #[test]
+fn fault_114_what_would_break_the_producer_of_dead_letters_is_refused_beside_them_alone() {
+    for line in [
+        "acks: 0",
+        "topic.acks: 0",
+        "request.required.acks: 1",
+        "retries: 0",
+        "message.send.max.retries: 0",
+        "max.in.flight: 6",
+        "topic.queuing.strategy: lifo",
+        "queue.buffering.backpressure.threshold: 2",
+    ] {
+        let text = with_properties(line);
+        loaded(&text);
+        let key = line.split(':').next().unwrap();
+        let found = errors(&format!("{text}    errors: {{ dead_letter_topic: dead }}\n"));
+        assert!(found.starts_with(&format!("connectors.yaml:8:9: `kafka.properties.{key}` m")), "{found}");
+        assert!(found.contains("beside `errors.dead_letter_topic`") && found.lines().count() == 1, "{found}");
+    }
+    let text = with_properties("acks: all\nretries: 3\nmax.in.flight: 5");
+    loaded(&format!("{text}    errors: {{ dead_letter_topic: dead }}\n"));
+}
+
+#[test]
+fn a_mechanism_is_judged_beside_sasl_alone() {
+    for line in ["sasl.mechanism: ${MECH:-}", "security.protocol: plaintext\nsasl.mechanism: NTLM"] {
+        loaded(&with_properties(line));
+    }
+    refused(
+        &with_properties("sasl.mechanism: ''\nsecurity.protocol: SASL_SSL"),
+        "sasl.mechanism` must be one of `",
+    );
+}
+
+#[test]
+fn a_long_name_of_the_clients_is_shown_whole() {
+    let name = "sasl.oauthbearer.metadata.authentication.type";
+    refused(&with_properties(&format!("{name}: hunter2")), &format!("`kafka.properties.{name}` "));
+    let other = "a".repeat(100);
+    assert!(errors(&with_properties(&format!("{other}: 1"))).contains("aaa…`"));
+}
+
+#[test]
 fn fault_108_what_the_client_refuses_is_told_at_its_own_line() {
     let found = errors(&with_properties(
         "fetch.max.byte: 1\nsecurity.protocol: sasl_tls\nfetch.min.bytes: 0\nenable.ssl.certificate.verification: no\n\
@@ -286,8 +328,18 @@ fn fault_109_a_property_with_a_unit_is_told_which_number_it_takes() {
         ("retries: 5 times", "takes a plain number: write it in plain digits"),
         ("fetch.max.bytes: 4294967306", "takes a plain number of bytes, at most 2147483647"),
         ("fetch.max.bytes: '${X:-10MiB}'", "write it in plain digits"),
+        ("topic.metadata.refresh.interval.ms: -1s", "milliseconds: write it in plain digits"),
+        ("queued.max.messages.kbytes: 500B", "kibibytes: write it in plain digits"),
+        ("topic.request.timeout.ms: 5s", "takes a plain number of milliseconds: write 5000"),
+        ("linger.ms: 10abc", "takes a plain number of milliseconds"),
+        ("linger.ms: .5abc", "takes a plain number of milliseconds"),
+        ("queue.buffering.max.ms: 5s", "write 5000"),
+        ("fetch.wait.max.ms: 0.5", "write it in plain digits"),
     ] {
         refused(&with_properties(line), expected);
+    }
+    for line in ["linger.ms: 0.5", "linger.ms: 5.0", "queue.buffering.max.ms: '.5'", "linger.ms: 5"] {
+        loaded(&with_properties(line));
     }
     loaded(&with_properties("acks: all\nclient.id: 10MiB\nfetch.max.bytes: ' 10485760 '\nretries: '5'"));
 }
@@ -356,13 +408,29 @@ fn brokers_that_the_client_would_leave_out_are_told() {
         "[::1]",
         "::1",
         "10.0.0.1:9092",
+        "SASL_SSL://a:9092/",
+        "ssl://[::1]:9092/path",
+        "[fe80::1%eth0]:9092",
+        "fe80::1%eth0",
         "a:",
     ] {
         loaded(&servers(text));
     }
-    for text in
-        ["::::", "http://a:1", "a:1 b:2", "a:1\\nb:2", "a:0", "a:99999", "a:x", ":9092", "a/b:1", "[x]:1"]
-    {
+    for text in [
+        "::::",
+        "[fe80::1%]:9092",
+        "[fe80::1% ]:9092",
+        "ssl:///a:1",
+        "http://a:1",
+        "a:1 b:2",
+        "a:1\\nb:2",
+        "a:0",
+        "a:99999",
+        "a:x",
+        ":9092",
+        "a/b:1",
+        "[x]:1",
+    ] {
         refused(
             &servers(text),
             "7:28: `kafka.properties.bootstrap.servers` must be brokers such as `kafka-1:9092`",
@@ -381,4 +449,9 @@ fn a_bucket_is_no_address() {
     refused(&storage("s3://l\u{e4}ke"), "must name a bucket of ASCII letters");
     refused(&storage("gs://la%2Fke"), "must name a bucket of ASCII letters");
     loaded(&storage("s3://my_old.bucket-1/raw"));
+    assert_eq!(connector(&storage("az://$$web/x")).storage.url.as_str(), "az://$web/x");
+    loaded(&storage("az://$$root"));
+    for url in ["az://$$", "az://a$$b/x", "s3://$$web/x"] {
+        refused(&storage(url), "must name a bucket of ASCII letters");
+    }
 }
