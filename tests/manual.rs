@@ -95,8 +95,10 @@ fn render(source: &str) -> String {
     );
     let names: Vec<(String, String)> =
         items.iter().map(|item| (item.name.clone(), heading_of(item).0)).collect();
+    let mut in_code = false;
     for line in introduction {
-        let deeper = if line.starts_with('#') { "#" } else { "" };
+        in_code ^= line.starts_with("```");
+        let deeper = if line.starts_with('#') && !in_code { "#" } else { "" };
         let _ = writeln!(text, "{deeper}{}", linked(&line, &names));
     }
     for item in items.iter().filter(|item| !WITHOUT_KEY.contains(&item.name.as_str())) {

@@ -30,7 +30,7 @@ use super::{AdminCommand, AdminState, ConnectorAction};
 use crate::config::settings::LogLevel;
 use crate::metrics::ConnectorTotals;
 
-/// Nobody needs a body; one of this size is put up with.
+/// Few requests need a body, and none a large one.
 const MAX_BODY_BYTES: usize = 64 << 10;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const SHUTTING_DOWN: &str = "the daemon is shutting down: it flushes and commits everything by itself";
@@ -68,7 +68,11 @@ async fn guard(State(state): State<AdminState>, mut request: Request<Body>, next
     };
     match verdict {
         // Before it comes: whoever announces so much would be waited for.
-        Verdict::Granted | Verdict::ProbeOnly if announces_too_much(request.headers()) => too_large(),
+        Verdict::Granted | Verdict::ProbeOnly
+            if !request.method().is_safe() && announces_too_much(request.headers()) =>
+        {
+            too_large()
+        }
         Verdict::Granted | Verdict::ProbeOnly => {
             request.extensions_mut().insert(verdict);
             next.run(request).await
@@ -92,7 +96,7 @@ fn announces_too_much(headers: &HeaderMap) -> bool {
 
 fn too_large() -> Response {
     let limit = MAX_BODY_BYTES >> 10;
-    let reason = format!("the body is too large: none is needed, and {limit} KiB are put up with");
+    let reason = format!("the body is too large: {limit} KiB at the most");
     refuse(StatusCode::PAYLOAD_TOO_LARGE, &reason)
 }
 

@@ -163,6 +163,9 @@ impl Endpoints {
         question: &Question<'_>,
         read: fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Setback> {
+        // For the round: whoever waited here begins at the URL that has answered meanwhile, and signs for this moment. Never
+        // closed, so there is always a permit to wait for.
+        let _permit = self.room.acquire().await;
         let first = self.preferred.load(Ordering::Relaxed);
         let mut troubles = Vec::new();
         let mut absent = None;
@@ -197,8 +200,6 @@ impl Endpoints {
         read: fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Setback> {
         let request = self.request(base, question).await?;
-        // Never closed, so there is always a permit to wait for.
-        let _permit = self.room.acquire().await;
         RegistryCounters::add(&self.counters.requests);
         let response = request.send().await.map_err(|error| self.trouble(base, error))?;
         let status = response.status();

@@ -518,3 +518,15 @@ async fn fault_35_a_registry_is_asked_for_a_few_schemas_at_a_time() {
     let most = most.load(Ordering::SeqCst);
     assert!((2..=16).contains(&most), "{most} at a time");
 }
+
+/// A flight that waits for its turn begins where the others have had an answer.
+#[tokio::test]
+async fn fault_35_of_many_schemas_only_the_first_few_try_a_registry_that_hangs() {
+    let hanging = Scripted::start(|_, _| Reply::Hang);
+    let answering = Scripted::start(|_, _| Reply::schema("\"int\""));
+    let timeout = Duration::from_millis(200);
+    let registry = client(&RegistrySettings { timeout, ..settings(&[hanging.url(), answering.url()]) });
+    let answers = join_all((0..100).map(|id| registry.schema(SchemaId::Number(id)))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((hanging.seen().len(), answering.seen().len()), (16, 100));
+}

@@ -48,7 +48,8 @@ pub(super) fn instants(path: &[String], array: &ArrayRef, is_null: &dyn Fn(usize
                     path.join(".")
                 ),
             );
-            return Instants { ms: vec![Err(failure); rows], zoned: true };
+            let of_row = |row| if is_null(row) { Ok(None) } else { Err(failure.clone()) };
+            return Instants { ms: (0..rows).map(of_row).collect(), zoned: true };
         }
     };
     let ms = (0..rows).map(|row| Ok(if is_null(row) { None } else { value_ms(row) })).collect();

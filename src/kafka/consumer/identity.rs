@@ -3,7 +3,7 @@
 //! changed after the records were fetched says that they are of the old topic.
 
 use super::commands::Asked;
-use super::reading::{DESCRIBE_TIMEOUT, brokers_of};
+use super::reading::DESCRIBE_TIMEOUT;
 use super::{ConsumerThread, commit_error};
 use crate::error::{Failure, Stage};
 use crate::kafka::native::{Described, Description};
@@ -11,6 +11,7 @@ use crate::task::claim::Claim;
 use crate::task::message::{CommitError, Input};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -63,11 +64,27 @@ impl ConsumerThread {
         topics: &BTreeSet<&str>,
         errors: &mut Vec<KafkaError>,
     ) -> Result<Described, RDKafkaErrorCode> {
+        let unknown = |told: &Result<_, _>| matches!(told, Err(RDKafkaErrorCode::UnknownTopicOrPartition));
+        match self.describe_once(topics, errors) {
+            // A broker that has just started may not know yet what there is.
+            Ok(described) if described.values().any(unknown) && self.brokers.len() > 1 => {
+                self.describe_once(topics, errors)
+            }
+            described => described,
+        }
+    }
+
+    fn describe_once(
+        &mut self,
+        topics: &BTreeSet<&str>,
+        errors: &mut Vec<KafkaError>,
+    ) -> Result<Described, RDKafkaErrorCode> {
         if self.brokers.is_empty()
             && let Some(topic) = topics.first()
             && let Ok(metadata) = self.consumer.fetch_metadata(Some(topic), FIND_TIMEOUT)
         {
-            self.brokers = brokers_of(&metadata);
+            // All of them: a leader that we cannot reach, and others can, would come back here for ever.
+            self.brokers = metadata.brokers().iter().map(MetadataBroker::id).collect();
         }
         let Some(broker) = self.next_broker() else { return Err(RDKafkaErrorCode::BrokerNotAvailable) };
         let description = Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT)

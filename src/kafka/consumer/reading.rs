@@ -118,7 +118,7 @@ impl ConsumerThread {
 }
 
 /// Whom to ask: those that lead partitions are connected already.
-pub(super) fn brokers_of(metadata: &Metadata) -> Vec<i32> {
+fn brokers_of(metadata: &Metadata) -> Vec<i32> {
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     let leaders: BTreeSet<i32> =
         partitions.map(MetadataPartition::leader).filter(|leader| *leader >= 0).collect();

@@ -97,8 +97,10 @@ impl LocalBackend {
                 .and_then(|_| Ok(access(&root, Access::WRITE_OK | Access::EXEC_OK)?))
                 .and_then(|()| Ok(statvfs(&root)?))
                 .and_then(|found| {
-                    let is_full = found.f_bavail.saturating_mul(found.f_frsize) < least_room_bytes
-                        || (found.f_files > 0 && found.f_favail == 0);
+                    // Without blocks it tells nothing: some file systems in user space count none.
+                    let is_full = found.f_blocks > 0
+                        && (found.f_bavail.saturating_mul(found.f_frsize) < least_room_bytes
+                            || (found.f_files > 0 && found.f_favail == 0));
                     if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
                 });
             outcome.map_err(|error| disk_error(&error, "write below", &root))

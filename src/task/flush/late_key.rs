@@ -10,7 +10,8 @@ use crate::task::schemas::{KEY_COLUMN, KnownSchema};
 impl OpenFlush {
     /// Gives the rows so far, all of null keys, the column of `key_reader`, and says so in the intent: a flush that is made
     /// again has it from its first record on, so nothing else decides whether this was done. Nothing is done where a file
-    /// without the column has begun to leave.
+    /// without the column has begun to leave, nor where rows went to directories by a field of the value that has the column's
+    /// name: they would not go there again.
     ///
     /// # Errors
     /// Fatal when columns and schema do not agree, which would be a mistake of this room.
@@ -22,7 +23,10 @@ impl OpenFlush {
         let without: Vec<usize> =
             (0..self.shelves.len()).filter(|at| self.shelves[*at].key_reader.is_none()).collect();
         let begun = self.files.values().any(|(_, file)| file.has_begun());
-        if self.replaying || without.is_empty() || begun {
+        let of_key = |at: &usize| {
+            context.partitioner.found_fields(&self.shelves[*at].places).any(|path| path[0] == KEY_COLUMN)
+        };
+        if self.replaying || without.is_empty() || begun || without.iter().any(of_key) {
             return Ok(());
         }
         for at in &without {

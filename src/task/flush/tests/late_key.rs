@@ -171,3 +171,18 @@ fn a_key_whose_record_is_refused_counts() {
     let again = Bench::new(lines, &schemas).replay(&basis, keyed(pairs.to_vec())).unwrap();
     assert_eq!(identities(&again), identities(&files));
 }
+
+/// Before any key had a schema, the rule meant the value's field; with the column it means the column.
+#[test]
+fn rows_whose_directory_was_of_a_field_with_the_name_of_the_column_are_not_given_it() {
+    const VALUE: &str = r#"{"type":"record","name":"R","fields":[{"name":"_key","type":"long"}]}"#;
+    let lines = "partition_by: [{ field: _key, name: k }]\n    key: { format: avro }";
+    let schemas = [(1, VALUE), (2, "\"long\"")];
+    let pairs = [(None, Some(value(1))), (Some(framed(2, &[5])), Some(value(1))), (None, Some(value(1)))];
+    for size in 1..=3 {
+        let (files, basis) = in_blocks(&mut Bench::new(lines, &schemas), &pairs, size);
+        assert_eq!(basis.readers.key, None);
+        let again = Bench::new(lines, &schemas).replay(&basis, keyed(pairs.to_vec())).unwrap();
+        assert_eq!(identities(&again), identities(&files), "blocks of {size}");
+    }
+}
