@@ -132,7 +132,7 @@ pub(super) fn refuse_before_dead_letters(section: &Section<'_>) {
 pub(crate) fn dead_letter_fault(key: &str, text: &str) -> Option<String> {
     let name = key.strip_prefix("topic.").unwrap_or(key);
     let (_, form, takes) = OF_DEAD_LETTERS.iter().find(|(names, ..)| names.contains(&name))?;
-    let reason = "the producer of dead letters neither loses nor repeats one";
+    let reason = "the producer of dead letters is idempotent";
     (!takes(text.trim())).then(|| format!("{form} beside `errors.dead_letter_topic`: {reason}"))
 }
 
