@@ -13,7 +13,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataBroker;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer is waited for at one go.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
@@ -57,24 +57,8 @@ impl ConsumerThread {
         same
     }
 
-    /// Waits for the answer, as for that of a commit: an answer or the client's time-out always comes, and the client stays
-    /// polled meanwhile.
+    /// Waits for the answer, as for that of a commit: the client stays polled meanwhile.
     fn describe_now(
-        &mut self,
-        topics: &BTreeSet<&str>,
-        errors: &mut Vec<KafkaError>,
-    ) -> Result<Described, RDKafkaErrorCode> {
-        let unknown = |told: &Result<_, _>| matches!(told, Err(RDKafkaErrorCode::UnknownTopicOrPartition));
-        match self.describe_once(topics, errors) {
-            // A broker that has just started may not know yet what there is.
-            Ok(described) if described.values().any(unknown) && self.brokers.len() > 1 => {
-                self.describe_once(topics, errors)
-            }
-            described => described,
-        }
-    }
-
-    fn describe_once(
         &mut self,
         topics: &BTreeSet<&str>,
         errors: &mut Vec<KafkaError>,
@@ -89,9 +73,13 @@ impl ConsumerThread {
         let Some(broker) = self.next_broker() else { return Err(RDKafkaErrorCode::BrokerNotAvailable) };
         let description = Description::ask(&self.consumer, topics, broker, DESCRIBE_TIMEOUT)
             .ok_or(RDKafkaErrorCode::BrokerNotAvailable)?;
+        let deadline = Instant::now() + DESCRIBE_TIMEOUT + WAIT_SLICE;
         let described = loop {
             if let Some(described) = description.answer(WAIT_SLICE) {
                 break described;
+            }
+            if Instant::now() >= deadline {
+                break Err(RDKafkaErrorCode::OperationTimedOut);
             }
             self.serve(errors);
         };
@@ -126,7 +114,12 @@ impl ConsumerThread {
                 }
                 _ => Ok(()),
             },
-            Err(RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature) => Ok(()),
+            // Whether there is such a topic the commit says: a broker that has just started may not know it yet.
+            Err(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnsupportedVersion
+                | RDKafkaErrorCode::UnsupportedFeature,
+            ) => Ok(()),
             Err(code) => Err(Doubted::Commit(commit_error(*code, &self.settings.kafka))),
         }
     }
