@@ -87,7 +87,7 @@ def test_the_consumer_group_protocol_of_kafka_4_is_spoken_when_asked(lab: Lab) -
     assert lab.topics.lag(connector.group, [topic]) == 0
 
 
-def test_two_daemons_share_the_partitions_of_a_topic(lab: Lab) -> None:
+def test_fault_102_two_daemons_share_the_partitions_of_a_topic(lab: Lab) -> None:
     topic, lake = lab.topic("shared", 4), lab.local()
     connector = lab.connector(lake, [topic], kafka={"properties": QUICK_GROUP}, rotate={"every": "500ms"})
     daemons = [lab.sluice.daemon(lab.sluice.write([connector.settings], f"{number}.yaml")) for number in range(2)]
